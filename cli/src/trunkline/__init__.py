@@ -1,0 +1,1 @@
+"""The trunkline command: the local stack, contracts, demo and operations."""

@@ -1,0 +1,110 @@
+"""CloudEvents 1.0 in Kafka's binary content mode: attributes travel as ``ce_`` headers, the value is the data.
+
+Source: CloudEvents Kafka protocol binding, version 1.0. Headers are UTF-8; a record without a value is a
+deletion of its key (a tombstone) and still carries its envelope.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from uuid import UUID
+
+__all__ = ["Envelope", "MalformedEnvelope", "partition_key"]
+
+SPEC_VERSION = "1.0"
+CONTENT_TYPE = "application/json"
+
+
+class MalformedEnvelope(ValueError):
+    """The headers are not those of an event of ours; the message names the header."""
+
+
+def partition_key(tenant: UUID, entity_id: str) -> str:
+    """The record key of everything that happens to one entity of one tenant."""
+    return f"{tenant}:{entity_id}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Envelope:
+    """Who said what about whom, when, and because of what."""
+
+    id: str
+    """UUIDv7; the same on every redelivery and in every replay."""
+    type: str
+    """Topic name and major version, for instance ``call.inbound.v1``."""
+    source: str
+    """The producing service, for instance ``/telephony-router``."""
+    time: datetime
+    tenant: UUID
+    subject: str
+    """The entity the event is about, without the tenant."""
+    partitionkey: str
+    correlationid: str = ""
+    """The id of the event or request that began the whole story."""
+    causationid: str = ""
+    """The id of the event that directly caused this one."""
+    dataschema: str = ""
+    replayid: str = ""
+    """Set only on records that a replay emits; effects on the outside world stop at it."""
+    traceparent: str = ""
+    """W3C trace context of the transaction that appended the event."""
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+    def to_headers(self) -> list[tuple[str, bytes]]:
+        """The record's headers. Optional attributes are left out when empty."""
+        pairs = [
+            ("ce_specversion", SPEC_VERSION),
+            ("ce_id", self.id),
+            ("ce_type", self.type),
+            ("ce_source", self.source),
+            ("ce_time", self.time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")),
+            ("ce_subject", self.subject),
+            ("ce_partitionkey", self.partitionkey),
+            ("ce_tenant", str(self.tenant)),
+            ("ce_correlationid", self.correlationid),
+            ("ce_causationid", self.causationid),
+            ("ce_dataschema", self.dataschema),
+            ("ce_replayid", self.replayid),
+            ("traceparent", self.traceparent),
+            ("content-type", CONTENT_TYPE),
+        ]
+        return [(name, value.encode()) for name, value in pairs if value]
+
+    @classmethod
+    def from_headers(cls, headers: Iterable[tuple[str, bytes]]) -> Envelope:
+        """Read the headers of a record. Raises :class:`MalformedEnvelope` naming what is missing or wrong."""
+        try:
+            got = {name: value.decode() for name, value in headers if value is not None}
+        except UnicodeDecodeError as error:
+            raise MalformedEnvelope("a header is not UTF-8") from error
+        missing = [n for n in ("ce_specversion", "ce_id", "ce_type", "ce_source", "ce_time", "ce_tenant") if n not in got]
+        if missing:
+            raise MalformedEnvelope(f"headers missing: {', '.join(missing)}")
+        if got["ce_specversion"] != SPEC_VERSION:
+            raise MalformedEnvelope("ce_specversion is not 1.0")
+        try:
+            tenant = UUID(got["ce_tenant"])
+        except ValueError as error:
+            raise MalformedEnvelope("ce_tenant is not a uuid") from error
+        try:
+            time = datetime.fromisoformat(got["ce_time"])
+        except ValueError as error:
+            raise MalformedEnvelope("ce_time is not an RFC 3339 time") from error
+        if time.tzinfo is None:
+            raise MalformedEnvelope("ce_time has no zone")
+        return cls(
+            id=got["ce_id"],
+            type=got["ce_type"],
+            source=got["ce_source"],
+            time=time,
+            tenant=tenant,
+            subject=got.get("ce_subject", ""),
+            partitionkey=got.get("ce_partitionkey", ""),
+            correlationid=got.get("ce_correlationid", ""),
+            causationid=got.get("ce_causationid", ""),
+            dataschema=got.get("ce_dataschema", ""),
+            replayid=got.get("ce_replayid", ""),
+            traceparent=got.get("traceparent", ""),
+        )

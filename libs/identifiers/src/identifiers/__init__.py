@@ -1,0 +1,1 @@
+"""Pure parsing and checksums of Indian business identifiers."""

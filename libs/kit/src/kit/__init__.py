@@ -1,0 +1,1 @@
+"""Delivery plumbing: Kafka, outbox, inbox, dead letters, Postgres, telemetry."""

@@ -1,0 +1,1 @@
+"""Watches the operation with rules written in SQL."""

@@ -1,0 +1,1 @@
+"""Distils messages and calls into versioned facts."""

@@ -1,0 +1,1 @@
+"""Owns tenants, people and numbers, and the console."""

@@ -1,0 +1,1 @@
+"""Answers the PBX mid-ring and keeps the state of every call."""

@@ -1,0 +1,1 @@
+"""Imports WhatsApp backups into a tamper-evident archive."""
