@@ -79,7 +79,9 @@ class Envelope:
             got = {name: value.decode() for name, value in headers if value is not None}
         except UnicodeDecodeError as error:
             raise MalformedEnvelope("a header is not UTF-8") from error
-        missing = [n for n in ("ce_specversion", "ce_id", "ce_type", "ce_source", "ce_time", "ce_tenant") if n not in got]
+        missing = [
+            n for n in ("ce_specversion", "ce_id", "ce_type", "ce_source", "ce_time", "ce_tenant") if n not in got
+        ]
         if missing:
             raise MalformedEnvelope(f"headers missing: {', '.join(missing)}")
         if got["ce_specversion"] != SPEC_VERSION:

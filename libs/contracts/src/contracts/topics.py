@@ -122,9 +122,13 @@ TOPICS: dict[str, Topic] = {
             consumers=("front-desk",),
             carries="what became of a notification",
         ),
-        _directory("tenant", "tenant", "a business", *("telephony-router", "vault-importer", "anomaly-engine", "notifier")),
+        _directory(
+            "tenant", "tenant", "a business", *("telephony-router", "vault-importer", "anomaly-engine", "notifier")
+        ),
         _directory("staff", "staff", "a person who answers", "telephony-router"),
-        _directory("customer", "customer", "a customer, their numbers and owner", "telephony-router", "brain-distiller"),
+        _directory(
+            "customer", "customer", "a customer, their numbers and owner", "telephony-router", "brain-distiller"
+        ),
         _directory("lead", "lead", "somebody who may become a customer", "telephony-router"),
         _directory("did", "did", "a number that rings here", "telephony-router"),
         _directory("routing", "routing", "how a tenant's calls are routed", "telephony-router"),
