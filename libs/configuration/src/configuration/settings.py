@@ -90,7 +90,7 @@ class ServiceSettings(BaseModel):
                 values[field] = value
         settings: Self | None = None
         try:
-            settings = cls(**values)
+            settings = cls.model_validate(values)
         except ValidationError as error:
             for each in error.errors(include_input=False, include_url=False):
                 problems.append(f"{cls.env_name(str(each['loc'][0]))}: {each['msg']}")
