@@ -1,0 +1,78 @@
+"""The outbox: events are rows of the transaction that caused them, so state and events commit together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+
+from contracts.envelope import partition_key
+from contracts.event import Event
+
+from kit.ids import uuid7
+from kit.postgres import KeyNotHeld, Transaction
+from kit.telemetry import current_traceparent
+
+__all__ = ["append", "append_deletion", "append_many"]
+
+# Arrays instead of COPY: Postgres refuses COPY into a table with row-level security.
+_INSERT = """
+INSERT INTO outbox (epoch, tenant_id, correlationid, causationid, traceparent,
+                    id, aggregatetype, aggregateid, type, payload, subject, occurred_at)
+SELECT $1, $2, $3, $4, $5, e.*
+FROM unnest($6::uuid[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::timestamptz[]) AS e
+"""
+
+_Row = tuple[UUID, str, str, str, str | None, str, datetime]
+
+
+async def append(tx: Transaction, event: Event, *, time: datetime | None = None, id: UUID | None = None) -> str:
+    """Append one event to the transaction; return its id. The key of its entity must be held.
+
+    ``time`` is when it happened (now by default); ``id`` makes an event whose id derives from its cause.
+    """
+    row = _row(tx, type(event), event.entity_id(), event.model_dump_json(), time or datetime.now(UTC), id or uuid7())
+    await _insert(tx, [row])
+    return str(row[0])
+
+
+async def append_many(tx: Transaction, events: Sequence[Event]) -> None:
+    """Append events in this order, in one statement."""
+    now = datetime.now(UTC)
+    await _insert(tx, [_row(tx, type(e), e.entity_id(), e.model_dump_json(), now, uuid7()) for e in events])
+
+
+async def append_deletion(tx: Transaction, event_class: type[Event], entity_id: str) -> str:
+    """Append a record without a value: on a compacted topic it deletes the entity for every consumer."""
+    row = _row(tx, event_class, entity_id, None, datetime.now(UTC), uuid7())
+    await _insert(tx, [row])
+    return str(row[0])
+
+
+def _row(
+    tx: Transaction, event_class: type[Event], entity_id: str, payload: str | None, time: datetime, id_: UUID
+) -> _Row:
+    key = partition_key(tx.tenant, entity_id)
+    if key not in tx.held:
+        raise KeyNotHeld(
+            f"{event_class.type} for an entity whose key is not held; name the entity in emits= or call tx.hold() "
+            "before the first write"
+        )
+    return id_, event_class.topic(), key, event_class.type, payload, entity_id, time
+
+
+async def _insert(tx: Transaction, rows: Sequence[_Row]) -> None:
+    if not rows:
+        return
+    cause = tx.cause
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    await tx.execute(
+        _INSERT,
+        tx.epoch,
+        tx.tenant,
+        (cause.correlationid or cause.id) if cause else "",
+        cause.id if cause else "",
+        current_traceparent(),
+        *columns,
+    )
+    tx.emitted = True

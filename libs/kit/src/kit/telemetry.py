@@ -1,0 +1,184 @@
+"""Logs, metrics and traces: structured, without personal data, with one trace from request to effect."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Mapping, MutableMapping
+from typing import Any, cast
+
+import structlog
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.propagate import extract
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from prometheus_client import Counter, Gauge, Histogram
+
+__all__ = [
+    "METRICS",
+    "configure_logging",
+    "configure_tracing",
+    "current_traceparent",
+    "get_logger",
+    "get_tracer",
+    "parent_of",
+    "redact",
+]
+
+AGE_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600)
+
+
+class METRICS:
+    """What the plumbing measures. The help text is the documentation."""
+
+    event_age = Histogram(
+        "trunkline_event_age_seconds",
+        "Time from an event's ce_time to the commit of its effect",
+        ["consumer", "topic"],
+        buckets=AGE_BUCKETS,
+    )
+    handled = Counter("trunkline_events_handled", "Events by what became of them", ["consumer", "topic", "outcome"])
+    dead_letters = Counter("trunkline_dead_letters", "Records parked, by reason code", ["consumer", "topic", "reason"])
+    paused = Gauge("trunkline_consumer_paused", "1 while a consumer waits for its database", ["consumer"])
+    halted = Gauge("trunkline_consumer_halted", "1 after a consumer stopped at its dead-letter limits", ["consumer"])
+    commit_failures = Counter("trunkline_commit_failures", "Offset commits that Kafka refused", ["consumer"])
+    retries = Counter("trunkline_retries", "Handler attempts after the first", ["consumer"])
+    relayed = Counter("trunkline_relayed_events", "Events published from the outbox", ["service"])
+    relay_leader = Gauge("trunkline_relay_leader", "1 in the process that publishes the outbox", ["service"])
+    outbox_age = Gauge("trunkline_outbox_oldest_age_seconds", "Age of the oldest unpublished event", ["service"])
+    relay_errors = Counter("trunkline_relay_errors", "Times the relay had to start over", ["service"])
+    component_errors = Counter("trunkline_component_errors", "Failed runs or starts of a component", ["component"])
+
+
+_PHONE = re.compile(r"\+?\d[\d \-().]{7,}\d")
+_EMAIL = re.compile(r"[^\s@<>\"']+@[^\s@<>\"']+")
+_GSTIN_OR_PAN = re.compile(r"\b(?:\d{2})?[A-Z]{5}\d{4}[A-Z](?:[0-9A-Z]{3})?\b")
+_SECRET_WORDS = ("password", "secret", "token", "authorization", "cookie", "api_key", "key_hex")
+_PERSONAL_WORDS = ("caller", "number", "phone", "email", "recipient", "text", "quote", "body", "payload")
+_OPEN_KEYS = frozenset({"event", "level", "timestamp", "service", "logger", "trace_id", "exception"})
+
+
+def redact(text: str) -> str:
+    """Mask what looks like a phone number, an e-mail address, a GSTIN or a PAN."""
+    if "@" in text:
+        text = _EMAIL.sub("[email]", text)
+    text = _GSTIN_OR_PAN.sub("[tax id]", text)
+    return _PHONE.sub(_mask_digits, text)
+
+
+def _mask_digits(match: re.Match[str]) -> str:
+    found = match.group()
+    # Ids and times have too many digits or separators of their own; a phone number has 8 to 15.
+    digits = sum(c.isdigit() for c in found)
+    return f"[number …{found[-2:]}]" if 8 <= digits <= 15 else found
+
+
+def _redaction(_: Any, __: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for key, value in entry.items():
+        if key in ("event", "level", "timestamp", "service", "logger", "trace_id"):
+            continue
+        if any(word in key for word in _SECRET_WORDS):
+            entry[key] = "[secret]"
+        elif isinstance(value, str):
+            entry[key] = "[personal]" if any(word in key for word in _PERSONAL_WORDS) else _redact_value(key, value)
+    return entry
+
+
+def _redact_value(key: str, value: str) -> str:
+    # Our own ids are hexadecimal and would otherwise lose runs of digits to the phone pattern.
+    return value if key.endswith("_id") or key in ("tenant", "sha256") else redact(value)
+
+
+def _trace_ids(_: Any, __: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    context = trace.get_current_span().get_span_context()
+    if context.is_valid:
+        entry["trace_id"] = format(context.trace_id, "032x")
+    return entry
+
+
+def configure_logging(service: str, level: str = "INFO") -> None:
+    """One JSON object a line on standard error, for our own logs and for the libraries'."""
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _trace_ids,
+        structlog.processors.format_exc_info,
+        _redaction,
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.processors.JSONRenderer(ensure_ascii=False)],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(service=service)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared[:-2], _foreign_service(service)],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                _redaction_of_foreign,
+                structlog.processors.JSONRenderer(ensure_ascii=False),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    # The clients report every reconnect as an error while a server restarts; our own components say it once.
+    root.setLevel(logging.WARNING)
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    logging.getLogger("faststream").setLevel(logging.CRITICAL)
+
+
+def _foreign_service(service: str) -> Any:
+    def add(_: Any, __: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        entry["service"] = service
+        return entry
+
+    return add
+
+
+def _redaction_of_foreign(_: Any, __: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for key in ("event", "exception"):
+        if isinstance(entry.get(key), str):
+            entry[key] = redact(entry[key])
+    return entry
+
+
+def get_logger(name: str) -> Any:
+    """A structlog logger: ``log.info("snake_case_event", key=value)``."""
+    return structlog.get_logger(logger=name)
+
+
+def configure_tracing(service: str, otlp_endpoint: str | None = None) -> None:
+    """Make trace ids in every process; export spans only when a collector is named (OTLP over HTTP)."""
+    provider = TracerProvider(resource=Resource.create({"service.name": service}))
+    if otlp_endpoint:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+        exporter = OTLPSpanExporter(endpoint=otlp_endpoint.rstrip("/") + "/v1/traces")
+        provider.add_span_processor(BatchSpanProcessor(exporter))
+    trace.set_tracer_provider(provider)
+
+
+def get_tracer(name: str) -> trace.Tracer:
+    return trace.get_tracer(name)
+
+
+def current_traceparent() -> str:
+    """The current span as a W3C traceparent, or an empty string outside any span."""
+    context = trace.get_current_span().get_span_context()
+    if not context.is_valid:
+        return ""
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+
+
+def parent_of(headers: Mapping[str, str]) -> Context:
+    """The trace context that ``traceparent`` in these headers carries."""
+    return cast(Context, extract(dict(headers)))
