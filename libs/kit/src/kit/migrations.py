@@ -10,9 +10,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
-from kit.postgres import role_dsn, schema_of
+from kit.postgres import schema_of
 
-__all__ = ["MigrationError", "migrate", "provision"]
+__all__ = ["Migration", "MigrationError", "migrate", "migrations_of", "provision"]
 
 PLUMBING = "0000_plumbing.sql"
 _FILE_NAME = re.compile(r"^\d{4}_[a-z0-9_]+\.sql$")
@@ -23,7 +23,9 @@ class MigrationError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class _Migration:
+class Migration:
+    """One file: its name and its SQL."""
+
     name: str
     sql: str
 
@@ -64,9 +66,7 @@ async def _provision_roles(admin_dsn: str, schema: str, passwords: dict[str, str
                 await _role(connection, f"{schema}_{role}", passwords[role])
             # A long transaction holds every relay of the cluster back, so nobody may forget one.
             for role in ("app", "system", "ro"):
-                await connection.execute(
-                    f"ALTER ROLE {schema}_{role} SET idle_in_transaction_session_timeout = '15s'"
-                )
+                await connection.execute(f"ALTER ROLE {schema}_{role} SET idle_in_transaction_session_timeout = '15s'")
     finally:
         await connection.close()
 
@@ -82,22 +82,24 @@ async def _role(connection: asyncpg.Connection[asyncpg.Record], name: str, passw
     await connection.execute(f"ALTER ROLE {name} SET search_path = {schema}")
 
 
-async def migrate(dsn: str, *, service: str, package: str, owner_password: str) -> list[str]:
+async def migrate(owner_dsn: str, *, service: str, package: str) -> list[str]:
     """Apply what is missing of kit's plumbing and of ``package``'s ``migrations/*.sql``; return the names applied.
 
     Each file runs in a transaction of its own as the schema's owner. A file that was applied and has changed
-    since is refused: history is forward only.
+    since is refused: history is forward only. ``owner_dsn`` connects as ``<schema>_owner``.
     """
-    connection = await asyncpg.connect(role_dsn(dsn, f"{schema_of(service)}_owner", owner_password))
+    connection = await asyncpg.connect(owner_dsn)
     try:
         await connection.execute("SELECT pg_advisory_lock(hashtext($1))", f"migrate:{service}")
         await connection.execute(
             "CREATE TABLE IF NOT EXISTS schema_migration "
             "(name text PRIMARY KEY, sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
         )
-        known = {row["name"]: row["sha256"] for row in await connection.fetch("SELECT name, sha256 FROM schema_migration")}
+        known = {
+            row["name"]: row["sha256"] for row in await connection.fetch("SELECT name, sha256 FROM schema_migration")
+        }
         applied = []
-        for migration in _migrations(package):
+        for migration in migrations_of(package):
             if migration.name in known:
                 if known[migration.name] != migration.sha256:
                     raise MigrationError(
@@ -112,8 +114,9 @@ async def migrate(dsn: str, *, service: str, package: str, owner_password: str) 
         await connection.close()
 
 
-def _migrations(package: str) -> list[_Migration]:
-    plumbing = _Migration(PLUMBING, files("kit").joinpath("plumbing.sql").read_text(encoding="utf-8"))
+def migrations_of(package: str) -> list[Migration]:
+    """Kit's plumbing, then the package's own migrations in their order."""
+    plumbing = Migration(PLUMBING, files("kit").joinpath("plumbing.sql").read_text(encoding="utf-8"))
     own = []
     folder = files(package).joinpath("migrations")
     for entry in sorted(folder.iterdir(), key=lambda e: e.name) if folder.is_dir() else []:
@@ -121,11 +124,11 @@ def _migrations(package: str) -> list[_Migration]:
             continue
         if not _FILE_NAME.match(entry.name) or entry.name <= PLUMBING:
             raise MigrationError(f"{package}: {entry.name} is not named NNNN_what_it_does.sql with a number above 0000")
-        own.append(_Migration(entry.name, entry.read_text(encoding="utf-8")))
+        own.append(Migration(entry.name, entry.read_text(encoding="utf-8")))
     return [plumbing, *own]
 
 
-async def _apply(connection: asyncpg.Connection[asyncpg.Record], service: str, migration: _Migration) -> None:
+async def _apply(connection: asyncpg.Connection[asyncpg.Record], service: str, migration: Migration) -> None:
     try:
         async with connection.transaction():
             await connection.execute("SET LOCAL lock_timeout = '5s'")

@@ -8,7 +8,6 @@ from uuid import UUID
 
 from contracts.envelope import partition_key
 from contracts.event import Event
-
 from kit.ids import uuid7
 from kit.postgres import KeyNotHeld, Transaction
 from kit.telemetry import current_traceparent
@@ -26,12 +25,14 @@ FROM unnest($6::uuid[], $7::text[], $8::text[], $9::text[], $10::text[], $11::te
 _Row = tuple[UUID, str, str, str, str | None, str, datetime]
 
 
-async def append(tx: Transaction, event: Event, *, time: datetime | None = None, id: UUID | None = None) -> str:
+async def append(tx: Transaction, event: Event, *, time: datetime | None = None, event_id: UUID | None = None) -> str:
     """Append one event to the transaction; return its id. The key of its entity must be held.
 
-    ``time`` is when it happened (now by default); ``id`` makes an event whose id derives from its cause.
+    ``time`` is when it happened (now by default); ``event_id`` makes an event whose id derives from its cause.
     """
-    row = _row(tx, type(event), event.entity_id(), event.model_dump_json(), time or datetime.now(UTC), id or uuid7())
+    row = _row(
+        tx, type(event), event.entity_id(), event.model_dump_json(), time or datetime.now(UTC), event_id or uuid7()
+    )
     await _insert(tx, [row])
     return str(row[0])
 

@@ -18,11 +18,10 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from uuid import UUID
 
 import asyncpg
+
 from contracts.envelope import Envelope, partition_key
 
 __all__ = ["Database", "KeyNotHeld", "Queries", "Transaction", "load_queries", "role_dsn", "schema_of"]
-
-type_record = asyncpg.Record
 
 
 def schema_of(service: str) -> str:
@@ -47,13 +46,13 @@ class KeyNotHeld(RuntimeError):
     """An event was appended, or a key asked for, in a way that would lose the order of a key. A bug in the caller."""
 
 
-class _Connection(asyncpg.Connection):  # type: ignore[type-arg]
+class _Connection(asyncpg.Connection):
     epoch: int = 0
 
 
 async def _prepare(connection: Any) -> None:
     # A cluster cannot be replaced under a living connection, so its epoch is asked for once.
-    connection._con.epoch = await connection.fetchval("SELECT current_epoch()")
+    connection.epoch = await connection.fetchval("SELECT current_epoch()")
 
 
 class Transaction:
@@ -123,7 +122,9 @@ class Transaction:
     async def fetchval(self, query: str, *args: object) -> Any:
         return await self._connection.fetchval(query, *args)
 
-    async def copy_records_to_table(self, table: str, *, records: Iterable[Sequence[object]], columns: list[str]) -> str:
+    async def copy_records_to_table(
+        self, table: str, *, records: Iterable[Sequence[object]], columns: list[str]
+    ) -> str:
         """COPY into a table without row-level security, for instance a temporary one."""
         status: str = await self._connection.copy_records_to_table(table, records=records, columns=columns)
         return status

@@ -9,9 +9,9 @@ from typing import Any
 
 import asyncpg
 from confluent_kafka import KafkaException, Message, Producer
-from contracts.envelope import Envelope
 from opentelemetry.trace import SpanKind
 
+from contracts.envelope import Envelope
 from kit.postgres import Database
 from kit.telemetry import METRICS, current_traceparent, get_logger, get_tracer, parent_of
 
@@ -125,7 +125,9 @@ class Relay:
     async def _lead(self) -> None:
         connection = await self._database.dedicated()
         try:
-            while not await connection.fetchval("SELECT pg_try_advisory_lock(hashtext('relay'), hashtext($1))", self._service):
+            while not await connection.fetchval(
+                "SELECT pg_try_advisory_lock(hashtext('relay'), hashtext($1))", self._service
+            ):
                 if self._stopping:
                     return
                 await asyncio.sleep(1.0)
@@ -211,15 +213,17 @@ class Relay:
             # The producer is made anew as well: after an outage an idempotent one may refuse for ever.
             raise PublishError(f"{len(failed) + left} of {len(rows)} records were not taken: {sorted(set(failed))}")
 
-    def _headers(self, row: Any) -> list[tuple[str, bytes]]:
+    def _headers(self, row: Any) -> list[tuple[str, str | bytes | None]]:
         traceparent = row["traceparent"]
         if traceparent:
             # The span of publishing continues the trace of the transaction that appended the event.
             with tracer.start_as_current_span(
-                f"{row['aggregatetype']} publish", context=parent_of({"traceparent": traceparent}), kind=SpanKind.PRODUCER
+                f"{row['aggregatetype']} publish",
+                context=parent_of({"traceparent": traceparent}),
+                kind=SpanKind.PRODUCER,
             ):
                 traceparent = current_traceparent() or traceparent
-        return Envelope(
+        envelope = Envelope(
             id=str(row["id"]),
             type=row["type"],
             source=f"/{self._service}",
@@ -231,7 +235,8 @@ class Relay:
             causationid=row["causationid"],
             dataschema=f"urn:trunkline:{row['type']}",
             traceparent=traceparent,
-        ).to_headers()
+        )
+        return list(envelope.to_headers())
 
 
 def _age(rows: list[Any]) -> float:

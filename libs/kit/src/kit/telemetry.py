@@ -6,7 +6,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping, MutableMapping
-from typing import Any, cast
+from typing import Any
 
 import structlog
 from opentelemetry import trace
@@ -58,7 +58,6 @@ _EMAIL = re.compile(r"[^\s@<>\"']+@[^\s@<>\"']+")
 _GSTIN_OR_PAN = re.compile(r"\b(?:\d{2})?[A-Z]{5}\d{4}[A-Z](?:[0-9A-Z]{3})?\b")
 _SECRET_WORDS = ("password", "secret", "token", "authorization", "cookie", "api_key", "key_hex")
 _PERSONAL_WORDS = ("caller", "number", "phone", "email", "recipient", "text", "quote", "body", "payload")
-_OPEN_KEYS = frozenset({"event", "level", "timestamp", "service", "logger", "trace_id", "exception"})
 
 
 def redact(text: str) -> str:
@@ -78,7 +77,7 @@ def _mask_digits(match: re.Match[str]) -> str:
 
 def _redaction(_: Any, __: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for key, value in entry.items():
-        if key in ("event", "level", "timestamp", "service", "logger", "trace_id"):
+        if key in ("event", "level", "timestamp", "service", "module", "trace_id"):
             continue
         if any(word in key for word in _SECRET_WORDS):
             entry[key] = "[secret]"
@@ -153,7 +152,7 @@ def _redaction_of_foreign(_: Any, __: str, entry: MutableMapping[str, Any]) -> M
 
 def get_logger(name: str) -> Any:
     """A structlog logger: ``log.info("snake_case_event", key=value)``."""
-    return structlog.get_logger(logger=name)
+    return structlog.get_logger(module=name)
 
 
 def configure_tracing(service: str, otlp_endpoint: str | None = None) -> None:
@@ -181,4 +180,4 @@ def current_traceparent() -> str:
 
 def parent_of(headers: Mapping[str, str]) -> Context:
     """The trace context that ``traceparent`` in these headers carries."""
-    return cast(Context, extract(dict(headers)))
+    return extract(dict(headers))

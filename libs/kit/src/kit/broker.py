@@ -1,0 +1,134 @@
+"""The one place where a Kafka consumer is configured. FastStream's defaults lose messages; these do not.
+
+Defaults that would: acknowledge before handling, start at the newest offset, create topics by asking for them,
+decode a whole batch at once so that one bad record fails them all (and, nacked, for ever).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any
+
+from aiokafka import ConsumerRebalanceListener, TopicPartition
+from faststream import AckPolicy
+from faststream.kafka import KafkaBroker, KafkaMessage
+from faststream.kafka.message import KafkaAckableMessage
+from faststream.message import AckStatus
+
+from kit.telemetry import METRICS, get_logger
+
+__all__ = ["ACK_POLICY", "BatchSource"]
+
+log = get_logger(__name__)
+
+ACK_POLICY = AckPolicy.NACK_ON_ERROR
+DRAIN_SECONDS = 20.0
+
+
+class _Drain(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Lets the batch in flight finish and commit before its partitions go to another process."""
+
+    def __init__(self) -> None:
+        self.idle = asyncio.Event()
+        self.idle.set()
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        try:
+            await asyncio.wait_for(self.idle.wait(), DRAIN_SECONDS)
+        except TimeoutError:
+            log.warning("rebalance_did_not_wait", seconds=DRAIN_SECONDS)
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        return None
+
+
+class BatchSource:
+    """Polls raw batches for one consumer group and commits each batch's offsets after ``handle`` returned.
+
+    ``handle`` gets records with their original bytes. If it raises, nothing is committed and the batch comes
+    again from its first record.
+    """
+
+    def __init__(
+        self,
+        *,
+        bootstrap: str,
+        group: str,
+        topics: Sequence[str],
+        handle: Callable[[Sequence[Any]], Awaitable[None]],
+        max_records: int = 500,
+        instance_id: str | None = None,
+    ) -> None:
+        self._group = group
+        self._handle = handle
+        self._drain = _Drain()
+        self._broker = KafkaBroker(
+            bootstrap,
+            client_id=group,
+            ack_policy=ACK_POLICY,
+            acks="all",
+            enable_idempotence=True,
+            allow_auto_create_topics=False,
+            graceful_timeout=DRAIN_SECONDS,
+            logger=None,
+        )
+        self._subscriber = self._broker.subscriber(
+            *topics,
+            group_id=group,
+            group_instance_id=instance_id,
+            batch=True,
+            max_records=max_records,
+            batch_timeout_ms=20,
+            ack_policy=ACK_POLICY,
+            auto_offset_reset="earliest",
+            listener=self._drain,
+            parser=self._parse,
+            decoder=_no_decoding,
+        )
+        self._subscriber(self._on_batch)
+
+    async def start(self) -> None:
+        await self._broker.start()
+
+    async def stop(self) -> None:
+        await self._broker.stop()
+
+    def assignment(self) -> set[TopicPartition]:
+        consumer = self._subscriber.consumer
+        return set(consumer.assignment()) if consumer is not None else set()
+
+    def running(self) -> bool:
+        return bool(self._subscriber.running)
+
+    async def _parse(self, records: Any) -> KafkaMessage:
+        # The library's parser decodes every header as UTF-8 and would fail the batch on the first that is not.
+        return KafkaAckableMessage(body=b"", headers={}, raw_message=records, consumer=self._subscriber.consumer)
+
+    async def _on_batch(self, message: KafkaMessage) -> None:
+        records = message.raw_message
+        self._drain.idle.clear()
+        try:
+            await self._handle(records)
+            await self._commit(message, records)
+        finally:
+            self._drain.idle.set()
+
+    async def _commit(self, message: KafkaMessage, records: Any) -> None:
+        offsets: dict[TopicPartition, int] = {}
+        for record in records:
+            partition = TopicPartition(record.topic, record.partition)
+            offsets[partition] = max(offsets.get(partition, 0), record.offset + 1)
+        try:
+            consumer: Any = message.consumer
+            await consumer.commit(offsets)
+        except Exception as error:
+            # Another process owns the partitions by now and gets these records again; its inbox knows them.
+            METRICS.commit_failures.labels(self._group).inc()
+            log.warning("offsets_not_committed", consumer=self._group, error=type(error).__name__)
+        # Committed by exact offsets, so the library must not commit its position once more.
+        message.committed = AckStatus.ACKED
+
+
+async def _no_decoding(message: Any) -> Any:
+    return []

@@ -1,0 +1,131 @@
+"""Parking: a record that cannot be handled is kept with its original bytes, and its key waits behind it."""
+
+from __future__ import annotations
+
+import hashlib
+import traceback
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from contracts.envelope import Envelope
+from kit.ids import uuid7
+from kit.postgres import Database
+from kit.telemetry import METRICS, redact
+
+__all__ = ["DeadLetterLimits", "DeadLetters", "Failure"]
+
+NO_TENANT = UUID(int=0)
+
+_PARK = """
+INSERT INTO dead_letter (id, tenant_id, consumer, topic, partition, "offset", key, value, header_names, header_values,
+                         event_id, event_type, reason, message, stack_hash, attempts, parked_behind, traceparent)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+ON CONFLICT (consumer, topic, partition, "offset") DO UPDATE
+SET occurrences = dead_letter.occurrences + 1, last_failed_at = now()
+"""
+_PARK_KEY = "INSERT INTO parked_key (consumer, tenant_id, key) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
+_PARKED = "SELECT key FROM parked_key WHERE consumer = $1 AND key = ANY ($2::text[])"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a record is parked. The message is redacted; the stack is only a fingerprint to group by."""
+
+    reason: str
+    message: str
+    attempts: int = 1
+    stack_hash: str = ""
+
+    @classmethod
+    def of(cls, reason: str, error: BaseException, attempts: int) -> Failure:
+        frames = traceback.extract_tb(error.__traceback__)
+        where = "\n".join(f"{frame.name}:{(frame.line or '').strip()}" for frame in frames)
+        fingerprint = hashlib.sha256(f"{type(error).__name__}\n{where}".encode()).hexdigest()[:16]
+        return cls(reason, redact(f"{type(error).__name__}: {error}")[:1000], attempts, fingerprint)
+
+
+@dataclass(slots=True)
+class DeadLetterLimits:
+    """Beyond these a consumer stops instead of draining its topic into the dead letters.
+
+    A bad record is rare; a bad deploy fails on everything. Records parked behind others do not count.
+    """
+
+    consecutive: int = 25
+    ratio: float = 0.1
+    window: int = 500
+    _outcomes: deque[bool] | None = None
+    _in_a_row: int = 0
+
+    def succeeded(self, count: int = 1) -> None:
+        if count:
+            self._in_a_row = 0
+            self._remember(False, count)
+
+    def would_exceed(self) -> str | None:
+        """Why parking one more record now would go beyond the limits, or nothing."""
+        if self._in_a_row + 1 > self.consecutive:
+            return f"{self.consecutive} records in a row could not be handled"
+        outcomes = self._outcomes or deque()
+        if len(outcomes) >= self.window and sum(outcomes) + 1 > self.ratio * len(outcomes):
+            return f"more than {self.ratio:.0%} of the last {len(outcomes)} records could not be handled"
+        return None
+
+    def parked(self) -> None:
+        self._in_a_row += 1
+        self._remember(True, 1)
+
+    def _remember(self, failed: bool, count: int) -> None:
+        if self._outcomes is None:
+            self._outcomes = deque(maxlen=self.window)
+        self._outcomes.extend([failed] * min(count, self.window))
+
+
+class DeadLetters:
+    """One consumer's parked records and keys."""
+
+    def __init__(self, database: Database, consumer: str) -> None:
+        self._database = database
+        self._consumer = consumer
+
+    async def parked_keys(self, keys: Sequence[str]) -> set[str]:
+        async with self._database.system() as tx:
+            return {row["key"] for row in await tx.fetch(_PARKED, self._consumer, keys)}
+
+    async def park(self, record: Any, envelope: Envelope | None, failure: Failure, *, behind: bool = False) -> None:
+        """Keep the record; from now on its key is parked. Returns once it is committed."""
+        tenant = envelope.tenant if envelope else NO_TENANT
+        headers: Iterable[tuple[str, bytes | None]] = record.headers or ()
+        names, values = [], []
+        for name, value in headers:
+            names.append(name)
+            values.append(value)
+        async with self._database.system() as tx:
+            await tx.execute(
+                _PARK,
+                uuid7(),
+                tenant,
+                self._consumer,
+                record.topic,
+                record.partition,
+                record.offset,
+                record.key,
+                record.value,
+                names,
+                values,
+                envelope.id if envelope else None,
+                envelope.type if envelope else None,
+                failure.reason,
+                failure.message,
+                failure.stack_hash,
+                failure.attempts,
+                behind,
+                envelope.traceparent if envelope else "",
+            )
+            if record.key is not None and envelope is not None:
+                key = record.key.decode("utf-8", "backslashreplace")
+                await tx.execute(_PARK_KEY, self._consumer, tenant, key)
+        METRICS.dead_letters.labels(self._consumer, record.topic, failure.reason).inc()

@@ -1,0 +1,116 @@
+"""What a handler is given and how it answers: subscriptions, the two error words, the inbox."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from contracts.envelope import Envelope
+from contracts.event import Event
+from kit.postgres import Transaction
+
+__all__ = [
+    "Deletion",
+    "Poison",
+    "Received",
+    "Retry",
+    "Subscription",
+    "claim",
+    "claim_many",
+    "on",
+    "on_batch",
+    "on_deleted",
+]
+
+E = TypeVar("E", bound=Event)
+
+
+class Retry(Exception):
+    """Not yet: try this event again after a while. Given up (and parked) after a bounded number of attempts."""
+
+    def __init__(self, reason: str, *, after: float = 1.0) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.after = after
+
+
+class Poison(Exception):
+    """Never: this event can not work however often it is tried. Parked at once, with a reason code."""
+
+    def __init__(self, code: str, message: str = "") -> None:
+        super().__init__(message or code)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Received(Generic[E]):
+    """One event with its envelope, as batch handlers get them."""
+
+    event: E
+    envelope: Envelope
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """An entity of a compacted topic was deleted."""
+
+    topic: str
+    tenant: UUID
+    entity_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """One line of a service's table of what it consumes. Made by :func:`on`, :func:`on_batch`, :func:`on_deleted`."""
+
+    topic: str
+    kind: str
+    handler: Callable[..., Awaitable[None]]
+    emits: Callable[..., Awaitable[Iterable[str]]] | None = None
+
+
+def on(
+    event_class: type[E],
+    handler: Callable[[E, Transaction], Awaitable[None]],
+    *,
+    emits: Callable[[E, Transaction], Awaitable[Iterable[str]]] | None = None,
+) -> Subscription:
+    """Handle each event in a transaction of its own. ``emits`` reads what the handler will append events about."""
+    return Subscription(event_class.topic(), "each", handler, emits)
+
+
+def on_batch(
+    event_class: type[E],
+    handler: Callable[[Sequence[Received[E]], Transaction], Awaitable[None]],
+    *,
+    emits: Callable[[Sequence[Received[E]], Transaction], Awaitable[Iterable[str]]] | None = None,
+) -> Subscription:
+    """Handle the events of one tenant in a polled batch together: for effects that are statements over sets."""
+    return Subscription(event_class.topic(), "batch", handler, emits)
+
+
+def on_deleted(event_class: type[Event], handler: Callable[[Deletion, Transaction], Awaitable[None]]) -> Subscription:
+    """Handle the deletion of an entity of a compacted topic."""
+    return Subscription(event_class.topic(), "deleted", handler)
+
+
+_CLAIM = """
+INSERT INTO inbox (consumer, tenant_id, replay_id, event_id)
+SELECT $1, $2, e.replay_id, e.event_id FROM unnest($3::text[], $4::text[]) AS e (replay_id, event_id)
+ON CONFLICT DO NOTHING RETURNING replay_id, event_id
+"""
+
+
+async def claim(tx: Transaction, consumer: str, envelope: Envelope) -> bool:
+    """Enter the event into the inbox; false when it was handled before."""
+    return bool(await claim_many(tx, consumer, [envelope]))
+
+
+async def claim_many(tx: Transaction, consumer: str, envelopes: Sequence[Envelope]) -> set[tuple[str, str]]:
+    """Enter events into the inbox; return the (replay id, event id) of those that are new."""
+    rows: list[Any] = await tx.fetch(
+        _CLAIM, consumer, tx.tenant, [e.replayid for e in envelopes], [e.id for e in envelopes]
+    )
+    return {(row["replay_id"], row["event_id"]) for row in rows}

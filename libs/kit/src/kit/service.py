@@ -1,0 +1,250 @@
+"""Running a service: HTTP at once, components in the background with retries, probes, a drain on SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+import uvicorn
+import uvloop
+from prometheus_client import REGISTRY
+from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from kit.telemetry import METRICS, get_logger
+
+__all__ = ["Component", "Every", "Probes", "run"]
+
+log = get_logger(__name__)
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+class Component(Protocol):
+    """A part of a service that runs beside its HTTP app."""
+
+    name: str
+
+    async def start(self) -> None:
+        """Raise when it cannot start yet; it is tried again."""
+
+    async def stop(self) -> None:
+        """Finish what is in flight, then let go."""
+
+    def alive(self) -> str | None:
+        """Nothing while it makes progress, else why the process should be restarted."""
+
+    def ready(self) -> str | None:
+        """Nothing when it can do its job, else what it lacks."""
+
+    def status(self) -> dict[str, object]:
+        """Figures for a person."""
+
+
+class Every:
+    """Runs a function periodically. An error is logged and counted, and ends that run only."""
+
+    def __init__(self, name: str, seconds: float, function: Callable[[], Awaitable[None]]) -> None:
+        self.name = name
+        self._seconds = seconds
+        self._function = function
+        self._task: asyncio.Task[None] | None = None
+        self._runs = 0
+        self._last_error: str | None = None
+        self._began: float | None = None
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._loop(), name=self.name)
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    def alive(self) -> str | None:
+        if self._task is not None and self._task.done():
+            return f"{self.name} has ended"
+        if self._began is not None and time.monotonic() - self._began > 600:
+            return f"{self.name} has been in one run for ten minutes"
+        return None
+
+    def ready(self) -> str | None:
+        return None
+
+    def status(self) -> dict[str, object]:
+        return {"runs": self._runs, "last_error": self._last_error}
+
+    async def _loop(self) -> None:
+        while True:
+            self._began = time.monotonic()
+            try:
+                await self._function()
+                self._last_error = None
+            except Exception as error:
+                self._last_error = type(error).__name__
+                METRICS.component_errors.labels(self.name).inc()
+                log.warning("run_failed", component=self.name, error=type(error).__name__, exc_info=True)
+            self._began = None
+            self._runs += 1
+            await asyncio.sleep(self._seconds)
+
+
+class Probes:
+    """Answers ``/livez``, ``/readyz``, ``/metrics`` and ``/status``; hands everything else to the service's app.
+
+    Live means: every part makes progress. Ready means: it can do its job. Neither asks a dependency.
+    """
+
+    def __init__(self, service: str, app: AsgiApp, components: Sequence[Component]) -> None:
+        self._service = service
+        self._app = app
+        self._components = components
+        self._started: set[str] = set()
+        self._since = time.time()
+        self.draining = False
+
+    def started(self, component: Component) -> None:
+        self._started.add(component.name)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            answer = {"/livez": self._live, "/readyz": self._ready, "/metrics": _metrics, "/status": self._status}
+            make = answer.get(scope["path"])
+            if make is not None:
+                await _send(send, *make())
+                return
+        await self._app(scope, receive, send)
+
+    def _live(self) -> tuple[int, bytes, str]:
+        return self._verdict([why for c in self._components if c.name in self._started and (why := c.alive())])
+
+    def _ready(self) -> tuple[int, bytes, str]:
+        why = ["draining"] if self.draining else []
+        for component in self._components:
+            lack = component.ready()
+            if component.name not in self._started:
+                lack = lack or f"{component.name} has not started yet"
+            if lack and not (component.name not in self._started and getattr(component, "optional", False)):
+                why.append(lack)
+        return self._verdict(why)
+
+    def _verdict(self, why: list[str]) -> tuple[int, bytes, str]:
+        body = json.dumps({"ok": not why, "why": why}).encode()
+        return (503 if why else 200), body, "application/json"
+
+    def _status(self) -> tuple[int, bytes, str]:
+        parts = {
+            c.name: {"started": c.name in self._started, "alive": c.alive(), "ready": c.ready(), **c.status()}
+            for c in self._components
+        }
+        body = {"service": self._service, "up_seconds": round(time.time() - self._since), "components": parts}
+        return 200, json.dumps(body, default=str).encode(), "application/json"
+
+
+def _metrics() -> tuple[int, bytes, str]:
+    body: bytes = generate_latest(REGISTRY)  # type: ignore[no-untyped-call]
+    return 200, body, CONTENT_TYPE_LATEST
+
+
+async def _send(send: Send, status: int, body: bytes, content_type: str) -> None:
+    headers = [(b"content-type", content_type.encode()), (b"cache-control", b"no-store")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # Signals are ours: a drain stops the components before it stops the server.
+        yield
+
+
+def run(
+    *,
+    name: str,
+    http: AsgiApp,
+    host: str,
+    port: int,
+    components: Sequence[Component],
+    drain_seconds: float = 25.0,
+) -> None:
+    """Serve until SIGTERM or SIGINT, then drain. Blocks.
+
+    The components start together in the background and are tried again until they succeed, so a service comes
+    up with its servers down. On a signal ``/readyz`` turns red, components stop in reverse order, then HTTP.
+    A component with ``optional = True`` does not keep the service from being ready.
+    """
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(name, http, host, port, components, drain_seconds))
+
+
+async def _serve(
+    name: str, http: AsgiApp, host: str, port: int, components: Sequence[Component], drain_seconds: float
+) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    probes = Probes(name, http, components)
+    config = uvicorn.Config(
+        probes,
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=5,
+        lifespan="off",
+        server_header=False,
+    )
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve())
+    starting = [asyncio.create_task(_start(component, probes)) for component in components]
+    stopped = asyncio.create_task(stop.wait())
+    log.info("service_started", port=port)
+    await asyncio.wait([serving, stopped], return_when=asyncio.FIRST_COMPLETED)
+    probes.draining = True
+    log.info("service_draining")
+    for task in starting:
+        task.cancel()
+    await asyncio.gather(*starting, return_exceptions=True)
+    try:
+        await asyncio.wait_for(_stop_all(components), drain_seconds)
+    except TimeoutError:
+        log.warning("drain_incomplete", seconds=drain_seconds)
+    server.should_exit = True
+    stopped.cancel()
+    await serving
+    log.info("service_stopped")
+
+
+async def _start(component: Component, probes: Probes) -> None:
+    delay = 0.2
+    while True:
+        try:
+            await component.start()
+        except Exception as error:
+            METRICS.component_errors.labels(component.name).inc()
+            log.warning(
+                "start_failed", component=component.name, error=f"{type(error).__name__}: {error}", retry_seconds=delay
+            )
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, 5.0)
+        else:
+            probes.started(component)
+            return
+
+
+async def _stop_all(components: Sequence[Component]) -> None:
+    for component in reversed(components):
+        try:
+            await component.stop()
+        except Exception as error:
+            log.warning("stop_failed", component=component.name, error=type(error).__name__)

@@ -1,0 +1,207 @@
+"""Fixtures for tests on real servers. A pytest plugin; loaded by the conftest at the root.
+
+The servers come from the environment (``TRUNKLINE_TEST_POSTGRES_DSN``, ``TRUNKLINE_TEST_KAFKA_BOOTSTRAP``,
+``TRUNKLINE_TEST_REDIS_URL``), else from containers when ``TRUNKLINE_TEST_SERVERS=containers``, else from the native
+stack, which is started for the purpose and stays up for the next run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+
+from contracts.topics import TOPICS
+from kit.migrations import migrate, migrations_of, provision
+from kit.postgres import Database, role_dsn, schema_of
+
+__all__ = ["Servers", "eventually"]
+
+PASSWORDS = {"owner": "test", "app": "test", "system": "test", "ro": "test"}
+ADDRESSES = ("POSTGRES_DSN", "KAFKA_BOOTSTRAP", "REDIS_URL")
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """Where the real servers are. ``postgres_dsn`` is a superuser's."""
+
+    postgres_dsn: str
+    kafka_bootstrap: str
+    redis_url: str
+
+
+async def eventually(condition: Callable[[], Any], within: float = 10.0, every: float = 0.05) -> Any:
+    """Wait until ``condition`` (plain or async) gives something true, and return it; fail after ``within`` s."""
+    deadline = asyncio.get_running_loop().time() + within
+    while True:
+        result = condition()
+        if isinstance(result, Awaitable):
+            result = await result
+        if result:
+            return result
+        if asyncio.get_running_loop().time() > deadline:
+            raise AssertionError(f"not true within {within} s: {getattr(condition, '__name__', condition)}")
+        await asyncio.sleep(every)
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    given = {name: os.environ.get(f"TRUNKLINE_TEST_{name}") for name in ADDRESSES}
+    if all(given.values()):
+        yield Servers(*(str(given[name]) for name in ADDRESSES))
+    elif os.environ.get("TRUNKLINE_TEST_SERVERS") == "containers":
+        yield from _containers()
+    else:
+        yield _native()
+
+
+def _native() -> Servers:
+    run_dir = os.environ.get("TRUNKLINE_TEST_RUN_DIR", ".run/test")
+    command = [
+        sys.executable,
+        "-m",
+        "trunkline",
+        "up",
+        "--only",
+        "servers",
+        "--run-dir",
+        run_dir,
+        "--port-base",
+        os.environ.get("TRUNKLINE_TEST_PORT_BASE", "18000"),
+        "--json",
+    ]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(f"the native servers did not start: {done.stderr.strip()}")
+    found = json.loads(done.stdout)
+    return Servers(found["postgres_dsn"], found["kafka_bootstrap"], found["redis_url"])
+
+
+def _containers() -> Iterator[Servers]:
+    from testcontainers.kafka import KafkaContainer
+    from testcontainers.postgres import PostgresContainer
+    from testcontainers.redis import RedisContainer
+
+    kafka = KafkaContainer("apache/kafka:4.3.1") if hasattr(KafkaContainer, "with_kraft") else KafkaContainer()
+    with PostgresContainer("postgres:15", driver=None) as postgres, RedisContainer("redis:7") as redis, kafka:
+        redis_url = f"redis://{redis.get_container_host_ip()}:{redis.get_exposed_port(6379)}/0"
+        yield Servers(postgres.get_connection_url(), kafka.get_bootstrap_server(), redis_url)
+
+
+@pytest.fixture(scope="session")
+def postgres_dsn(servers: Servers) -> str:
+    return servers.postgres_dsn
+
+
+@pytest.fixture(scope="session")
+def kafka_bootstrap(servers: Servers) -> str:
+    return servers.kafka_bootstrap
+
+
+@pytest.fixture(scope="session")
+def redis_url(servers: Servers) -> str:
+    return servers.redis_url
+
+
+@pytest.fixture
+def tenant() -> UUID:
+    return uuid4()
+
+
+@pytest.fixture(scope="session")
+def topics(kafka_bootstrap: str) -> None:
+    """All topics of the contracts exist."""
+    from confluent_kafka.admin import AdminClient
+    from confluent_kafka.cimpl import NewTopic
+
+    admin = AdminClient({"bootstrap.servers": kafka_bootstrap, "log_level": 0})
+    existing = admin.list_topics(timeout=10).topics
+    missing = [NewTopic(t.name, t.partitions, 1, config=t.config()) for t in TOPICS.values() if t.name not in existing]
+    for name, future in (admin.create_topics(missing) if missing else {}).items():
+        try:
+            future.result(15)
+        except Exception as error:
+            if "TOPIC_ALREADY_EXISTS" not in str(error):
+                raise RuntimeError(f"topic {name} could not be created") from error
+
+
+MakeDatabase = Callable[..., Awaitable[Database]]
+
+
+@pytest.fixture
+async def make_database(postgres_dsn: str) -> AsyncIterator[MakeDatabase]:
+    """Make a fresh, migrated database for a service: ``await make_database(service=..., package=...)``."""
+    made: list[tuple[Database, str]] = []
+
+    async def make(*, service: str, package: str, **options: Any) -> Database:
+        template = await _template(postgres_dsn, service, package)
+        name = f"t_{secrets.token_hex(6)}"
+        await _admin(postgres_dsn, f'CREATE DATABASE {name} TEMPLATE "{template}"')
+        database = Database(
+            service=service,
+            dsn=_with_database(postgres_dsn, name),
+            app_password=PASSWORDS["app"],
+            system_password=PASSWORDS["system"],
+            **options,
+        )
+        made.append((database, name))
+        return database
+
+    yield make
+    for database, name in made:
+        await database.close()
+        await _admin(postgres_dsn, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+def _with_database(dsn: str, name: str) -> str:
+    return urlunsplit(urlsplit(dsn)._replace(path=f"/{name}"))
+
+
+async def _admin(dsn: str, *statements: str) -> None:
+    connection = await asyncpg.connect(_with_database(dsn, "postgres"))
+    try:
+        # Copying a template needs it idle, so copies and migrations of templates take turns.
+        await connection.execute("SELECT pg_advisory_lock(hashtext('test templates'))")
+        for statement in statements:
+            await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+async def _template(dsn: str, service: str, package: str) -> str:
+    """The name of a migrated database of these very migrations; made the first time, copied afterwards."""
+    digest = hashlib.sha256()
+    for migration in migrations_of(package):
+        digest.update(migration.sql.encode())
+    digest.update(files("kit").joinpath("migrations.py").read_bytes())
+    name = f"template_{schema_of(service)}_{digest.hexdigest()[:12]}"
+    connection = await asyncpg.connect(_with_database(dsn, "postgres"))
+    try:
+        await connection.execute("SELECT pg_advisory_lock(hashtext('test templates'))")
+        if await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", name):
+            return name
+        await connection.execute(f'CREATE DATABASE "{name}"')
+        try:
+            target = _with_database(dsn, name)
+            await provision(target, service=service, passwords=PASSWORDS)
+            owner = role_dsn(target, f"{schema_of(service)}_owner", PASSWORDS["owner"])
+            await migrate(owner, service=service, package=package)
+        except BaseException:
+            await connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+            raise
+        return name
+    finally:
+        await connection.close()
