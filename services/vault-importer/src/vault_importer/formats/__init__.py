@@ -1,0 +1,24 @@
+"""The formats that can be imported, in the order in which they are tried."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vault_importer.formats.base import Format
+from vault_importer.formats.msgstore import ModernMsgstore
+from vault_importer.refusals import BackupRefused
+
+__all__ = ["FORMATS", "recognise"]
+
+FORMATS: tuple[Format, ...] = (ModernMsgstore(),)
+
+
+def recognise(path: Path) -> Format:
+    """The format of a plain file. Raises :class:`BackupRefused`."""
+    for candidate in FORMATS:
+        if candidate.recognises(path):
+            return candidate
+    raise BackupRefused(
+        "unknown_schema",
+        "This is a database, but not one with WhatsApp's message, chat and jid tables; send msgstore.db.",
+    )

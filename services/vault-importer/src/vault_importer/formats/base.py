@@ -1,0 +1,121 @@
+"""What a source of messages must offer, whatever it was: an Android store, an iOS one, an exported text.
+
+A format opens a file that is already plain and authentic, and gives contacts, chats and messages in the vault's
+own words. It decides nothing about tenants, ids or what is new. It runs in a worker thread, reads in constant
+memory and never writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol
+
+__all__ = [
+    "Alias",
+    "Backup",
+    "ChatKind",
+    "Format",
+    "NameSource",
+    "SkippedRow",
+    "SourceChat",
+    "SourceContact",
+    "SourceMessage",
+]
+
+ChatKind = Literal["direct", "group", "broadcast", "newsletter", "other"]
+
+NameSource = Literal["none", "own_profile", "verified", "address_book"]
+"""Where a name comes from, in growing order of trust: what people call themselves, what the platform has
+verified, what the owner of the phone calls them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Alias:
+    """Two identities of one person: a hidden one (``…@lid``) and the one with the number."""
+
+    lid: str
+    jid: str
+    source: str
+    """The table that says so, so that a wrong one can be found and undone."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceContact:
+    jid: str
+    """Canonical: without device, and the number's identity where it is known."""
+    name: str = ""
+    name_source: NameSource = "none"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceChat:
+    jid: str
+    """Canonical, as of a contact."""
+    kind: ChatKind
+    name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SkippedRow:
+    """A row that cannot be kept, and why; the reason ends in the import's manifest."""
+
+    table: str
+    reason: str
+
+
+class SourceMessage(NamedTuple):
+    """One message as its source has it. A tuple, since there are millions."""
+
+    chat_jid: str
+    from_me: bool
+    key_id: str
+    earlier_key_ids: tuple[str, ...]
+    """Ids it was known by before an edit or a revocation gave it another, the first one first."""
+    sender_jid: str
+    """Empty where the source names nobody: our own messages, and both sides of a direct chat."""
+    sent_at_ms: int
+    kind: str
+    raw_kind: int
+    text: str
+    edited_at_ms: int
+    """0 when the message was never edited."""
+    revoked: bool
+    forward_score: int
+    details: Mapping[str, Any] | None
+    """What this kind of message carries besides text, for instance a place."""
+
+
+class Backup(Protocol):
+    """An opened source. Iterators are consumed in this order: aliases, contacts, chats, messages."""
+
+    def rows(self) -> Mapping[str, int]:
+        """How many rows each table that is read holds; ``message`` is always there."""
+        ...
+
+    def aliases(self) -> Iterator[Alias]: ...
+
+    def contacts(self) -> Iterator[SourceContact | SkippedRow]: ...
+
+    def chats(self) -> Iterator[SourceChat | SkippedRow]: ...
+
+    def messages(self, *, skip: int = 0) -> Iterator[SourceMessage | SkippedRow]:
+        """One item for each source row, chat by chat, in each chat the oldest first; the same order every time,
+        so that ``skip`` continues where an interrupted import stopped."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Format(Protocol):
+    name: str
+
+    def recognises(self, path: Path) -> bool:
+        """Whether this file is of this format. Must not raise on foreign or hostile files."""
+        ...
+
+    def open(self, path: Path, *, address_book: Path | None, known_aliases: Mapping[str, str]) -> Backup:
+        """Open a file that was recognised. ``known_aliases`` (hidden identity to numbered one) come from earlier
+        imports; ``address_book`` is a plain ``wa.db``."""
+        ...

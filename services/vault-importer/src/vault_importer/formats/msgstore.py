@@ -1,0 +1,248 @@
+"""Android's ``msgstore.db`` in its present schema (``message``, ``chat``, ``jid``), with whatever columns it has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from vault_importer.formats.android_kinds import KINDS, REVOKED_KINDS
+from vault_importer.formats.base import Alias, Backup, NameSource, SkippedRow, SourceChat, SourceContact, SourceMessage
+from vault_importer.formats.sqlite_source import SqliteSource, clean
+from vault_importer.identity import LID, NUMBERED, canonical, kind_of_chat
+from vault_importer.refusals import BackupRefused
+
+__all__ = ["ModernMsgstore"]
+
+SENTINEL_ROW = 1
+#: 9999-12-31: what Python and Postgres both can tell as a date.
+LATEST_MS = 253_402_214_400_000
+READ_TABLES = (
+    "jid",
+    "jid_map",
+    "lid_display_name",
+    "chat",
+    "message",
+    "message_edit_info",
+    "message_forwarded",
+    "message_location",
+    "message_media",
+    "message_revoked",
+    "message_system",
+)
+
+
+class ModernMsgstore:
+    name = "android-msgstore"
+
+    def recognises(self, path: Path) -> bool:
+        try:
+            source = SqliteSource(path)
+        except BackupRefused:
+            return False
+        try:
+            # The old `messages` table can still be there beside the present one, so the present one is asked for.
+            return source.has("message", "chat_row_id", "key_id") and source.has("chat") and source.has("jid")
+        finally:
+            source.close()
+
+    def open(self, path: Path, *, address_book: Path | None, known_aliases: Mapping[str, str]) -> Backup:
+        return _Msgstore(SqliteSource(path), SqliteSource(address_book) if address_book else None, known_aliases)
+
+
+class _Msgstore:
+    def __init__(self, store: SqliteSource, address_book: SqliteSource | None, known: Mapping[str, str]) -> None:
+        self._store = store
+        self._address_book = address_book
+        self._aliases = list(self._read_aliases())
+        self._known = {**known, **{alias.lid: alias.jid for alias in reversed(self._aliases)}}
+        self._jids = {row: self._canonical(user, server) for row, user, server in self._read_jids()}
+        self._chats: dict[int, str] = {}
+
+    def close(self) -> None:
+        self._store.close()
+        if self._address_book:
+            self._address_book.close()
+
+    def rows(self) -> Mapping[str, int]:
+        counts = {table: self._store.count(table) for table in READ_TABLES if self._store.has(table)}
+        if self._address_book:
+            counts["wa_contacts"] = self._address_book.count("wa_contacts")
+        return counts
+
+    def aliases(self) -> Iterator[Alias]:
+        return iter(self._aliases)
+
+    def _canonical(self, user: object, server: object) -> str:
+        return canonical(clean(user), clean(server), self._known)
+
+    def _read_jids(self) -> Iterator[tuple[Any, ...]]:
+        return self._store.select("SELECT _id, user, server FROM jid")
+
+    def _read_aliases(self) -> Iterator[Alias]:
+        """The most trusted first."""
+        store = self._store
+        pairs = []
+        if store.has("jid_map", "lid_row_id", "jid_row_id"):
+            pairs.append(("jid_map", "SELECT lid_row_id AS a, jid_row_id AS b FROM jid_map"))
+        if store.has("chat", "account_jid_row_id"):
+            pairs.append(("chat", "SELECT account_jid_row_id AS a, jid_row_id AS b FROM chat"))
+        for source, pair in pairs:
+            # A chat has the two either way round.
+            rows = store.select(
+                f"SELECT l.user, p.user FROM ({pair}) JOIN jid l ON l._id IN (a, b) AND l.server = ?"  # noqa: S608
+                " JOIN jid p ON p._id IN (a, b) AND p.server = ?",
+                LID,
+                NUMBERED,
+            )
+            for lid, number in rows:
+                yield Alias(
+                    lid=canonical(clean(lid), LID, {}), jid=canonical(clean(number), NUMBERED, {}), source=source
+                )
+
+    def contacts(self) -> Iterator[SourceContact | SkippedRow]:
+        """Everyone who wrote, everyone with a chat of their own, and everyone with a name. A person may come twice,
+        the better name last."""
+        rows = self._store.select(
+            "SELECT sender_jid_row_id FROM message WHERE sender_jid_row_id > 0"
+            " UNION SELECT jid_row_id FROM chat"
+        )
+        for (row,) in rows:
+            jid = self._jids.get(row)
+            if jid is not None and kind_of_chat(jid) == "direct":
+                yield SourceContact(jid=jid)
+        yield from chain(self._named_by_themselves(), self._named_in_address_book())
+
+    def _named_by_themselves(self) -> Iterator[SourceContact]:
+        if not self._store.has("lid_display_name", "lid_row_id", "display_name"):
+            return
+        for row, name in self._store.select("SELECT lid_row_id, display_name FROM lid_display_name"):
+            if row in self._jids and clean(name).strip():
+                yield SourceContact(jid=self._jids[row], name=clean(name).strip(), name_source="own_profile")
+
+    def _named_in_address_book(self) -> Iterator[SourceContact | SkippedRow]:
+        book = self._address_book
+        if book is None or not book.has("wa_contacts", "jid"):
+            return
+        columns = ", ".join(book.column("wa_contacts", name) for name in ("display_name", "wa_name"))
+        for address, display_name, wa_name in book.select(f"SELECT jid, {columns} FROM wa_contacts"):  # noqa: S608
+            user, _, server = clean(address).rpartition("@")
+            if kind_of_chat(clean(address)) != "direct" or not user:
+                yield SkippedRow("wa_contacts", "not_a_person")
+                continue
+            own = clean(display_name).strip()
+            source: NameSource = "address_book" if own else "own_profile"
+            name = own or clean(wa_name).strip()
+            yield SourceContact(jid=self._canonical(user, server), name=name, name_source=source if name else "none")
+
+    def chats(self) -> Iterator[SourceChat | SkippedRow]:
+        subject = self._store.column("chat", "subject")
+        for row, jid_row, name in self._store.select(f"SELECT _id, jid_row_id, {subject} FROM chat"):  # noqa: S608
+            jid = self._jids.get(jid_row)
+            if jid is None:
+                yield SkippedRow("chat", "no_jid")
+                continue
+            self._chats[row] = jid
+            yield SourceChat(jid=jid, kind=kind_of_chat(jid), name=clean(name).strip())
+
+    def messages(self, *, skip: int = 0) -> Iterator[SourceMessage | SkippedRow]:
+        if not self._chats:
+            for _ in self.chats():
+                pass
+        for row in self._store.select(self._message_query(), skip):
+            yield self._message(row)
+
+    def _message_query(self) -> str:
+        column = self._store.column
+        side_tables = {
+            "message_edit_info": "e",
+            "message_revoked": "r",
+            "message_forwarded": "f",
+            "message_location": "l",
+            "message_media": "mm",
+            "message_system": "s",
+        }
+        joins = " ".join(
+            f"LEFT JOIN {table} {alias} ON {alias}.message_row_id = m._id"
+            for table, alias in side_tables.items()
+            if self._store.has(table, "message_row_id")
+        )
+        columns = ", ".join(
+            [
+                "m._id, m.chat_row_id, m.from_me, m.key_id",
+                column("message", "sender_jid_row_id", "m"),
+                column("message", "timestamp", "m"),
+                column("message", "received_timestamp", "m"),
+                column("message", "message_type", "m"),
+                column("message", "text_data", "m"),
+                column("message_media", "media_caption", "mm"),
+                column("message_edit_info", "original_key_id", "e"),
+                column("message_edit_info", "edited_timestamp", "e"),
+                column("message_revoked", "revoked_key_id", "r"),
+                column("message_forwarded", "forward_score", "f"),
+                column("message_system", "action_type", "s"),
+                *(column("message_location", name, "l") for name in LOCATION),
+            ]
+        )
+        # A backup has no index to go by; sorting the ids alone keeps the sort small and free of text.
+        ordered = "SELECT _id FROM message ORDER BY chat_row_id, timestamp, _id LIMIT -1 OFFSET ?"
+        return f"SELECT {columns} FROM ({ordered}) o CROSS JOIN message m ON m._id = o._id {joins}"  # noqa: S608
+
+    def _message(self, row: tuple[Any, ...]) -> SourceMessage | SkippedRow:
+        (row_id, chat_row, from_me, key_id, sender_row, sent, received, code, text, caption,
+         original_key, edited, revoked_key, forwarded, action, *place) = row  # fmt: skip
+        chat = self._chats.get(chat_row)
+        if chat is None:
+            reason = "sentinel" if row_id == SENTINEL_ROW and chat_row == -1 else "no_chat"
+            return SkippedRow("message", reason)
+        sent_at = _milliseconds(sent) or _milliseconds(received)
+        if not key_id or not sent_at:
+            return SkippedRow("message", "no_key" if not key_id else "no_time")
+        raw_kind = code if isinstance(code, int) and abs(code) < 2**31 else -1
+        earlier = () if original_key is None and revoked_key is None else _earlier(key_id, original_key, revoked_key)
+        return SourceMessage(
+            chat,
+            from_me == 1,
+            clean(key_id),
+            earlier,
+            self._sender(chat, sender_row),
+            sent_at,
+            KINDS.get(raw_kind, "other"),
+            raw_kind,
+            clean(text or caption),
+            _milliseconds(edited) if edited else 0,
+            raw_kind in REVOKED_KINDS or revoked_key is not None,
+            forwarded if isinstance(forwarded, int) and abs(forwarded) < 2**31 else 0,
+            _details(action, place),
+        )
+
+    def _sender(self, chat: str, sender_row: object) -> str:
+        # In a direct chat some versions name the other side and some nobody, for the same message.
+        if not sender_row or kind_of_chat(chat) == "direct" or not isinstance(sender_row, int):
+            return ""
+        return self._jids.get(sender_row, "")
+
+
+LOCATION = ("latitude", "longitude", "place_name", "place_address", "url")
+
+
+def _milliseconds(value: object) -> int:
+    return value if isinstance(value, int) and 0 < value < LATEST_MS else 0
+
+
+def _earlier(key_id: object, *others: object) -> tuple[str, ...]:
+    current = clean(key_id)
+    return tuple(dict.fromkeys(key for other in others if (key := clean(other)) and key != current))
+
+
+def _details(action: object, place: list[Any]) -> Mapping[str, Any] | None:
+    if action is None and not any(value is not None for value in place):
+        return None
+    details: dict[str, Any] = {} if action is None else {"system_action": action if isinstance(action, int) else -1}
+    for name, value in zip(LOCATION, place, strict=True):
+        if isinstance(value, float) and abs(value) <= 360:  # noqa: PLR2004
+            details[name] = value
+        elif isinstance(value, str) and value:
+            details[name] = clean(value)
+    return details
