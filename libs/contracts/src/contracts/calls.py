@@ -4,33 +4,31 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
-
-from contracts.event import Event, UtcDatetime
+from contracts.event import Event, Part, UtcDatetime
 
 __all__ = ["CallInboundV1", "CallStateV1", "Destination", "Excluded"]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class Destination(_Part):
+class Destination(Part):
     """One number that the PBX was told to ring."""
 
     number: str
     """E.164"""
     staff_id: str | None = None
+    """Absent when the number is nobody's own."""
     name: str = ""
+    """As shown to people."""
     reason: str
     """Which rule chose it: ``last_agent``, ``owner``, ``did_default``, ``did_fallback``, ``tenant_fallback``."""
 
 
-class Excluded(_Part):
+class Excluded(Part):
     """One candidate that was not rung, and why."""
 
     staff_id: str
+    """Who was not rung."""
     name: str = ""
+    """As shown to people."""
     rule: str
     """The rule that would have chosen it."""
     reason: str
@@ -43,27 +41,41 @@ class CallInboundV1(Event):
     type: ClassVar[str] = "call.inbound.v1"
 
     call_id: str
+    """Our own id of the call."""
     vendor: str
+    """The dialect it arrived in, for instance ``twilio``."""
     account_id: str
+    """The vendor account it arrived through."""
     vendor_call_id: str
+    """The vendor's name for the call; may repeat between accounts."""
     caller: str | None
     """E.164, or absent when the caller is anonymous or not a number."""
     caller_kind: str
     """``number``, ``anonymous``, ``invalid`` …"""
     caller_raw: str
+    """What the vendor sent, unchanged."""
     did: str
+    """The number that was called, E.164."""
     did_raw: str = ""
+    """What the vendor sent, unchanged."""
     asked_at: UtcDatetime
+    """When the vendor asked whom to ring."""
     destinations: tuple[Destination, ...]
+    """In the order in which they are rung."""
     excluded: tuple[Excluded, ...] = ()
+    """Everybody who would have been rung, and why not."""
     customer_id: str | None = None
+    """The customer that the caller's number belongs to."""
     rule: str
     """The rule that gave the first destination."""
     rung: str
     """The rung of the ladder that supplied the view: ``redis``, ``snapshot``, ``postgres``, ``static``."""
     view_age_ms: int | None = None
+    """How old the routing view was when it was used."""
     answer_ms: float | None = None
+    """From the request's arrival to the answer."""
     rule_version: str
+    """Version of the decision function."""
 
     def entity_id(self) -> str:
         return self.call_id
@@ -75,24 +87,41 @@ class CallStateV1(Event):
     type: ClassVar[str] = "call.state.v1"
 
     call_id: str
+    """Our own id of the call."""
     vendor: str
+    """The dialect it arrived in."""
     vendor_call_id: str
+    """The vendor's name for the call."""
     leg: str
+    """The vendor's name for one leg of the call."""
     state: str
-    """``initiated``, ``ringing``, ``answered``, then one of ``completed``, ``missed``, ``busy``, ``failed``, ``cancelled``."""
+    """``initiated``, ``ringing``, ``answered``; then ``completed``, ``missed``, ``busy``, ``failed``, ``cancelled``."""
     previous_state: str | None = None
+    """Absent when this is the first state known."""
     direction: Literal["inbound", "outbound"] = "inbound"
+    """Seen from the business."""
     caller: str | None = None
+    """E.164, or absent when anonymous."""
     did: str | None = None
+    """The business's number, E.164."""
     staff_id: str | None = None
+    """The agent, when the number is known to be theirs."""
     agent_number: str | None = None
+    """The number that was rung or that dialled, E.164."""
     at: UtcDatetime
+    """When the vendor says the state began."""
     started_at: UtcDatetime | None = None
+    """When the call began."""
     answered_at: UtcDatetime | None = None
+    """When somebody took it."""
     ended_at: UtcDatetime | None = None
+    """When it was over."""
     duration_seconds: int | None = None
+    """From answer to end."""
     cause: str | None = None
+    """The vendor's reason for the end, unchanged."""
     version: int
+    """Grows with each state of the call."""
 
     def entity_id(self) -> str:
         return self.call_id

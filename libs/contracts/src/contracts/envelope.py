@@ -6,19 +6,22 @@ deletion of its key (a tombstone) and still carries its envelope.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
+
+from contracts.event import rfc3339
 
 __all__ = ["Envelope", "MalformedEnvelope", "partition_key"]
 
 SPEC_VERSION = "1.0"
 CONTENT_TYPE = "application/json"
+REQUIRED = ("ce_specversion", "ce_id", "ce_type", "ce_source", "ce_time", "ce_tenant")
 
 
 class MalformedEnvelope(ValueError):
-    """The headers are not those of an event of ours; the message names the header."""
+    """The headers are not those of an event of ours. The message names the header, never its value."""
 
 
 def partition_key(tenant: UUID, entity_id: str) -> str:
@@ -46,11 +49,11 @@ class Envelope:
     causationid: str = ""
     """The id of the event that directly caused this one."""
     dataschema: str = ""
+    """``Event.dataschema()`` of the class that wrote the value."""
     replayid: str = ""
     """Set only on records that a replay emits; effects on the outside world stop at it."""
     traceparent: str = ""
     """W3C trace context of the transaction that appended the event."""
-    extra: Mapping[str, str] = field(default_factory=dict)
 
     def to_headers(self) -> list[tuple[str, bytes]]:
         """The record's headers. Optional attributes are left out when empty."""
@@ -59,7 +62,7 @@ class Envelope:
             ("ce_id", self.id),
             ("ce_type", self.type),
             ("ce_source", self.source),
-            ("ce_time", self.time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")),
+            ("ce_time", rfc3339(self.time)),
             ("ce_subject", self.subject),
             ("ce_partitionkey", self.partitionkey),
             ("ce_tenant", str(self.tenant)),
@@ -74,34 +77,26 @@ class Envelope:
 
     @classmethod
     def from_headers(cls, headers: Iterable[tuple[str, bytes]]) -> Envelope:
-        """Read the headers of a record. Raises :class:`MalformedEnvelope` naming what is missing or wrong."""
-        try:
-            got = {name: value.decode() for name, value in headers if value is not None}
-        except UnicodeDecodeError as error:
-            raise MalformedEnvelope("a header is not UTF-8") from error
-        missing = [
-            n for n in ("ce_specversion", "ce_id", "ce_type", "ce_source", "ce_time", "ce_tenant") if n not in got
-        ]
-        if missing:
+        """Read the headers of a record. Raises :class:`MalformedEnvelope` naming what is missing or wrong.
+
+        Headers that are not ours are ignored; an empty one counts as missing.
+        """
+        got: dict[str, str] = {}
+        for name, value in headers:
+            try:
+                got[name] = value.decode() if value else ""
+            except UnicodeDecodeError:
+                raise MalformedEnvelope(f"the header {name} is not UTF-8") from None
+        if missing := [name for name in REQUIRED if not got.get(name)]:
             raise MalformedEnvelope(f"headers missing: {', '.join(missing)}")
         if got["ce_specversion"] != SPEC_VERSION:
-            raise MalformedEnvelope("ce_specversion is not 1.0")
-        try:
-            tenant = UUID(got["ce_tenant"])
-        except ValueError as error:
-            raise MalformedEnvelope("ce_tenant is not a uuid") from error
-        try:
-            time = datetime.fromisoformat(got["ce_time"])
-        except ValueError as error:
-            raise MalformedEnvelope("ce_time is not an RFC 3339 time") from error
-        if time.tzinfo is None:
-            raise MalformedEnvelope("ce_time has no zone")
+            raise MalformedEnvelope(f"ce_specversion is not {SPEC_VERSION}")
         return cls(
             id=got["ce_id"],
             type=got["ce_type"],
             source=got["ce_source"],
-            time=time,
-            tenant=tenant,
+            time=_time(got["ce_time"]),
+            tenant=_tenant(got["ce_tenant"]),
             subject=got.get("ce_subject", ""),
             partitionkey=got.get("ce_partitionkey", ""),
             correlationid=got.get("ce_correlationid", ""),
@@ -110,3 +105,20 @@ class Envelope:
             replayid=got.get("ce_replayid", ""),
             traceparent=got.get("traceparent", ""),
         )
+
+
+def _tenant(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise MalformedEnvelope("ce_tenant is not a uuid") from None
+
+
+def _time(text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise MalformedEnvelope("ce_time is not an RFC 3339 time") from None
+    if time.tzinfo is None:
+        raise MalformedEnvelope("ce_time has no zone")
+    return time

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import builtins
+from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer
+from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 
-__all__ = ["Event", "EventId", "UtcDatetime"]
+__all__ = ["Event", "EventId", "Part", "UtcDatetime", "rfc3339", "split_type"]
 
-type_version_separator = ".v"
+TYPE_VERSION_SEPARATOR = ".v"
+
+
+def split_type(type_: str) -> tuple[str, int] | None:
+    """``call.inbound.v1`` is ``("call.inbound", 1)``; anything that is not spelt like that is ``None``."""
+    topic, _, major = type_.rpartition(TYPE_VERSION_SEPARATOR)
+    return (topic, int(major)) if topic and major.isdecimal() and major.isascii() else None
+
+
+def rfc3339(value: datetime) -> str:
+    """A time as it travels: UTC, microseconds, ``Z``. Raises ``ValueError`` on a time without a zone."""
+    return _require_zone(value).astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _require_zone(value: datetime) -> datetime:
@@ -18,14 +30,20 @@ def _require_zone(value: datetime) -> datetime:
     return value
 
 
-def _rfc3339(value: datetime) -> str:
-    from datetime import UTC
-
-    return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-UtcDatetime = Annotated[datetime, AfterValidator(_require_zone), PlainSerializer(_rfc3339, return_type=str)]
+UtcDatetime = Annotated[
+    datetime,
+    AfterValidator(_require_zone),
+    PlainSerializer(rfc3339, return_type=str),
+    # Without this the writer's schema would promise any string, which is less than we write.
+    WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
+]
 EventId = str
+
+
+class Part(BaseModel):
+    """A value inside an event, under the same rules as the event."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
 
 class Event(BaseModel):
@@ -38,14 +56,16 @@ class Event(BaseModel):
     Reading is tolerant (unknown fields are ignored: producers may be newer than we are); writing is
     closed (our own code cannot invent a field).
 
-    A breaking change is a new class with a new major. It sets ``upcast_from`` to the class it replaces
-    and implements ``upcast``; consumers only ever see the newest class.
+    An additive change raises ``minor``. A breaking change is a new class with a new major: it sets
+    ``upcast_from`` to the class it replaces and implements ``upcast``; consumers only ever see the newest
+    class.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
     type: ClassVar[str]
-    upcast_from: ClassVar[type[Event] | None] = None
+    minor: ClassVar[int] = 0
+    upcast_from: ClassVar[builtins.type[Event] | None] = None
 
     def entity_id(self) -> str:
         """The entity this event is about; with the tenant it makes the partition key."""
@@ -53,11 +73,16 @@ class Event(BaseModel):
 
     @classmethod
     def topic(cls) -> str:
-        return cls.type.rsplit(type_version_separator, 1)[0]
+        return cls.type.rpartition(TYPE_VERSION_SEPARATOR)[0]
 
     @classmethod
     def major(cls) -> int:
-        return int(cls.type.rsplit(type_version_separator, 1)[1])
+        return int(cls.type.rpartition(TYPE_VERSION_SEPARATOR)[2])
+
+    @classmethod
+    def dataschema(cls) -> str:
+        """The name of the schema this class writes, minor included: what ``ce_dataschema`` carries."""
+        return f"urn:trunkline:{cls.topic()}:{cls.major()}.{cls.minor}"
 
     @classmethod
     def upcast(cls, old: dict[str, Any]) -> dict[str, Any]:
