@@ -71,6 +71,7 @@ class BatchSource:
             enable_idempotence=True,
             allow_auto_create_topics=False,
             graceful_timeout=DRAIN_SECONDS,
+            request_timeout_ms=10_000,
             logger=None,
         )
         self._subscriber = self._broker.subscriber(

@@ -1,0 +1,136 @@
+"""The delivery traps of the library and its defaults, each pinned on a real broker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from aiokafka.errors import KafkaError
+from confluent_kafka.admin import AdminClient
+from faststream import AckPolicy
+
+from kit import broker
+from kit.broker import BatchSource
+from kit.testing import eventually
+
+from .conftest import Bench
+
+pytestmark = pytest.mark.real
+
+Start = Callable[..., Awaitable[BatchSource]]
+
+
+@pytest.fixture
+async def start(bench: Bench) -> AsyncIterator[Start]:
+    running: list[BatchSource] = []
+
+    async def begin(handle: Callable[[Sequence[Any]], Awaitable[None]], group: str, **options: Any) -> BatchSource:
+        topics = options.pop("topics", [bench.topic])
+        source = BatchSource(bootstrap=bench.bootstrap, group=group, topics=topics, handle=handle, **options)
+        await source.start()
+        running.append(source)
+        return source
+
+    yield begin
+    for source in running:
+        await source.stop()
+
+
+def test_nothing_is_acknowledged_before_it_was_handled() -> None:
+    assert broker.ACK_POLICY is AckPolicy.NACK_ON_ERROR
+
+
+async def test_a_batch_over_several_partitions_comes_back_whole_after_a_failure(bench: Bench, start: Start) -> None:
+    """Committing "the position", or rewinding only the first partition, would lose the others' records."""
+    for number in range(12):
+        await bench.send(f"e{number}", number)
+    seen: list[tuple[int, int]] = []
+    failures = 2
+
+    async def handle(records: Sequence[Any]) -> None:
+        nonlocal failures
+        if failures and len({record.partition for record in records}) > 1:
+            failures -= 1
+            raise RuntimeError("the outcome could not be stored")
+        seen.extend((record.partition, record.offset) for record in records)
+
+    group = f"g-{uuid4()}"
+    await start(handle, group)
+    await eventually(lambda: len(seen) == 12, within=20)
+    assert len(set(seen)) == 12
+    assert failures == 0
+
+    async def committed() -> bool:
+        return await bench.committed(group) == 12
+
+    await eventually(committed)
+
+
+async def test_nothing_is_committed_while_handling_fails(bench: Bench, start: Start) -> None:
+    await bench.send("a", 1)
+    attempts = 0
+
+    async def handle(records: Sequence[Any]) -> None:
+        nonlocal attempts
+        attempts += 1
+        await asyncio.sleep(0.05)
+        raise RuntimeError("no")
+
+    group = f"g-{uuid4()}"
+    await start(handle, group)
+    await eventually(lambda: attempts >= 3)
+    assert await bench.committed(group) == 0
+
+
+async def test_a_header_that_is_not_text_reaches_the_handler(bench: Bench, start: Start) -> None:
+    seen: list[Any] = []
+
+    async def handle(records: Sequence[Any]) -> None:
+        seen.extend(records)
+
+    await bench.send("a", 1, headers=[("x", b"\xff\xfe"), ("y", None)])
+    await start(handle, f"g-{uuid4()}")
+    await eventually(lambda: len(seen) == 1)
+    assert seen[0].headers == (("x", b"\xff\xfe"), ("y", None))
+
+
+async def test_subscribing_to_a_missing_topic_is_an_error_and_creates_nothing(bench: Bench) -> None:
+    missing = f"missing.{uuid4()}"
+
+    async def handle(records: Sequence[Any]) -> None:
+        return None
+
+    source = BatchSource(bootstrap=bench.bootstrap, group=f"g-{uuid4()}", topics=[missing], handle=handle)
+    with pytest.raises(KafkaError):
+        await source.start()
+    await source.stop()
+    topics = AdminClient({"bootstrap.servers": bench.bootstrap, "log_level": 0}).list_topics(timeout=10).topics
+    assert missing not in topics
+
+
+async def test_a_rebalance_waits_for_the_batch_in_flight_and_its_commit(bench: Bench, start: Start) -> None:
+    for number in range(8):
+        await bench.send(f"e{number}", number)
+    handled: list[tuple[int, int]] = []
+    entered, leave = asyncio.Event(), asyncio.Event()
+
+    async def slow(records: Sequence[Any]) -> None:
+        entered.set()
+        await leave.wait()
+        handled.extend((record.partition, record.offset) for record in records)
+
+    async def quick(records: Sequence[Any]) -> None:
+        handled.extend((record.partition, record.offset) for record in records)
+
+    group = f"g-{uuid4()}"
+    await start(slow, group, max_records=8)
+    await asyncio.wait_for(entered.wait(), 10)
+    joining = asyncio.create_task(start(quick, group))
+    await asyncio.sleep(0.5)
+    leave.set()
+    await joining
+    await eventually(lambda: len(set(handled)) == 8, within=20)
+    assert len(handled) == 8, "the second member was given records whose offsets were not committed yet"

@@ -1,0 +1,270 @@
+"""Consumption on a real broker: effects once, order per key, poison parked alone, a bad deploy stopped."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+
+from kit import outbox
+from kit.consume import Consumer, Deletion, Poison, Received, Retry, Subscription, on, on_batch, on_deleted
+from kit.dead_letters import DeadLetterLimits
+from kit.postgres import Database, Transaction
+from kit.testing import eventually
+
+from .conftest import SERVICE, Bench, Toy
+
+pytestmark = pytest.mark.real
+
+Ledger = Callable[[], Awaitable[list[tuple[str, int]]]]
+Start = Callable[..., Awaitable[Consumer]]
+WRITE = "INSERT INTO ledger (tenant_id, entity, number) VALUES ($1, $2, $3)"
+
+
+async def record(event: Toy, tx: Transaction) -> None:
+    await tx.execute(WRITE, tx.tenant, event.entity, event.number)
+
+
+async def record_all(received: Sequence[Received[Toy]], tx: Transaction) -> None:
+    for item in received:
+        await record(item.event, tx)
+
+
+@pytest.fixture
+async def start(database: Database, bench: Bench) -> AsyncIterator[Start]:
+    running: list[Consumer] = []
+
+    async def begin(*subscriptions: Subscription, **options: Any) -> Consumer:
+        consumer = Consumer(
+            service=SERVICE,
+            group=options.pop("group", f"g-{uuid4()}"),
+            database=database,
+            kafka_bootstrap=bench.bootstrap,
+            subscriptions=subscriptions,
+            registry=bench.registry,
+            **options,
+        )
+        await consumer.start()
+        running.append(consumer)
+        return consumer
+
+    yield begin
+    for consumer in running:
+        await consumer.stop()
+
+
+async def letters(database: Database) -> list[Any]:
+    async with database.system() as tx:
+        return await tx.fetch('SELECT * FROM dead_letter ORDER BY topic, partition, "offset"')
+
+
+async def test_a_group_that_is_new_reads_what_was_there_before_it(bench: Bench, start: Start, ledger: Ledger) -> None:
+    await bench.send("a", 1)
+    await start(on(bench.event, record))
+
+    async def arrived() -> bool:
+        return await ledger() == [("a", 1)]
+
+    await eventually(arrived)
+
+
+@pytest.mark.parametrize("together", [False, True])
+async def test_a_redelivered_event_has_effect_once(bench: Bench, start: Start, ledger: Ledger, together: bool) -> None:
+    for _ in range(3):
+        await bench.send("a", 1, event_id="same")
+    await bench.send("a", 2)
+    consumer = await start(on_batch(bench.event, record_all) if together else on(bench.event, record))
+    await eventually(lambda: consumer.status().get("handled") == 2)
+    for _ in range(2):
+        await bench.send("a", 1, event_id="same")
+    await eventually(lambda: consumer.status().get("duplicate") == 4)
+    assert await ledger() == [("a", 1), ("a", 2)]
+
+
+async def test_each_key_keeps_its_order_while_keys_run_side_by_side(bench: Bench, start: Start, ledger: Ledger) -> None:
+    async def uneven(event: Toy, tx: Transaction) -> None:
+        await asyncio.sleep(0.02 if event.number == 0 else 0)
+        await record(event, tx)
+
+    for number in range(10):
+        for entity in "abcdef":
+            await bench.send(entity, number)
+    consumer = await start(on(bench.event, uneven))
+    await eventually(lambda: consumer.status().get("handled") == 60, within=20)
+    for entity in "abcdef":
+        assert [n for e, n in await ledger() if e == entity] == list(range(10))
+
+
+@pytest.mark.parametrize("together", [False, True])
+async def test_only_the_guilty_record_is_parked_and_its_key_waits_behind_it(
+    bench: Bench, start: Start, ledger: Ledger, database: Database, together: bool
+) -> None:
+    async def picky(event: Toy, tx: Transaction) -> None:
+        if event.number == 13:
+            raise Poison("unlucky", "call +91 98470 00123 cannot be handled")
+        await record(event, tx)
+
+    async def picky_all(received: Sequence[Received[Toy]], tx: Transaction) -> None:
+        for item in received:
+            await picky(item.event, tx)
+
+    for entity, number in (("a", 1), ("b", 13), ("b", 14), ("a", 2)):
+        await bench.send(entity, number)
+    consumer = await start(on_batch(bench.event, picky_all) if together else on(bench.event, picky))
+    await eventually(lambda: consumer.status().get("parked_behind") == 1)
+    await bench.send("b", 15)
+    await bench.send("a", 3)
+    await eventually(lambda: consumer.status().get("parked_behind") == 2)
+    await eventually(lambda: consumer.status().get("handled") == 3)
+    assert sorted(await ledger()) == [("a", 1), ("a", 2), ("a", 3)]
+    kept = await letters(database)
+    assert [(row["reason"], row["parked_behind"]) for row in kept] == [
+        ("unlucky", False),
+        ("parked_behind", True),
+        ("parked_behind", True),
+    ]
+    assert kept[0]["value"] == b'{"entity":"b","number":13}'
+    assert "00123" not in kept[0]["message"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "options"),
+    [
+        ("contract_violation", {"value": b"{not json"}),
+        ("contract_violation", {"value": b'{"entity": "b"}'}),
+        ("contract_violation", {"value": b"\xff\xfe"}),
+        ("malformed_envelope", {"headers": [("ce_id", b"1")]}),
+        ("malformed_envelope", {"headers": [("ce_id", b"\xff\xff")]}),
+        ("malformed_envelope", {"headers": [("anything", None)]}),
+    ],
+)
+async def test_what_cannot_be_read_is_parked_and_blocks_nobody(
+    bench: Bench, start: Start, ledger: Ledger, database: Database, reason: str, options: dict[str, Any]
+) -> None:
+    await bench.send("b", 1, **options)
+    await bench.send("a", 1)
+    consumer = await start(on_batch(bench.event, record_all))
+    await eventually(lambda: consumer.status().get("parked") == 1)
+    await eventually(lambda: consumer.status().get("handled") == 1)
+    assert await ledger() == [("a", 1)]
+    assert [row["reason"] for row in await letters(database)] == [reason]
+
+
+async def test_an_unknown_type_is_ignored_and_an_unknown_major_is_parked(
+    bench: Bench, start: Start, database: Database
+) -> None:
+    await bench.send("a", 1, headers=bench.headers("a", ce_type="something.else.v1"))
+    await bench.send("b", 1, headers=bench.headers("b", ce_type=f"{bench.topic}.v2"))
+    consumer = await start(on(bench.event, record))
+    await eventually(lambda: consumer.status().get("ignored") == 1)
+    await eventually(lambda: consumer.status().get("parked") == 1)
+    assert [row["reason"] for row in await letters(database)] == ["unknown_major"]
+
+
+async def test_a_record_without_a_value_deletes_in_its_place_among_updates(
+    bench: Bench, start: Start, ledger: Ledger
+) -> None:
+    async def forget(deletion: Deletion, tx: Transaction) -> None:
+        await tx.execute("DELETE FROM ledger WHERE entity = $1", deletion.entity_id)
+
+    await bench.send("a", 1)
+    await bench.send("a", 2, value=None)
+    await bench.send("a", 3)
+    consumer = await start(on_batch(bench.event, record_all), on_deleted(bench.event, forget))
+    await eventually(lambda: consumer.status().get("handled") == 3)
+    assert await ledger() == [("a", 3)]
+
+
+async def test_retry_delays_and_a_bug_is_tried_again_before_it_is_parked(
+    bench: Bench, start: Start, ledger: Ledger, database: Database
+) -> None:
+    tries: dict[str, int] = {}
+
+    async def flaky(event: Toy, tx: Transaction) -> None:
+        tries[event.entity] = tries.get(event.entity, 0) + 1
+        if event.entity == "later" and tries["later"] < 3:
+            raise Retry("not yet", after=0.01)
+        if event.entity == "buggy":
+            raise KeyError("missing")
+        await record(event, tx)
+
+    await bench.send("later", 1)
+    await bench.send("buggy", 1)
+    consumer = await start(on(bench.event, flaky))
+    await eventually(lambda: consumer.status().get("parked") == 1)
+    await eventually(lambda: consumer.status().get("handled") == 1)
+    assert await ledger() == [("later", 1)]
+    assert tries == {"later": 3, "buggy": 4}
+    kept = await letters(database)
+    assert (kept[0]["reason"], kept[0]["attempts"], len(kept[0]["stack_hash"])) == ("unclassified", 4, 16)
+
+
+async def test_a_handler_that_fails_on_everything_stops_the_consumer_and_loses_nothing(
+    bench: Bench, start: Start, ledger: Ledger, database: Database
+) -> None:
+    async def broken(event: Toy, tx: Transaction) -> None:
+        raise Poison("bad_deploy")
+
+    for number in range(30):
+        await bench.send(f"e{number}", number)
+    group = f"g-{uuid4()}"
+    limits = DeadLetterLimits(consecutive=5)
+    consumer = await start(on(bench.event, broken), group=group, limits=limits, concurrency=1)
+    await eventually(lambda: consumer.status()["halted"])
+    assert "in a row" in str(consumer.ready())
+    assert len(await letters(database)) == 5
+    await consumer.stop()
+    assert await bench.committed(group) < 30, "a batch with unhandled records must not be committed"
+
+    mended = await start(on(bench.event, record), group=group)
+    await eventually(lambda: mended.status().get("handled") == 25, within=20)
+    assert len(await ledger()) == 25, "the five parked ones wait, all others were handled"
+
+
+async def test_a_lost_database_pauses_and_parks_nothing(
+    bench: Bench, start: Start, ledger: Ledger, database: Database
+) -> None:
+    failures = 2
+
+    async def unlucky(event: Toy, tx: Transaction) -> None:
+        nonlocal failures
+        if failures:
+            failures -= 1
+            raise asyncpg.ConnectionDoesNotExistError("connection was closed")
+        await record(event, tx)
+
+    for number in range(5):
+        await bench.send("a", number)
+    consumer = await start(on(bench.event, unlucky))
+    await eventually(lambda: consumer.status().get("handled") == 5, within=20)
+    assert await ledger() == [("a", n) for n in range(5)]
+    assert await letters(database) == []
+
+
+async def test_what_a_handler_emits_carries_its_cause(bench: Bench, start: Start, database: Database) -> None:
+    async def reply(event: Toy, tx: Transaction) -> None:
+        await outbox.append(tx, bench.event(entity=f"reply to {event.entity}", number=event.number))
+
+    async def emits(event: Toy, tx: Transaction) -> list[str]:
+        return [f"reply to {event.entity}"]
+
+    await bench.send("a", 1, event_id="the-cause")
+    consumer = await start(on(bench.event, reply, emits=emits))
+    await eventually(lambda: consumer.status().get("handled") == 1)
+    async with database.system() as tx:
+        row = await tx.fetchrow("SELECT causationid, correlationid FROM outbox")
+    assert row is not None
+    assert (row["causationid"], row["correlationid"]) == ("the-cause", "the-cause")
+
+
+async def test_a_consumer_is_ready_with_an_assignment_and_says_what_it_lacks(
+    bench: Bench, start: Start, tenant: UUID
+) -> None:
+    consumer = await start(on(bench.event, record))
+    await eventually(lambda: consumer.ready() is None)
+    await consumer.stop()
+    assert consumer.ready() == f"{consumer.name} holds no partitions"

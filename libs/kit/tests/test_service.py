@@ -1,0 +1,185 @@
+"""Probes, periodic components, and a drain on SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+import urllib.error
+import urllib.request
+from typing import Any
+
+import pytest
+
+from kit.dead_letters import DeadLetterLimits
+from kit.ids import name_uuid, uuid7
+from kit.service import Every, Probes
+
+
+class Part:
+    def __init__(self, name: str, *, alive: str | None = None, ready: str | None = None) -> None:
+        self.name = name
+        self._alive, self._ready = alive, ready
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    def alive(self) -> str | None:
+        return self._alive
+
+    def ready(self) -> str | None:
+        return self._ready
+
+    def status(self) -> dict[str, object]:
+        return {"figures": 1}
+
+
+async def ask(probes: Probes, path: str) -> tuple[int, Any]:
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request"}
+
+    await probes({"type": "http", "path": path}, receive, send)
+    return sent[0]["status"], sent[1]["body"]
+
+
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def test_live_means_progress_and_ready_means_able() -> None:
+    lacking = Part("consumer", ready="consumer holds no partitions")
+    probes = Probes("test", app, [Part("relay"), lacking])
+    assert (await ask(probes, "/livez"))[0] == 200
+    status, body = await ask(probes, "/readyz")
+    assert status == 503
+    assert json.loads(body)["why"] == ["relay has not started yet", "consumer holds no partitions"]
+    probes.started(probes._components[0])
+    probes.started(lacking)
+    lacking._ready = None
+    assert (await ask(probes, "/readyz"))[0] == 200
+    lacking._alive = "stuck"
+    assert (await ask(probes, "/livez"))[0] == 503
+    assert (await ask(probes, "/anything"))[0] == 204
+
+
+async def test_metrics_are_openmetrics_and_status_shows_every_part() -> None:
+    probes = Probes("test", app, [Part("relay")])
+    status, body = await ask(probes, "/metrics")
+    assert status == 200
+    assert body.endswith(b"# EOF\n")
+    status, body = await ask(probes, "/status")
+    assert json.loads(body)["components"]["relay"]["figures"] == 1
+
+
+async def test_a_failing_run_is_followed_by_the_next() -> None:
+    runs = 0
+    enough = asyncio.Event()
+
+    async def run() -> None:
+        nonlocal runs
+        runs += 1
+        if runs == 3:
+            enough.set()
+        raise RuntimeError("this time")
+
+    every = Every("sweep", 0.001, run)
+    await every.start()
+    await asyncio.wait_for(enough.wait(), 5)
+    assert every.alive() is None
+    await every.stop()
+
+
+def test_limits_count_runs_of_failures_and_their_share() -> None:
+    limits = DeadLetterLimits(consecutive=3, ratio=0.5, window=10)
+    for _ in range(3):
+        assert limits.would_exceed() is None
+        limits.parked()
+    assert "3 records in a row" in str(limits.would_exceed())
+    limits.succeeded()
+    assert limits.would_exceed() is None
+    shared = DeadLetterLimits(consecutive=100, ratio=0.3, window=10)
+    shared.succeeded(7)
+    for _ in range(3):
+        shared.parked()
+    assert "more than 30%" in str(shared.would_exceed())
+
+
+def test_ids_are_ordered_by_time_and_derived_ones_repeat() -> None:
+    first = uuid7()
+    time.sleep(0.002)
+    second = uuid7()
+    assert first < second
+    assert (first.version, first.variant) == (7, "specified in RFC 4122")
+    assert name_uuid("a", "b") == name_uuid("a", "b") != name_uuid("ab", "")
+
+
+PROGRAM = """
+import asyncio, sys
+from kit.service import run
+
+class Slow:
+    name = "slow"
+    async def start(self):
+        self.tries = getattr(self, "tries", 0) + 1
+        if self.tries < 3:
+            raise OSError("server is down")
+    async def stop(self):
+        await asyncio.sleep(0.3)
+        print("drained", flush=True)
+    def alive(self): return None
+    def ready(self): return None
+    def status(self): return {}
+
+async def app(scope, receive, send):
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"hello"})
+
+run(name="t", http=app, host="127.0.0.1", port=int(sys.argv[1]), components=[Slow()])
+"""
+
+
+def get(port: int, path: str) -> int:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=2) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return 0
+
+
+@pytest.mark.real
+def test_a_service_serves_at_once_starts_its_parts_with_retries_and_drains_on_sigterm() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(PROGRAM), str(port)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    try:
+        codes = []
+        deadline = time.monotonic() + 15
+        while time.monotonic() < deadline and get(port, "/readyz") != 200:
+            codes.append(get(port, "/livez"))
+            time.sleep(0.02)
+        assert get(port, "/readyz") == 200
+        assert get(port, "/x") == 200
+        os.kill(process.pid, signal.SIGTERM)
+        out, _ = process.communicate(timeout=15)
+        assert process.returncode == 0
+        assert b"drained\n" in out
+    finally:
+        process.kill()
