@@ -29,18 +29,7 @@ from contracts.event import Event
 from contracts.registry import REGISTRY, ContractViolation, Registry, UnknownMajor
 from kit.broker import BatchSource
 from kit.dead_letters import DeadLetterLimits, DeadLetters, Failure
-from kit.delivery import (
-    Deletion,
-    Poison,
-    Received,
-    Retry,
-    Subscription,
-    claim,
-    claim_many,
-    on,
-    on_batch,
-    on_deleted,
-)
+from kit.delivery import Deletion, Poison, Received, Retry, Subscription, claim, claim_many, on, on_batch, on_deleted
 from kit.postgres import Database
 from kit.telemetry import METRICS, get_logger, get_tracer, parent_of
 
@@ -287,12 +276,7 @@ class Consumer:
                         await asyncio.sleep(0.05 * 2**attempt * random.uniform(0.5, 1.5))  # noqa: S311
                     continue
                 failure = Failure.of("unclassified", error, attempt)
-                log.warning(
-                    "handler_failed",
-                    consumer=self.group,
-                    event_id=work.envelope.id,
-                    error=failure.message,
-                )
+                log.warning("handler_failed", consumer=self.group, event_id=work.envelope.id, error=failure.message)
             else:
                 return True
             await self._park(work.record, work.envelope, failure)

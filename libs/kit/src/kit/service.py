@@ -169,13 +169,7 @@ class _Server(uvicorn.Server):
 
 
 def run(
-    *,
-    name: str,
-    http: AsgiApp,
-    host: str,
-    port: int,
-    components: Sequence[Component],
-    drain_seconds: float = 25.0,
+    *, name: str, http: AsgiApp, host: str, port: int, components: Sequence[Component], drain_seconds: float = 25.0
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain. Blocks.
 
