@@ -20,7 +20,7 @@ RefusalCode = Literal[
 
 
 class BackupRefused(Exception):
-    """The file cannot be imported as it is, however often it is tried. ``str()`` is a sentence without personal data."""
+    """The file cannot be imported, however often it is tried. ``str()`` is a sentence without personal data."""
 
     def __init__(self, code: RefusalCode, sentence: str) -> None:
         super().__init__(sentence)

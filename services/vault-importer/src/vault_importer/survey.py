@@ -25,7 +25,7 @@ class Survey:
 
 
 def survey_file(path: Path) -> Survey:
-    """Hash a file in constant memory. Raises :class:`BackupRefused` for one that cannot be read or is empty."""
+    """Hash a file in constant memory. Raises :class:`BackupRefused` for one that cannot be read."""
     sha256 = hashlib.sha256()
     md5 = hashlib.md5(usedforsecurity=False)
     size, held, is_sqlite = 0, b"", False
@@ -42,8 +42,6 @@ def survey_file(path: Path) -> Survey:
                     held = data[-MD5_BYTES:]
     except OSError as error:
         raise BackupRefused("unreadable", f"The file cannot be read: {error.strerror}.") from None
-    if size == 0:
-        raise BackupRefused("truncated", "The file is empty.")
     return Survey(
         size=size, sha256=sha256.digest(), is_sqlite=is_sqlite, ends_with_md5=not is_sqlite and md5.digest() == held
     )

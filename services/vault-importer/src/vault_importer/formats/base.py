@@ -57,7 +57,7 @@ class SourceChat:
     name: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class SkippedRow:
     """A row that cannot be kept, and why; the reason ends in the import's manifest."""
 

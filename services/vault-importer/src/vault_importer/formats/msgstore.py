@@ -105,8 +105,7 @@ class _Msgstore:
         """Everyone who wrote, everyone with a chat of their own, and everyone with a name. A person may come twice,
         the better name last."""
         rows = self._store.select(
-            "SELECT sender_jid_row_id FROM message WHERE sender_jid_row_id > 0"
-            " UNION SELECT jid_row_id FROM chat"
+            "SELECT sender_jid_row_id FROM message WHERE sender_jid_row_id > 0 UNION SELECT jid_row_id FROM chat"
         )
         for (row,) in rows:
             jid = self._jids.get(row)
@@ -241,7 +240,7 @@ def _details(action: object, place: list[Any]) -> Mapping[str, Any] | None:
         return None
     details: dict[str, Any] = {} if action is None else {"system_action": action if isinstance(action, int) else -1}
     for name, value in zip(LOCATION, place, strict=True):
-        if isinstance(value, float) and abs(value) <= 360:  # noqa: PLR2004
+        if isinstance(value, float) and abs(value) <= 360:
             details[name] = value
         elif isinstance(value, str) and value:
             details[name] = clean(value)

@@ -22,7 +22,9 @@ def clean(value: object) -> str:
     """Any SQLite value as text that Postgres accepts: columns have no types there, and Postgres knows no NUL."""
     if value is None:
         return ""
-    text = value if isinstance(value, str) else value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    text = value if isinstance(value, str) else str(value)
     return text.replace("\x00", "") if "\x00" in text else text
 
 

@@ -1,0 +1,172 @@
+"""People, chats and messages as the vault keeps them, and the key that says which message is which. Pure.
+
+WhatsApp's own key of a message has four parts: chat, direction, key id, sender. Row numbers are not stable from
+phone to phone. An edit or a revocation gives a message another key id, so a message is known by every key id it
+ever had; its identity in the vault is the hash of the first.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from contracts.vault import MessageImportedV1
+from vault_importer.formats.android_kinds import WAITING
+from vault_importer.formats.base import ChatKind, SourceMessage
+
+__all__ = ["Chat", "Person", "Staged", "message_key", "settle", "stage", "to_event"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+#: Wordings are ranked: a message that had not arrived yet, as written, edited (by time), revoked. An older
+#: backup that is imported late must not bring an earlier wording back.
+RANK_WAITING, RANK_WRITTEN, RANK_REVOKED = -1, 0, 2**62
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Person:
+    id: UUID
+    number: str | None
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chat:
+    id: UUID
+    kind: ChatKind
+    name: str
+    peer: Person | None
+    """The other side of a direct chat."""
+    id_text: str = field(init=False)
+    id_bytes: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        # A chat has many messages; these are made once.
+        object.__setattr__(self, "id_text", str(self.id))
+        object.__setattr__(self, "id_bytes", self.id.bytes)
+
+
+class Staged(NamedTuple):
+    """A message on its way into the vault, in the order of the staging table's columns."""
+
+    n: int
+    """Its place in the chunk."""
+    id: UUID
+    chat_id: UUID
+    from_me: bool
+    key_id: str
+    sender_id: UUID | None
+    sent_at: datetime
+    kind: str
+    raw_kind: int
+    text: str
+    revoked: bool
+    edited_at: datetime | None
+    wording_rank: int
+    forward_score: int
+    details: str | None
+    chat: Chat
+    sender: Person | None
+    other_keys: tuple[UUID, ...]
+    """Hashes of the key ids it had besides the one its ``id`` is made of."""
+
+
+def message_key(chat_id: bytes, from_me: bool, key_id: str, sender_jid_key: bytes) -> UUID:
+    """The hash of the four parts: 16 bytes, so that one lean index finds every message ever seen."""
+    digest = sha256(b"%b%c%b%b" % (chat_id, from_me, sender_jid_key.rjust(16, b"\0"), key_id.encode()))
+    return UUID(bytes=digest.digest()[:16])
+
+
+def stage(n: int, message: SourceMessage, chat: Chat, sender: Person | None) -> Staged:
+    """A source's message with the vault's ids."""
+    sender_key = sender.id.bytes if sender else b""
+    keys = [
+        message_key(chat.id_bytes, message.from_me, key_id, sender_key)
+        for key_id in (*message.earlier_key_ids, message.key_id)
+    ]
+    return Staged(
+        n,
+        keys[0],
+        chat.id,
+        message.from_me,
+        message.key_id,
+        _author_id(message, chat, sender),
+        _EPOCH + timedelta(milliseconds=message.sent_at_ms),
+        message.kind,
+        message.raw_kind,
+        message.text,
+        message.revoked,
+        _EPOCH + timedelta(milliseconds=message.edited_at_ms) if message.edited_at_ms else None,
+        _rank(message),
+        message.forward_score,
+        json.dumps(message.details, ensure_ascii=False, sort_keys=True) if message.details else None,
+        chat,
+        sender,
+        tuple(keys[1:]),
+    )
+
+
+def _author_id(message: SourceMessage, chat: Chat, sender: Person | None) -> UUID | None:
+    if sender:
+        return sender.id
+    return chat.peer.id if chat.peer and not message.from_me else None
+
+
+def _rank(message: SourceMessage) -> int:
+    if message.revoked:
+        return RANK_REVOKED
+    if message.edited_at_ms:
+        return message.edited_at_ms
+    return RANK_WAITING if message.raw_kind == WAITING else RANK_WRITTEN
+
+
+def settle(staged: Iterable[Staged], known: Mapping[UUID, UUID]) -> tuple[list[Staged], int]:
+    """Give each message the id under which the vault already knows it by any of its keys, and drop what is in the
+    chunk twice (a phone that restored itself can hold a message twice), keeping the better wording.
+
+    ``known`` maps keys to ids. Returns the messages and how many were dropped.
+    """
+    chosen: dict[UUID, Staged] = {}
+    dropped = 0
+    for each in staged:
+        row = each
+        if known:
+            id_ = next((known[key] for key in (row.id, *row.other_keys) if key in known), row.id)
+            if id_ != row.id:
+                row = row._replace(id=id_, other_keys=tuple(k for k in (row.id, *row.other_keys) if k != id_))
+        other = chosen.get(row.id)
+        if other is not None:
+            dropped += 1
+            if other.wording_rank >= row.wording_rank:
+                continue
+        chosen[row.id] = row
+    return list(chosen.values()), dropped
+
+
+def to_event(row: Staged, *, account_id: str, revision: int) -> MessageImportedV1:
+    """What the other services learn. Built without validation: every field was made by this module."""
+    chat = row.chat
+    author = None if row.from_me else row.sender or chat.peer
+    values: dict[str, Any] = {
+        "message_id": str(row.id),
+        "account_id": account_id,
+        "chat_id": chat.id_text,
+        "chat_kind": chat.kind,
+        "chat_name": chat.name,
+        "direction": "out" if row.from_me else "in",
+        "sender_id": str(author.id) if author else None,
+        "sender_number": author.number if author else None,
+        "sender_name": author.name if author else "",
+        "peer_number": chat.peer.number if chat.peer else None,
+        "sent_at": row.sent_at,
+        "kind": row.kind,
+        "raw_kind": row.raw_kind,
+        "text": row.text,
+        "revision": revision,
+        "revoked": row.revoked,
+    }
+    return MessageImportedV1.model_construct(_fields_set=None, **values)

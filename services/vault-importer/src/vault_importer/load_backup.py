@@ -1,0 +1,255 @@
+"""Loads an opened backup into the archive: contacts, then chats, then messages, in chunks of at most about a second.
+
+Every chunk is one transaction: messages, their events and how far the import has come commit together. Whatever
+interrupts an import, the next one continues behind the last chunk, and what is there already is not written again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import islice
+from typing import Any, TypeVar
+
+from identifiers.phone import to_e164
+from kit.ids import uuid7
+from kit.outbox import append_many
+from kit.postgres import Database
+from vault_importer import store
+from vault_importer.accounts import Account
+from vault_importer.archive import Chat, Person, Staged, settle, stage, to_event
+from vault_importer.audit_store import append_audit
+from vault_importer.formats.base import Alias, Backup, NameSource, SkippedRow, SourceChat, SourceContact, SourceMessage
+from vault_importer.identity import number_digits
+
+__all__ = ["ImportBusy", "Loading", "Progress", "load_backup"]
+
+T = TypeVar("T")
+
+CONTACTS_PER_CHUNK = 5_000
+#: About a third of a second on two cores.
+MESSAGES_PER_CHUNK = 5_000
+NAME_RANKS: dict[NameSource, int] = {"none": 0, "own_profile": 1, "verified": 2, "address_book": 3}
+
+
+class ImportBusy(Exception):
+    """Another process imports the same file at this moment."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """How far an import is, in source rows of messages."""
+
+    done: int
+    total: int
+
+
+@dataclass(kw_only=True)
+class Loading:
+    """One import at work."""
+
+    database: Database
+    account: Account
+    run: store.ImportRun
+    worker: ThreadPoolExecutor
+    now: Callable[[], datetime]
+    progress: Callable[[Progress], None] = lambda _: None
+    people: dict[str, Person] = field(default_factory=dict)
+    chats: dict[str, Chat] = field(default_factory=dict)
+    manifest: dict[str, Any] = field(default_factory=dict)
+
+    async def in_worker(self, function: Callable[..., T], *arguments: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self.worker, function, *arguments)
+
+
+async def load_backup(loading: Loading, backup: Backup, *, format_name: str) -> None:
+    """Bring the archive up to a backup. May be called again after any interruption."""
+    rows = await loading.in_worker(backup.rows)
+    loading.manifest = {**loading.run.manifest, "source_rows": dict(rows)}
+    await _load_contacts(loading, backup)
+    await _load_chats(loading, backup)
+    run = loading.run
+    async with loading.database.transaction(loading.account.tenant_id) as tx:
+        await store.note_step(
+            tx,
+            run.id,
+            contacts=loading.manifest["contacts"]["seen"],
+            chats=loading.manifest["chats"]["seen"],
+            manifest=loading.manifest,
+            format_name=format_name,
+        )
+    await _load_messages(loading, backup, total=rows["message"])
+
+
+# Contacts -------------------------------------------------------------------------------------------------------
+
+
+async def _load_contacts(loading: Loading, backup: Backup) -> None:
+    aliases, contacts, skipped = await loading.in_worker(_collect_contacts, backup)
+    numbers = await loading.in_worker(_numbers, contacts)
+    account, run = loading.account, loading.run
+    if aliases:
+        async with loading.database.transaction(account.tenant_id) as tx:
+            await store.add_aliases(tx, aliases, numbers, account_id=account.id, import_id=run.id, at=loading.now())
+    counts: Counter[str] = Counter()
+    for chunk in _chunks(list(contacts.values()), CONTACTS_PER_CHUNK):
+        rows = [(uuid7(), c.jid, numbers[c.jid], c.name, NAME_RANKS[c.name_source]) for c in chunk]
+        async with loading.database.transaction(account.tenant_id) as tx:
+            merged = await store.merge_contacts(tx, rows, import_id=run.id)
+            loading.people.update(await store.people(tx, [c.jid for c in chunk]))
+        counts["new"] += merged.new
+        counts["changed"] += merged.changed
+    await _note_step(loading, "contacts", seen=len(contacts), counts=counts, skipped=skipped)
+
+
+def _collect_contacts(backup: Backup) -> tuple[list[Alias], dict[str, SourceContact], Counter[str]]:
+    skipped: Counter[str] = Counter()
+    best: dict[str, SourceContact] = {}
+    aliases = list(backup.aliases())
+    for each in backup.contacts():
+        if isinstance(each, SkippedRow):
+            skipped[each.reason] += 1
+            continue
+        known = best.get(each.jid)
+        if known is None or (each.name and NAME_RANKS[each.name_source] >= NAME_RANKS[known.name_source]):
+            best[each.jid] = each
+    return aliases, best, skipped
+
+
+def _numbers(jids: Mapping[str, SourceContact]) -> dict[str, str | None]:
+    numbers: dict[str, str | None] = {}
+    for jid in jids:
+        digits = number_digits(jid)
+        numbers[jid] = to_e164(f"+{digits}") if digits else None
+    return numbers
+
+
+# Chats ----------------------------------------------------------------------------------------------------------
+
+
+async def _load_chats(loading: Loading, backup: Backup) -> None:
+    chats, skipped = await loading.in_worker(_collect_chats, backup)
+    account = loading.account
+    counts: Counter[str] = Counter()
+    for chunk in _chunks(list(chats.values()), CONTACTS_PER_CHUNK):
+        rows = [(uuid7(), chat, loading.people.get(chat.jid)) for chat in chunk]
+        async with loading.database.transaction(account.tenant_id) as tx:
+            merged = await store.merge_chats(tx, rows, account_id=account.id, import_id=loading.run.id)
+            loading.chats.update(await store.chats(tx, account.id, loading.people, [c.jid for c in chunk]))
+        counts["new"] += merged.new
+        counts["changed"] += merged.changed
+    await _note_step(loading, "chats", seen=len(chats), counts=counts, skipped=skipped)
+
+
+def _collect_chats(backup: Backup) -> tuple[dict[str, SourceChat], Counter[str]]:
+    skipped: Counter[str] = Counter()
+    chats: dict[str, SourceChat] = {}
+    for each in backup.chats():
+        if isinstance(each, SkippedRow):
+            skipped[each.reason] += 1
+        elif each.jid not in chats or each.name:
+            chats[each.jid] = each
+    return chats, skipped
+
+
+async def _note_step(loading: Loading, step: str, *, seen: int, counts: Counter[str], skipped: Counter[str]) -> None:
+    figures = {"seen": seen, "new": counts["new"], "changed": counts["changed"], "skipped": dict(skipped)}
+    loading.manifest[step] = figures
+    async with loading.database.transaction(loading.account.tenant_id) as tx:
+        await append_audit(
+            tx,
+            f"import.{step}",
+            at=loading.now(),
+            account_id=loading.account.id,
+            import_id=loading.run.id,
+            file_sha256=loading.run.file_sha256,
+            details=figures,
+        )
+
+
+# Messages -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Chunk:
+    rows: int
+    staged: Sequence[Staged]
+    skipped: Counter[str]
+
+
+async def _load_messages(loading: Loading, backup: Backup, *, total: int) -> None:
+    done = loading.run.rows_done
+    before = loading.manifest.get("messages", {})
+    skipped: Counter[str] = Counter(before.get("skipped", {}))
+    repeated = before.get("repeated", 0)
+    chunks = _read_chunks(backup, loading, skip=done)
+    coming = asyncio.ensure_future(loading.in_worker(next, chunks, None))
+    try:
+        while (chunk := await coming) is not None:
+            # The worker reads the next chunk while Postgres works on this one.
+            coming = asyncio.ensure_future(loading.in_worker(next, chunks, None))
+            skipped.update(chunk.skipped)
+            repeated += await _load_chunk(loading, chunk, done=done, skipped=skipped, repeated=repeated)
+            done += chunk.rows
+            loading.progress(Progress(done=done, total=total))
+    finally:
+        await asyncio.gather(coming, return_exceptions=True)
+
+
+def _read_chunks(backup: Backup, loading: Loading, *, skip: int) -> Iterator[_Chunk]:
+    rows = backup.messages(skip=skip)
+    while taken := list(islice(rows, MESSAGES_PER_CHUNK)):
+        skipped: Counter[str] = Counter()
+        staged: list[Staged] = []
+        for each in taken:
+            chat = None if isinstance(each, SkippedRow) else loading.chats.get(each.chat_jid)
+            if isinstance(each, SourceMessage) and chat is not None:
+                staged.append(stage(len(staged), each, chat, loading.people.get(each.sender_jid)))
+            else:
+                skipped[each.reason if isinstance(each, SkippedRow) else "no_chat"] += 1
+        yield _Chunk(rows=len(taken), staged=staged, skipped=skipped)
+
+
+async def _load_chunk(loading: Loading, chunk: _Chunk, *, done: int, skipped: Counter[str], repeated: int) -> int:
+    """One transaction. Returns how many messages the chunk had twice."""
+    account, run = loading.account, loading.run
+    emits = {row.chat.id_text for row in chunk.staged}
+    async with loading.database.transaction(account.tenant_id, emits=emits) as tx:
+        staged, twice = settle(chunk.staged, await store.known_keys(tx, chunk.staged))
+        written = await store.merge_messages(tx, staged, import_id=run.id, at=loading.now()) if staged else {}
+        account_id = str(account.id)
+        await append_many(
+            tx,
+            [
+                to_event(row, account_id=account_id, revision=revision)
+                for row in staged
+                if (revision := written.get(row.id)) is not None
+            ],
+        )
+        new = sum(revision == 1 for revision in written.values())
+        loading.manifest["messages"] = {"skipped": dict(skipped), "repeated": repeated + twice}
+        moved = await store.advance_import(
+            tx,
+            run.id,
+            store.Advance(
+                rows_before=done,
+                rows_after=done + chunk.rows,
+                seen=len(chunk.staged),
+                new=new,
+                changed=len(written) - new,
+                newest_message_at=max((row.sent_at for row in staged), default=None),
+                manifest=loading.manifest,
+            ),
+        )
+        if not moved:
+            raise ImportBusy("This file is being imported by another process at this moment.")
+    return twice
+
+
+def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for at in range(0, len(items), size):
+        yield items[at : at + size]

@@ -1,0 +1,101 @@
+"""From a file as it arrived to an opened backup: decrypted where needed, authentic, recognised.
+
+The plain text exists as a file only between its authentication and its opening: once the reader holds it open, its
+name is removed, so it goes when the process goes. What an earlier process left behind is swept first.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from vault_importer.crypt15 import Limits, decrypt
+from vault_importer.formats import recognise
+from vault_importer.formats.base import Backup
+from vault_importer.refusals import BackupRefused
+from vault_importer.survey import SQLITE_MAGIC, Survey, survey_file
+
+__all__ = ["OpenedBackup", "open_backup", "sweep_left_behind"]
+
+PREFIX = "trunkline-vault-"
+ZIP_MAGIC = b"PK\x03\x04"
+
+
+class OpenedBackup:
+    """A backup ready to be read, and what its container said."""
+
+    def __init__(self, backup: Backup, *, format_name: str, app_version: str) -> None:
+        self.backup = backup
+        self.format_name = format_name
+        self.app_version = app_version
+
+
+def open_backup(
+    path: Path,
+    *,
+    survey: Survey,
+    root_key: bytes | None,
+    address_book: Path | None,
+    known_aliases: Mapping[str, str],
+    temporary: Path | None,
+    limits: Limits,
+) -> OpenedBackup:
+    """Raises :class:`BackupRefused`; nothing is left on disk either way."""
+    sweep_left_behind(temporary)
+    private = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=temporary))
+    try:
+        plain, app_version = _plain(path, survey, root_key, private, limits)
+        book = None
+        if address_book is not None:
+            inner = private / "address-book"
+            inner.mkdir(mode=0o700)
+            book, _ = _plain(address_book, survey_file(address_book), root_key, inner, limits)
+        chosen = recognise(plain)
+        backup = chosen.open(plain, address_book=book, known_aliases=known_aliases)
+        return OpenedBackup(backup, format_name=chosen.name, app_version=app_version)
+    finally:
+        shutil.rmtree(private, ignore_errors=True)
+
+
+def _plain(path: Path, survey: Survey, root_key: bytes | None, into: Path, limits: Limits) -> tuple[Path, str]:
+    if survey.is_sqlite:
+        return path, ""
+    if root_key is None:
+        raise BackupRefused(
+            "bad_key",
+            "The backup is encrypted and the account has no key: give it with --key-file, or store it with"
+            " `trunkline vault account add --key-file`.",
+        )
+    plain, header = decrypt(path, root_key=root_key, survey=survey, into=into, limits=limits)
+    with plain.open("rb") as stream:
+        magic = stream.read(len(SQLITE_MAGIC))
+    if magic == SQLITE_MAGIC:
+        return plain, header.app_version
+    if magic.startswith(ZIP_MAGIC):
+        raise BackupRefused(
+            "not_sqlite",
+            "The backup is authentic but not a message store: incremental, sticker and wallpaper backups are not"
+            " imported; send msgstore.db.crypt15.",
+        )
+    raise BackupRefused("not_sqlite", "The backup is authentic, but what it holds is not a SQLite database.")
+
+
+def sweep_left_behind(temporary: Path | None) -> None:
+    """Remove plain texts of processes that were killed before they could."""
+    for left in Path(temporary or tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
+        pid = left.name.removeprefix(PREFIX).partition("-")[0]
+        if pid.isdigit() and not _lives(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,222 @@
+-- name: find_account
+-- An account by its id alone, for the system role.
+SELECT tenant_id, id, name, number, sealed_key FROM account WHERE id = $1
+
+-- name: all_accounts
+-- Every account of every tenant, for the system role.
+SELECT tenant_id, id, name, number, sealed_key FROM account ORDER BY tenant_id, name
+
+-- name: put_account
+-- Add an account, or give the one of that name a new number or key. What is not given stays.
+INSERT INTO account (tenant_id, id, name, number, sealed_key) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (tenant_id, name) DO UPDATE
+SET number = coalesce(excluded.number, account.number), sealed_key = coalesce(excluded.sealed_key, account.sealed_key)
+RETURNING id
+
+-- name: account_id_by_name
+-- The id of a tenant's account, so that its key can be sealed for it.
+SELECT id FROM account WHERE name = $1
+
+-- name: put_tenant_profile
+-- Keep the newest version of a tenant.
+INSERT INTO tenant_profile (tenant_id, version, name, timezone) VALUES ($1, $2, $3, $4)
+ON CONFLICT (tenant_id) DO UPDATE
+SET version = excluded.version, name = excluded.name, timezone = excluded.timezone
+WHERE tenant_profile.version < excluded.version
+
+-- name: forget_tenant_profile
+-- A tenant that left the directory.
+DELETE FROM tenant_profile WHERE tenant_id = $1
+
+-- name: last_import_of_file
+-- The import of this very file that still stands: completed, or begun and not finished.
+SELECT * FROM import_run
+WHERE account_id = $1 AND file_sha256 = $2 AND state IN ('completed', 'started')
+ORDER BY state, started_at DESC LIMIT 1
+
+-- name: add_import
+-- Begin an import, or note that there was nothing to do.
+INSERT INTO import_run (tenant_id, id, account_id, file_name, file_sha256, file_bytes, state, started_at, finished_at,
+    newest_message_at, format)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+
+-- name: advance_import
+-- Note how far an import has come. No row when another process has moved it meanwhile.
+UPDATE import_run
+SET rows_done = $3, messages_seen = messages_seen + $4, messages_new = messages_new + $5,
+    messages_changed = messages_changed + $6, newest_message_at = greatest(newest_message_at, $7), manifest = $8
+WHERE id = $1 AND rows_done = $2 AND state = 'started'
+RETURNING id
+
+-- name: note_step
+-- Counts of contacts and chats, and the manifest so far.
+UPDATE import_run SET contacts_seen = $2, chats_seen = $3, manifest = $4, format = $5
+WHERE id = $1 AND state = 'started'
+
+-- name: finish_import
+-- Complete or fail an import; an import is finished once.
+UPDATE import_run SET state = $2, finished_at = $3, error = $4, manifest = $5
+WHERE id = $1 AND state = 'started'
+RETURNING *
+
+-- name: note_newest_message
+-- An account's newest message, whichever backup had it.
+UPDATE account SET newest_message_at = greatest(newest_message_at, $2) WHERE id = $1 RETURNING newest_message_at
+
+-- name: list_imports
+-- The newest imports of a tenant.
+SELECT * FROM import_run ORDER BY started_at DESC, id DESC LIMIT $1
+
+-- name: known_aliases
+-- Which hidden identity is which numbered one; the first that was seen counts.
+SELECT DISTINCT ON (lid) lid, jid FROM jid_alias ORDER BY lid, first_seen_at, jid
+
+-- name: add_aliases
+-- Keep new pairs of identities with where they come from.
+INSERT INTO jid_alias (tenant_id, lid, jid, source, first_import_id, first_seen_at)
+SELECT $1, a.lid, a.jid, a.source, $5, $6 FROM unnest($2::text[], $3::text[], $4::text[]) AS a(lid, jid, source)
+ORDER BY a.lid, a.jid
+ON CONFLICT DO NOTHING
+
+-- name: rename_contacts
+-- A person whose number became known keeps their id and gets the numbered address.
+UPDATE contact c SET jid = a.jid, number = a.number
+FROM unnest($1::text[], $2::text[], $3::text[]) AS a(lid, jid, number)
+WHERE c.jid = a.lid AND NOT EXISTS (SELECT FROM contact other WHERE other.jid = a.jid)
+
+-- name: rename_chats
+-- A chat that moved to or from a hidden identity stays one chat.
+UPDATE chat c SET jid = a.jid
+FROM unnest($2::text[], $3::text[]) AS a(lid, jid)
+WHERE c.account_id = $1 AND c.jid = a.lid
+    AND NOT EXISTS (SELECT FROM chat other WHERE other.account_id = $1 AND other.jid = a.jid)
+
+-- name: merge_contacts
+-- Add people, or take a better or newer name; untouched rows are not written.
+INSERT INTO contact (tenant_id, id, jid, number, name, name_rank, first_import_id)
+SELECT $1, s.id, s.jid, s.number, s.name, s.name_rank, $7
+FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::smallint[]) AS s(id, jid, number, name, name_rank)
+WHERE NOT EXISTS (
+    SELECT FROM contact c WHERE c.tenant_id = $1 AND c.jid = s.jid
+        AND (s.name = '' OR s.name_rank < c.name_rank OR (c.name = s.name AND c.name_rank = s.name_rank)))
+ORDER BY s.jid
+ON CONFLICT (tenant_id, jid) DO UPDATE SET name = excluded.name, name_rank = excluded.name_rank
+RETURNING (xmax = 0) AS is_new
+
+-- name: people
+-- The people of some addresses.
+SELECT jid, id, number, name FROM contact WHERE tenant_id = $1 AND jid = ANY($2::text[])
+
+-- name: merge_chats
+-- Add chats, or take a newer name.
+INSERT INTO chat (tenant_id, id, account_id, jid, kind, name, contact_id, first_import_id)
+SELECT $1, s.id, $2, s.jid, s.kind, s.name, s.contact_id, $8
+FROM unnest($3::uuid[], $4::text[], $5::text[], $6::text[], $7::uuid[]) AS s(id, jid, kind, name, contact_id)
+WHERE NOT EXISTS (
+    SELECT FROM chat c WHERE c.tenant_id = $1 AND c.account_id = $2 AND c.jid = s.jid
+        AND (s.name = '' OR c.name = s.name) AND c.contact_id IS NOT DISTINCT FROM s.contact_id)
+ORDER BY s.jid
+ON CONFLICT (tenant_id, account_id, jid) DO UPDATE
+SET name = CASE WHEN excluded.name = '' THEN chat.name ELSE excluded.name END, contact_id = excluded.contact_id
+RETURNING (xmax = 0) AS is_new
+
+-- name: chats_by_jid
+-- The chats of some addresses of an account.
+SELECT jid, id, kind, name FROM chat WHERE tenant_id = $1 AND account_id = $2 AND jid = ANY($3::text[])
+
+-- name: prepare_staging
+-- The session's own table for COPY: Postgres refuses COPY into tables with row-level security.
+CREATE TEMPORARY TABLE IF NOT EXISTS staged_message (
+    n integer NOT NULL, id uuid NOT NULL, chat_id uuid NOT NULL, from_me boolean NOT NULL, key_id text NOT NULL,
+    sender_id uuid, sent_at timestamptz NOT NULL, kind text NOT NULL, raw_kind integer NOT NULL, text text NOT NULL,
+    revoked boolean NOT NULL, edited_at timestamptz, wording_rank bigint NOT NULL, forward_score integer NOT NULL,
+    details text
+) ON COMMIT DELETE ROWS
+
+-- name: probe_by_index
+-- A chunk is small and the archive large: never let the planner read the whole archive for one chunk.
+SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
+    set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)
+
+-- name: any_message_alias
+-- Whether a message ever had more than one key.
+SELECT EXISTS (SELECT FROM message_alias WHERE tenant_id = $1)
+
+-- name: known_keys
+-- Under which id the vault knows messages that have, or may have had, several keys.
+SELECT key_hash, message_id FROM message_alias WHERE tenant_id = $1 AND key_hash = ANY($2::uuid[])
+UNION ALL
+SELECT id, id FROM message WHERE tenant_id = $1 AND id = ANY($3::uuid[])
+
+-- name: add_message_aliases
+-- Other keys of messages.
+INSERT INTO message_alias (tenant_id, key_hash, message_id)
+SELECT $1, k.key_hash, k.message_id FROM unnest($2::uuid[], $3::uuid[]) AS k(key_hash, message_id)
+ORDER BY k.key_hash
+ON CONFLICT DO NOTHING
+
+-- name: add_messages
+-- Staged messages that the vault has never seen.
+INSERT INTO message (tenant_id, id, chat_id, from_me, key_id, sender_id, sent_at, kind, raw_kind, text, revoked,
+    edited_at, wording_rank, forward_score, details, import_id)
+SELECT $1, s.id, s.chat_id, s.from_me, s.key_id, s.sender_id, s.sent_at, s.kind, s.raw_kind, s.text, s.revoked,
+    s.edited_at, s.wording_rank, s.forward_score, s.details::jsonb, $2
+FROM staged_message s
+WHERE NOT EXISTS (SELECT FROM message m WHERE m.tenant_id = $1 AND m.id = s.id)
+RETURNING id
+
+-- name: change_messages
+-- Staged messages that say something else than the vault has, unless the vault's wording is later. The earlier
+-- wording is kept.
+WITH changed AS (
+    SELECT s.*, m.revision AS old_revision, m.key_id AS old_key_id, m.kind AS old_kind, m.raw_kind AS old_raw_kind,
+        m.text AS old_text, m.revoked AS old_revoked, m.edited_at AS old_edited_at, m.details AS old_details,
+        m.import_id AS old_import_id
+    FROM staged_message s JOIN message m ON m.tenant_id = $1 AND m.id = s.id
+    WHERE s.wording_rank >= m.wording_rank
+        AND (m.text, m.raw_kind, m.revoked) IS DISTINCT FROM (s.text, s.raw_kind, s.revoked)
+), kept AS (
+    INSERT INTO message_revision (tenant_id, message_id, revision, key_id, kind, raw_kind, text, revoked, edited_at,
+        details, import_id, replaced_by_import_id, replaced_at)
+    SELECT $1, id, old_revision, old_key_id, old_kind, old_raw_kind, old_text, old_revoked, old_edited_at,
+        old_details, old_import_id, $2, $3
+    FROM changed
+)
+UPDATE message m
+SET key_id = c.key_id, kind = c.kind, raw_kind = c.raw_kind, text = c.text, revoked = c.revoked,
+    edited_at = c.edited_at, wording_rank = c.wording_rank, forward_score = c.forward_score,
+    details = c.details::jsonb, revision = m.revision + 1, import_id = $2
+FROM changed c
+WHERE m.tenant_id = $1 AND m.id = c.id
+RETURNING m.id, m.revision
+
+-- name: lock_audit_log
+-- One writer of a tenant's chain at a time, until the end of the transaction.
+SELECT pg_advisory_xact_lock(hashtextextended('vault_importer audit ' || $1::text, 0))
+
+-- name: newest_audit_record
+-- The end of a tenant's chain.
+SELECT sequence, hash FROM audit_log ORDER BY sequence DESC LIMIT 1
+
+-- name: add_audit_record
+-- The next link.
+INSERT INTO audit_log (tenant_id, sequence, at, action, account_id, import_id, file_sha256, details, previous_hash,
+    hash)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+
+-- name: audit_records
+-- The chain from a place on.
+SELECT tenant_id, sequence, at, action, account_id, import_id, file_sha256, details, previous_hash, hash
+FROM audit_log WHERE sequence > $1 ORDER BY sequence LIMIT $2
+
+-- name: list_chats
+-- Chats of a tenant.
+SELECT id, account_id, kind, name FROM chat ORDER BY name, id LIMIT $1
+
+-- name: page_of_messages
+-- A page of one chat, the newest first, older than a given message.
+SELECT m.id, m.from_me, m.sent_at, m.kind, m.raw_kind, m.text, m.revision, m.revoked, m.edited_at, c.name AS sender_name,
+    c.number AS sender_number
+FROM message m LEFT JOIN contact c ON c.tenant_id = m.tenant_id AND c.id = m.sender_id
+WHERE m.tenant_id = $1 AND m.chat_id = $2 AND (m.sent_at, m.id) < ($3, $4)
+ORDER BY m.sent_at DESC, m.id DESC LIMIT $5

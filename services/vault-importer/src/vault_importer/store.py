@@ -1,0 +1,263 @@
+"""Accounts, imports and the archive in Postgres."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from kit.postgres import Transaction, load_queries
+from vault_importer.accounts import Account
+from vault_importer.archive import Chat, Person, Staged
+from vault_importer.formats.base import Alias, ChatKind, SourceChat
+
+__all__ = ["Advance", "ImportRun", "Merged"]
+
+Q = load_queries("vault_importer")
+
+STAGED_COLUMNS = list(Staged._fields[: Staged._fields.index("chat")])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImportRun:
+    id: UUID
+    account_id: UUID
+    file_name: str
+    file_sha256: str
+    file_bytes: int
+    format: str
+    state: str
+    started_at: datetime
+    finished_at: datetime | None
+    rows_done: int
+    messages_seen: int
+    messages_new: int
+    messages_changed: int
+    contacts_seen: int
+    chats_seen: int
+    newest_message_at: datetime | None
+    manifest: dict[str, Any]
+    error: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Merged:
+    new: int
+    changed: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Advance:
+    """One chunk of messages, done."""
+
+    rows_before: int
+    rows_after: int
+    seen: int
+    new: int
+    changed: int
+    newest_message_at: datetime | None
+    manifest: Mapping[str, Any]
+
+
+def _account(row: Any) -> Account:
+    return Account(**dict(row))
+
+
+def _import_run(row: Any) -> ImportRun:
+    values = {name: row[name] for name in ImportRun.__dataclass_fields__}
+    return ImportRun(**{**values, "manifest": json.loads(row["manifest"])})
+
+
+async def find_account(tx: Transaction, account_id: UUID) -> Account | None:
+    """By id alone: needs a system transaction."""
+    row = await tx.fetchrow(Q.find_account, account_id)
+    return _account(row) if row else None
+
+
+async def all_accounts(tx: Transaction) -> list[Account]:
+    """Needs a system transaction."""
+    return [_account(row) for row in await tx.fetch(Q.all_accounts)]
+
+
+async def account_id_by_name(tx: Transaction, name: str) -> UUID | None:
+    found: UUID | None = await tx.fetchval(Q.account_id_by_name, name)
+    return found
+
+
+async def put_account(tx: Transaction, account: Account) -> None:
+    await tx.fetchval(Q.put_account, account.tenant_id, account.id, account.name, account.number, account.sealed_key)
+
+
+async def put_tenant_profile(tx: Transaction, *, version: int, name: str, timezone: str) -> None:
+    await tx.execute(Q.put_tenant_profile, tx.tenant, version, name, timezone)
+
+
+async def forget_tenant_profile(tx: Transaction) -> None:
+    await tx.execute(Q.forget_tenant_profile, tx.tenant)
+
+
+async def last_import_of_file(tx: Transaction, account_id: UUID, file_sha256: str) -> ImportRun | None:
+    row = await tx.fetchrow(Q.last_import_of_file, account_id, file_sha256)
+    return _import_run(row) if row else None
+
+
+async def add_import(tx: Transaction, run: ImportRun) -> None:
+    await tx.execute(
+        Q.add_import,
+        tx.tenant,
+        run.id,
+        run.account_id,
+        run.file_name,
+        run.file_sha256,
+        run.file_bytes,
+        run.state,
+        run.started_at,
+        run.finished_at,
+        run.newest_message_at,
+        run.format,
+    )
+
+
+async def advance_import(tx: Transaction, import_id: UUID, step: Advance) -> bool:
+    """Whether the import was where we left it; if not, another process works on it."""
+    moved = await tx.fetchval(
+        Q.advance_import,
+        import_id,
+        step.rows_before,
+        step.rows_after,
+        step.seen,
+        step.new,
+        step.changed,
+        step.newest_message_at,
+        json.dumps(step.manifest),
+    )
+    return moved is not None
+
+
+async def note_step(
+    tx: Transaction, import_id: UUID, *, contacts: int, chats: int, manifest: Mapping[str, Any], format_name: str
+) -> None:
+    await tx.execute(Q.note_step, import_id, contacts, chats, json.dumps(manifest), format_name)
+
+
+async def finish_import(
+    tx: Transaction, import_id: UUID, *, state: str, at: datetime, error: str | None, manifest: Mapping[str, Any]
+) -> ImportRun | None:
+    row = await tx.fetchrow(Q.finish_import, import_id, state, at, error, json.dumps(manifest))
+    return _import_run(row) if row else None
+
+
+async def note_newest_message(tx: Transaction, account_id: UUID, newest: datetime | None) -> datetime | None:
+    found: datetime | None = await tx.fetchval(Q.note_newest_message, account_id, newest)
+    return found
+
+
+async def list_imports(tx: Transaction, limit: int) -> list[ImportRun]:
+    return [_import_run(row) for row in await tx.fetch(Q.list_imports, limit)]
+
+
+async def known_aliases(tx: Transaction) -> dict[str, str]:
+    return {row["lid"]: row["jid"] for row in await tx.fetch(Q.known_aliases)}
+
+
+async def add_aliases(
+    tx: Transaction,
+    aliases: Sequence[Alias],
+    numbers: Mapping[str, str | None],
+    *,
+    account_id: UUID,
+    import_id: UUID,
+    at: datetime,
+) -> None:
+    """Keep pairs of identities, and let people and chats that were known by the hidden one have the other."""
+    lids, jids = [a.lid for a in aliases], [a.jid for a in aliases]
+    await tx.execute(Q.add_aliases, tx.tenant, lids, jids, [a.source for a in aliases], import_id, at)
+    # Of two hidden identities with one number the first takes it; the other stays a person of its own.
+    first = {alias.jid: alias.lid for alias in reversed(aliases)}
+    await tx.execute(Q.rename_contacts, list(first.values()), list(first), [numbers.get(jid) for jid in first])
+    await tx.execute(Q.rename_chats, account_id, list(first.values()), list(first))
+
+
+async def merge_contacts(
+    tx: Transaction, people: Sequence[tuple[UUID, str, str | None, str, int]], *, import_id: UUID
+) -> Merged:
+    """``people`` are id if new, address, number, name and the name's rank; an address once only."""
+    await tx.execute(Q.probe_by_index)
+    columns = [list(column) for column in zip(*people, strict=True)]
+    return _merged(await tx.fetch(Q.merge_contacts, tx.tenant, *columns, import_id))
+
+
+async def people(tx: Transaction, jids: Iterable[str]) -> dict[str, Person]:
+    rows = await tx.fetch(Q.people, tx.tenant, list(jids))
+    return {row["jid"]: Person(id=row["id"], number=row["number"], name=row["name"]) for row in rows}
+
+
+async def merge_chats(
+    tx: Transaction, chats: Sequence[tuple[UUID, SourceChat, Person | None]], *, account_id: UUID, import_id: UUID
+) -> Merged:
+    """``chats`` are id if new, the chat and the other side of a direct one; an address once only."""
+    await tx.execute(Q.probe_by_index)
+    rows = [(id_, chat.jid, chat.kind, chat.name, peer.id if peer else None) for id_, chat, peer in chats]
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    return _merged(await tx.fetch(Q.merge_chats, tx.tenant, account_id, *columns, import_id))
+
+
+def _merged(rows: Sequence[Any]) -> Merged:
+    new = sum(row["is_new"] for row in rows)
+    return Merged(new=new, changed=len(rows) - new)
+
+
+async def chats(
+    tx: Transaction, account_id: UUID, people_by_jid: Mapping[str, Person], jids: list[str]
+) -> dict[str, Chat]:
+    rows = await tx.fetch(Q.chats_by_jid, tx.tenant, account_id, jids)
+    found = {}
+    for row in rows:
+        kind: ChatKind = row["kind"]
+        peer = people_by_jid.get(row["jid"]) if kind == "direct" else None
+        name = row["name"] or (peer.name if peer else "")
+        found[row["jid"]] = Chat(id=row["id"], kind=kind, name=name, peer=peer)
+    return found
+
+
+async def known_keys(tx: Transaction, staged: Sequence[Staged]) -> dict[UUID, UUID]:
+    """Ids of messages in the vault by those keys that are not simply their id."""
+    several = [key for row in staged if row.other_keys for key in (row.id, *row.other_keys)]
+    if not several and not await tx.fetchval(Q.any_message_alias, tx.tenant):
+        return {}
+    await tx.execute(Q.probe_by_index)
+    keys = several + [row.id for row in staged if not row.other_keys]
+    rows = await tx.fetch(Q.known_keys, tx.tenant, keys, several)
+    # An alias says more than a key that happens to be an id as well, and comes first.
+    return {row["key_hash"]: row["message_id"] for row in reversed(rows)}
+
+
+async def merge_messages(
+    tx: Transaction, staged: Sequence[Staged], *, import_id: UUID, at: datetime
+) -> dict[UUID, int]:
+    """Add what is new, change what says something else; the revision of each message that was written."""
+    await tx.execute(Q.prepare_staging)
+    await tx.execute(Q.probe_by_index)
+    width = len(STAGED_COLUMNS)
+    await tx.copy_records_to_table("staged_message", records=[row[:width] for row in staged], columns=STAGED_COLUMNS)
+    written = {row["id"]: 1 for row in await tx.fetch(Q.add_messages, tx.tenant, import_id)}
+    if len(written) < len(staged):
+        changed = await tx.fetch(Q.change_messages, tx.tenant, import_id, at)
+        written.update((row["id"], row["revision"]) for row in changed)
+    keys = [(key, row.id) for row in staged for key in row.other_keys]
+    if keys:
+        await tx.execute(Q.add_message_aliases, tx.tenant, *[list(column) for column in zip(*keys, strict=True)])
+    return written
+
+
+async def page_of_messages(
+    tx: Transaction, chat_id: UUID, *, before: tuple[datetime, UUID], limit: int
+) -> list[dict[str, Any]]:
+    return [dict(row) for row in await tx.fetch(Q.page_of_messages, tx.tenant, chat_id, *before, limit)]
+
+
+async def list_chats(tx: Transaction, limit: int) -> list[dict[str, Any]]:
+    return [dict(row) for row in await tx.fetch(Q.list_chats, limit)]
