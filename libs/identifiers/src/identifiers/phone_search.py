@@ -21,12 +21,12 @@ _DIGITS = re.compile(r"[0-9]++")
 _SEPARATOR = re.compile(r"[ ()]{0,2}[ \-.()][ ()]{0,2}")
 _OPENING = re.compile(r"(?:\(\s?\+?\s?|\+\s?\(?)$")
 _IN_FOURS = re.compile(r"(?<![0-9+])[0-9]{4}([ -])[0-9]{4}\1[0-9]{4}(?:\1[0-9]{4})?(?![0-9])")
-_BAD_END = re.compile(r"[A-Za-z_@%](?!xt|[0-9])|[.][0-9]|,[0-9]{1,3}(?![0-9])|\s?/[-=]", re.ASCII)
+_BAD_END = re.compile(r"(?!ext|x[0-9])[A-Za-z_@%]|[.][0-9]|,[0-9]{1,3}(?![0-9])|\s?/[-=]", re.ASCII)
 _PHONE_LINK = re.compile(r"(?:wa\.me/|[?&]phone=|tel:)\+?$", re.IGNORECASE)
 _CODE_PREFIX = re.compile(r"(?<![A-Za-z])[A-Z]{1,5}[-/]$", re.ASCII)
 _INVITATION = re.compile(r"(?:^|[.!?]\s{0,2})\s{0,2}for\s(?:booking|order|ticket)s?\b", re.IGNORECASE)
 _WORD = re.compile(r"[A-Za-z]+(?:/[A-Za-z])?|[0-9]+|[^\W\d_]+")
-_FEWEST_DIGITS, _MOST_DIGITS, _MOST_GROUPS = 8, 17, 8
+_FEWEST_DIGITS, _FEWEST_NATIONAL, _MOST_DIGITS, _MOST_GROUPS = 8, 10, 17, 8
 _CONTEXT, _TOKEN, _NEAR = 40, 64, 3
 """Characters to the left that are looked at, and between numbers of one list."""
 
@@ -85,6 +85,8 @@ def _longest(folded: str, groups: list[tuple[int, int]], first: int, region: str
     stretch = _stretch(folded, groups, first)
     start = _opening(folded, stretch[0][0], groups[first - 1][1] if first else 0)
     plus = "+" in folded[start : stretch[0][0]]
+    if sum(end - begin for begin, end in stretch) < (_FEWEST_DIGITS if plus else _FEWEST_NATIONAL):
+        return None
     context = _context(folded, start)
     for count in range(len(stretch), 0, -1):
         parts = [folded[begin:end] for begin, end in stretch[:count]]
@@ -166,8 +168,7 @@ def _begins_well(folded: str, start: int, first: str, *, named: bool) -> bool:
 
 
 def _ends_well(folded: str, end: int) -> bool:
-    match = _BAD_END.match(folded, end)
-    return match is None
+    return _BAD_END.match(folded, end) is None
 
 
 def _context(folded: str, start: int) -> Literal["phone", "other", "unknown"]:
