@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-__all__ = ["FIRST_PREVIOUS", "AuditRecord", "Broken", "chained", "check_chain", "record_hash"]
+__all__ = ["FIRST_PREVIOUS", "AuditRecord", "Broken", "chained", "check_link", "record_hash"]
 
 FIRST_PREVIOUS = bytes(32)
 RECORD_VERSION = 1
@@ -67,16 +67,13 @@ def chained(record: AuditRecord, *, after: tuple[int, bytes] | None) -> AuditRec
     return replace(placed, hash=record_hash(placed))
 
 
-def check_chain(records: Iterable[AuditRecord]) -> tuple[tuple[int, bytes], Broken | None]:
-    """Walk the chain from its beginning. Returns the newest good sequence and hash, and what broke first."""
-    head = (0, FIRST_PREVIOUS)
-    for record in records:
-        expected = head[0] + 1
-        if record.sequence != expected:
-            return head, Broken(sequence=expected, reason=f"missing: the next record is {record.sequence}")
-        if record.previous_hash != head[1]:
-            return head, Broken(sequence=expected, reason="does not continue the record before it")
-        if record_hash(record) != record.hash:
-            return head, Broken(sequence=expected, reason="was changed after it was written")
-        head = (record.sequence, record.hash)
-    return head, None
+def check_link(record: AuditRecord, *, after: tuple[int, bytes]) -> Broken | None:
+    """What is wrong with a record as the next one after a sequence and hash, if anything."""
+    expected, previous = after[0] + 1, after[1]
+    if record.sequence != expected:
+        return Broken(sequence=expected, reason=f"missing: the next record is {record.sequence}")
+    if record.previous_hash != previous:
+        return Broken(sequence=expected, reason="does not continue the record before it")
+    if record_hash(record) != record.hash:
+        return Broken(sequence=expected, reason="was changed after it was written")
+    return None

@@ -1,0 +1,21 @@
+"""Runs the vault: ``python -m vault_importer``."""
+
+from kit.service import run
+from kit.telemetry import configure_logging, configure_tracing
+from vault_importer.settings import Settings
+from vault_importer.wiring import build
+
+
+def main() -> None:
+    settings = Settings.load()
+    configure_logging(settings.service, settings.log_level)
+    configure_tracing(settings.service, settings.otlp_endpoint)
+    wired = build(settings)
+    run(
+        name=settings.service, http=wired.http, host=settings.bind_host, port=settings.http_port,
+        components=wired.components,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

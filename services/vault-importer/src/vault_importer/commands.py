@@ -1,0 +1,313 @@
+"""``trunkline vault``: accounts, imports, verification and samples. Data on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from uuid import UUID
+
+import typer
+
+if TYPE_CHECKING:
+    from vault_importer.accounts import Account
+    from vault_importer.load_backup import Progress
+    from vault_importer.settings import Settings
+    from vault_importer.store import ImportRun
+
+# Imports of what does the work stand in the commands: finding out that a file is unchanged must not take longer to
+# start than to do.
+
+app = typer.Typer(name="vault", help="The WhatsApp archive: accounts, imports, verification.", no_args_is_help=True)
+account_app = typer.Typer(help="The WhatsApp numbers whose backups are archived.", no_args_is_help=True)
+app.add_typer(account_app, name="account")
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+KeyFileOption = Annotated[
+    Path | None, typer.Option(help="64 hexadecimal digits, 32 raw bytes or encrypted_backup.key; - reads stdin.")
+]
+FIELDS = (
+    "import_id",
+    "state",
+    "file_sha256",
+    "messages_seen",
+    "messages_new",
+    "messages_changed",
+    "contacts_seen",
+    "chats_seen",
+    "newest_message_at",
+    "seconds",
+)
+
+
+def _fail(sentence: str) -> NoReturn:
+    typer.echo(sentence, err=True)
+    raise typer.Exit(1)
+
+
+def _settings() -> Settings:
+    from configuration import ConfigurationError
+    from kit.telemetry import configure_logging
+    from vault_importer.settings import Settings
+
+    try:
+        settings = Settings.load()
+    except ConfigurationError as error:
+        _fail(str(error))
+    configure_logging(settings.service, "WARNING")
+    return settings
+
+
+def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    from asyncpg import InvalidPasswordError, PostgresConnectionError
+
+    try:
+        return asyncio.run(coroutine)
+    except (ConnectionError, TimeoutError, PostgresConnectionError):
+        _fail("Postgres cannot be reached: start it with `trunkline up`, or set TRUNKLINE_POSTGRES_DSN.")
+    except InvalidPasswordError:
+        _fail("Postgres refuses the password: set TRUNKLINE_VAULT_IMPORTER_APP_PASSWORD and …_SYSTEM_PASSWORD.")
+
+
+def _read_key(path: Path | None) -> bytes | None:
+    from vault_importer.backup_key import parse_root_key
+    from vault_importer.refusals import BackupRefused
+
+    if path is None:
+        return None
+    try:
+        return parse_root_key(sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes())
+    except BackupRefused as refused:
+        _fail(str(refused))
+    except OSError as error:
+        _fail(f"The key file cannot be read: {error.strerror}.")
+
+
+@account_app.command("add")
+def account_add(
+    tenant: Annotated[UUID, typer.Option(help="Whose account it is.")],
+    name: Annotated[str, typer.Option(help="What people call it; adding it again changes its number or key.")],
+    number: Annotated[str | None, typer.Option(help="The account's own number.")] = None,
+    key_file: KeyFileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Add an account, with the key of its backups sealed beside it."""
+    from datetime import UTC, datetime
+
+    from vault_importer.accounts import SealingError, parse_sealing_key
+    from vault_importer.manage_accounts import InvalidNumber, add_account
+    from vault_importer.wiring import make_database
+
+    settings = _settings()
+    root_key = _read_key(key_file)
+
+    async def work() -> Account:
+        database = make_database(settings)
+        try:
+            return await add_account(
+                database,
+                tenant_id=tenant,
+                name=name,
+                number=number,
+                root_key=root_key,
+                sealing_key=parse_sealing_key(settings.key_encryption_key.get_secret_value()) if root_key else None,
+                now=datetime.now(UTC),
+            )
+        finally:
+            await database.close()
+
+    try:
+        account = _run(work())
+    except (SealingError, InvalidNumber) as error:
+        _fail(str(error))
+    typer.echo(json.dumps({"account_id": str(account.id)}) if as_json else f"{account.id}")
+
+
+@account_app.command("list")
+def account_list(as_json: JsonOption = False) -> None:
+    """List the accounts of all tenants."""
+    from vault_importer.manage_accounts import list_accounts
+    from vault_importer.wiring import make_database
+
+    settings = _settings()
+
+    async def work() -> list[Account]:
+        database = make_database(settings)
+        try:
+            return await list_accounts(database)
+        finally:
+            await database.close()
+
+    accounts: list[Account] = _run(work())
+    rows = [
+        {
+            "account_id": str(a.id),
+            "tenant": str(a.tenant_id),
+            "name": a.name,
+            "number": a.number,
+            "has_key": a.sealed_key is not None,
+        }
+        for a in accounts
+    ]
+    if as_json:
+        typer.echo(json.dumps(rows))
+        return
+    for row in rows:
+        typer.echo("  ".join(str(value) if value is not None else "-" for value in row.values()))
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="msgstore.db.crypt15, or a plain msgstore.db.")],
+    account: Annotated[UUID, typer.Option(help="The account whose backup it is.")],
+    key_file: KeyFileOption = None,
+    address_book: Annotated[Path | None, typer.Option(help="wa.db or wa.db.crypt15, for names.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Import a backup. Run again after any interruption; a file that is in the archive already is recognised."""
+    from vault_importer.accounts import SealingError
+    from vault_importer.refusals import BackupRefused
+
+    settings = _settings()
+    began = time.monotonic()
+    bar = _progress_bar()
+    try:
+        with bar as progress:
+            run = _run(_import(settings, file, account, _read_key(key_file), address_book, progress))
+    except BackupRefused as refused:
+        if as_json:
+            typer.echo(json.dumps({"state": "failed", "reason": refused.code, "error": str(refused)}))
+        _fail(f"Refused: {refused}")
+    except SealingError as error:
+        _fail(str(error))
+    if run is None:
+        _fail("No account has this id; `trunkline vault account list` shows them.")
+    _print_import(run, time.monotonic() - began, as_json)
+
+
+async def _import(
+    settings: Settings,
+    file: Path,
+    account_id: UUID,
+    root_key: bytes | None,
+    address_book: Path | None,
+    progress: Callable[[Progress], None],
+) -> ImportRun | None:
+    from vault_importer.import_backup import ImportJob, import_backup
+    from vault_importer.manage_accounts import find_account
+    from vault_importer.wiring import limits_of, make_database, stored_key
+
+    database = make_database(settings)
+    try:
+        account = await find_account(database, account_id)
+        if account is None:
+            return None
+        job = ImportJob(
+            database=database,
+            account=account,
+            path=file,
+            root_key=root_key or stored_key(account, settings),
+            address_book=address_book,
+            limits=limits_of(settings),
+            temporary=settings.temporary_dir,
+            progress=progress,
+        )
+        return await import_backup(job)
+    finally:
+        await database.close()
+
+
+def _print_import(run: ImportRun, seconds: float, as_json: bool) -> None:
+    newest = run.newest_message_at.isoformat() if run.newest_message_at else None
+    known = {"import_id": str(run.id), "newest_message_at": newest, "seconds": round(seconds, 3)}
+    result = {name: known[name] if name in known else getattr(run, name) for name in FIELDS}
+    if as_json:
+        typer.echo(json.dumps({**result, "manifest": run.manifest}))
+    elif run.state == "unchanged":
+        typer.echo(f"unchanged: this file is in the archive already ({seconds:.2f} s)")
+    else:
+        typer.echo(
+            f"{run.state}: {run.messages_new:,} new and {run.messages_changed:,} changed of {run.messages_seen:,}"
+            f" messages, {run.contacts_seen:,} contacts, {run.chats_seen:,} chats ({seconds:.1f} s)"
+        )
+
+
+def _progress_bar() -> AbstractContextManager[Callable[[Progress], None]]:
+    """A bar with rate and time left on stderr; nothing at all when that is not a terminal."""
+    if not sys.stderr.isatty():
+        return nullcontext(lambda _: None)
+    from vault_importer.progress_bar import progress_bar
+
+    return progress_bar()
+
+
+@app.command()
+def verify(
+    tenant: Annotated[UUID, typer.Option(help="Whose log.")],
+    head: Annotated[str | None, typer.Option(help="SEQUENCE:HASH as an earlier verification printed it.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check the chain of the audit log; names the first record that is not what was written."""
+    from vault_importer.verify_audit import Verdict, verify_audit
+    from vault_importer.wiring import make_database
+
+    settings = _settings()
+    expected = _parse_head(head)
+
+    async def work() -> Verdict:
+        database = make_database(settings)
+        try:
+            return await verify_audit(database, tenant, expected_head=expected)
+        finally:
+            await database.close()
+
+    verdict: Verdict = _run(work())
+    broken = verdict.broken
+    noted = f"{verdict.records}:{verdict.head.hex()}"
+    if as_json:
+        first = {"sequence": broken.sequence, "reason": broken.reason} if broken else None
+        typer.echo(json.dumps({"ok": broken is None, "records": verdict.records, "head": noted, "first_broken": first}))
+    elif broken is None:
+        typer.echo(f"{verdict.records} records, unbroken; note the head elsewhere: {noted}")
+    if broken is not None:
+        _fail(f"Record {broken.sequence} {broken.reason}; the {verdict.records} before it are good.")
+
+
+def _parse_head(head: str | None) -> tuple[int, bytes] | None:
+    if head is None:
+        return None
+    sequence, _, digest = head.partition(":")
+    try:
+        return int(sequence), bytes.fromhex(digest)
+    except ValueError:
+        _fail("--head must be SEQUENCE:HASH as a verification prints it.")
+
+
+@app.command()
+def sample(
+    out: Annotated[Path, typer.Option(help="Folder for msgstore.db.crypt15 and backup.key.")],
+    messages: Annotated[int, typer.Option(min=10)] = 20_000,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same file.")] = 1,
+    conflict_number: Annotated[
+        str | None, typer.Option(help="In the direct chat with this number two different GSTINs are stated.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="When the newest message was sent, as an ISO time.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make an encrypted backup with invented people, numbers and prices."""
+    from datetime import datetime
+
+    from vault_importer.samples.generate import DEFAULT_END, SampleOptions, write_sample
+
+    end = datetime.fromisoformat(until).astimezone() if until else DEFAULT_END
+    options = SampleOptions(messages=messages, seed=seed, conflict_number=conflict_number, end=end)
+    made = write_sample(out, options)
+    if as_json:
+        typer.echo(json.dumps({"backup": str(made.backup), "key_file": str(made.key), "gstins": list(made.gstins)}))
+    else:
+        typer.echo(f"{made.backup}\n{made.key}")

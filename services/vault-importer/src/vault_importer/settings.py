@@ -1,0 +1,29 @@
+"""What this service can be told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+
+from configuration import ServiceSettings
+
+__all__ = ["Settings"]
+
+
+class Settings(ServiceSettings, service="vault-importer"):
+    http_port: int = 17082
+    key_encryption_key: SecretStr = Field(
+        SecretStr(""), description="32 bytes in base64; seals the backup keys of accounts. Losing it loses them."
+    )
+    temporary_dir: Path | None = Field(
+        None, description="Where a decrypted backup lies for the moment between its authentication and its opening."
+    )
+    max_plain_bytes: int = Field(16 * 1024**3, description="A backup that decompresses to more is refused.")
+    max_inflate_ratio: int = Field(250, description="A backup that grows more than so many times is refused.")
+    watch_dir: Path | None = Field(
+        None, description="Files in <watch_dir>/<account id>/ are imported; no folder, no watching."
+    )
+    watch_seconds: float = Field(2.0, description="Time between two looks at the folder.")
+    watch_settle_seconds: float = Field(10.0, description="How long a file must not have changed before it is taken.")
+    watch_attempts: int = Field(5, description="How often an import is tried that fails by no fault of its file.")

@@ -1,0 +1,184 @@
+"""Imports what is put into a folder: ``<folder>/<account id>/*.crypt15`` or ``*.db``.
+
+A file is taken once it has stopped growing, and moved to ``done/`` or, with a ``.reason.txt``, to ``refused/``.
+What is not the file's fault (a database that is down) is tried again a bounded number of times. A ``wa.db`` or
+``wa.db.crypt15`` beside it is the address book and goes with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+from kit.postgres import Database
+from kit.telemetry import get_logger
+from vault_importer.accounts import Account, SealingError
+from vault_importer.crypt15 import Limits
+from vault_importer.import_backup import ImportJob, import_backup
+from vault_importer.manage_accounts import find_account
+from vault_importer.refusals import BackupRefused
+
+__all__ = ["Watch", "WatchOptions"]
+
+log = get_logger(__name__)
+
+SUFFIXES = (".crypt15", ".db")
+ADDRESS_BOOKS = ("wa.db.crypt15", "wa.db")
+FIRST_DELAY_SECONDS = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchOptions:
+    folder: Path
+    every_seconds: float = 2.0
+    settle_seconds: float = 10.0
+    attempts: int = 5
+    temporary: Path | None = None
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass
+class _Seen:
+    """A file as it looked last time."""
+
+    shape: tuple[int, int]
+    since: float
+    attempts: int = 0
+    not_before: float = 0.0
+
+
+class Watch:
+    """A component: looks, imports one file at a time, and goes on."""
+
+    name = "watch folder"
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        key_of: Callable[[Account], bytes | None],
+        options: WatchOptions,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._database = database
+        self._key_of = key_of
+        self._options = options
+        self._clock = clock
+        self._seen: dict[Path, _Seen] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._imported = 0
+        self._refused = 0
+
+    async def start(self) -> None:
+        self._options.folder.mkdir(parents=True, exist_ok=True)
+        self._task = asyncio.create_task(self._loop(), name=self.name)
+
+    async def stop(self) -> None:
+        """An import in flight is cut off between two chunks at most; the next start continues it."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    def alive(self) -> str | None:
+        return "the watch of the folder has ended" if self._task is not None and self._task.done() else None
+
+    def ready(self) -> str | None:
+        return None
+
+    def status(self) -> dict[str, object]:
+        return {"waiting": len(self._seen), "imported": self._imported, "refused": self._refused}
+
+    async def _loop(self) -> None:
+        while True:
+            try:
+                await self.look()
+            except Exception as error:
+                log.warning("watch_failed", error=type(error).__name__)
+            await asyncio.sleep(self._options.every_seconds)
+
+    async def look(self) -> None:
+        """One look at the folder; imports whatever has settled."""
+        present = await asyncio.to_thread(lambda: list(_files(self._options.folder)))
+        self._seen = {path: seen for path, seen in self._seen.items() if path in dict(present)}
+        for path, shape in present:
+            now = self._clock()
+            seen = self._seen.get(path)
+            if seen is None or seen.shape != shape:
+                self._seen[path] = seen = _Seen(shape=shape, since=now)
+            if now - seen.since >= self._options.settle_seconds and now >= seen.not_before:
+                await self._take(path, seen)
+
+    async def _take(self, path: Path, seen: _Seen) -> None:
+        seen.attempts += 1
+        try:
+            account = await find_account(self._database, UUID(path.parent.name))
+            if account is None:
+                await self._refuse(path, "no account has the id that the folder is named after")
+                return
+            await import_backup(self._job(path, account))
+        except (BackupRefused, SealingError) as refused:
+            await self._refuse(path, str(refused))
+        except Exception as error:
+            log.warning("watch_import_failed", attempt=seen.attempts, error=type(error).__name__)
+            if seen.attempts >= self._options.attempts:
+                await self._refuse(path, f"the import failed {seen.attempts} times, last with {type(error).__name__}")
+            seen.not_before = self._clock() + FIRST_DELAY_SECONDS * 2 ** (seen.attempts - 1)
+        else:
+            self._imported += 1
+            await asyncio.to_thread(_move, path, "done", None)
+
+    def _job(self, path: Path, account: Account) -> ImportJob:
+        book = next((found for name in ADDRESS_BOOKS if (found := path.parent / name).exists()), None)
+        return ImportJob(
+            database=self._database,
+            account=account,
+            path=path,
+            root_key=self._key_of(account),
+            address_book=book,
+            temporary=self._options.temporary,
+            limits=self._options.limits,
+        )
+
+    async def _refuse(self, path: Path, reason: str) -> None:
+        self._refused += 1
+        await asyncio.to_thread(_move, path, "refused", reason)
+
+
+def _files(folder: Path) -> Iterator[tuple[Path, tuple[int, int]]]:
+    """Candidates and what tells whether they still grow; address books wait for their store."""
+    for account in sorted(folder.iterdir()):
+        if not account.is_dir() or not _is_uuid(account.name):
+            continue
+        for path in sorted(account.iterdir()):
+            if path.name in ADDRESS_BOOKS or not path.name.endswith(SUFFIXES):
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                if path.is_file():
+                    stat = path.stat()
+                    yield path, (stat.st_size, stat.st_mtime_ns)
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _move(path: Path, where: str, reason: str | None) -> None:
+    """Into a folder beside it, under a name that no earlier file has."""
+    folder = path.parent / where
+    folder.mkdir(exist_ok=True)
+    target = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}-{path.name}"
+    path.rename(target)
+    if reason is not None:
+        target.with_name(target.name + ".reason.txt").write_text(reason + "\n", encoding="utf-8")

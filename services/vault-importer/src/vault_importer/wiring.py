@@ -1,0 +1,84 @@
+"""The only place that makes clients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kit.postgres import Database
+from vault_importer.accounts import Account, open_key, parse_sealing_key
+from vault_importer.crypt15 import Limits
+
+if TYPE_CHECKING:
+    from kit.service import AsgiApp, Component
+    from vault_importer.settings import Settings
+
+__all__ = ["Wired", "build", "limits_of", "make_database", "stored_key"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wired:
+    http: AsgiApp
+    components: list[Component]
+
+
+def make_database(settings: Settings) -> Database:
+    return Database(
+        service=settings.service,
+        dsn=settings.postgres_dsn,
+        app_password=settings.app_password.get_secret_value(),
+        system_password=settings.system_password.get_secret_value(),
+    )
+
+
+def limits_of(settings: Settings) -> Limits:
+    return Limits(plain_bytes=settings.max_plain_bytes, ratio=settings.max_inflate_ratio)
+
+
+def stored_key(account: Account, settings: Settings) -> bytes | None:
+    """The backup key that the account has stored, opened. Raises :class:`SealingError`."""
+    if account.sealed_key is None:
+        return None
+    return open_key(
+        account.sealed_key,
+        sealing_key=parse_sealing_key(settings.key_encryption_key.get_secret_value()),
+        tenant_id=account.tenant_id,
+        account_id=account.id,
+    )
+
+
+def build(settings: Settings) -> Wired:
+    """The service: consumer, relay, HTTP and, when a folder is named, the watch."""
+    from kit.consume import Consumer
+    from kit.relay import Relay
+    from vault_importer.api import make_api
+    from vault_importer.consumers import SUBSCRIPTIONS
+    from vault_importer.watch import Watch, WatchOptions
+
+    database = make_database(settings)
+    components: list[Component] = [
+        database,
+        Relay(database=database, kafka_bootstrap=settings.kafka_bootstrap, service=settings.service),
+        Consumer(
+            service=settings.service,
+            database=database,
+            kafka_bootstrap=settings.kafka_bootstrap,
+            subscriptions=SUBSCRIPTIONS,
+        ),
+    ]
+    if settings.watch_dir is not None:
+        components.append(
+            Watch(
+                database=database,
+                key_of=lambda account: stored_key(account, settings),
+                options=WatchOptions(
+                    folder=settings.watch_dir,
+                    every_seconds=settings.watch_seconds,
+                    settle_seconds=settings.watch_settle_seconds,
+                    attempts=settings.watch_attempts,
+                    temporary=settings.temporary_dir,
+                    limits=limits_of(settings),
+                ),
+            )
+        )
+    return Wired(http=make_api(database, settings.admin_token.get_secret_value()), components=components)
