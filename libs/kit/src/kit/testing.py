@@ -15,6 +15,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -28,7 +29,7 @@ from contracts.topics import TOPICS
 from kit.migrations import migrate, migrations_of, provision
 from kit.postgres import Database, role_dsn, schema_of
 
-__all__ = ["Servers", "eventually"]
+__all__ = ["MakeDatabase", "Servers", "eventually", "fresh_database"]
 
 PASSWORDS = {"owner": "test", "app": "test", "system": "test", "ro": "test"}
 ADDRESSES = ("POSTGRES_DSN", "KAFKA_BOOTSTRAP", "REDIS_URL")
@@ -144,26 +145,33 @@ MakeDatabase = Callable[..., Awaitable[Database]]
 @pytest.fixture
 async def make_database(postgres_dsn: str) -> AsyncIterator[MakeDatabase]:
     """Make a fresh, migrated database for a service: ``await make_database(service=..., package=...)``."""
-    made: list[tuple[Database, str]] = []
+    async with AsyncExitStack() as stack:
 
-    async def make(*, service: str, package: str, **options: Any) -> Database:
-        template = await _template(postgres_dsn, service, package)
-        name = f"t_{secrets.token_hex(6)}"
-        await _admin(postgres_dsn, f'CREATE DATABASE {name} TEMPLATE "{template}"')
-        database = Database(
-            service=service,
-            dsn=_with_database(postgres_dsn, name),
-            app_password=PASSWORDS["app"],
-            system_password=PASSWORDS["system"],
-            **options,
-        )
-        made.append((database, name))
-        return database
+        async def make(*, service: str, package: str, **options: Any) -> Database:
+            fresh = fresh_database(postgres_dsn, service=service, package=package, **options)
+            return await stack.enter_async_context(fresh)
 
-    yield make
-    for database, name in made:
+        yield make
+
+
+@asynccontextmanager
+async def fresh_database(admin_dsn: str, *, service: str, package: str, **options: Any) -> AsyncIterator[Database]:
+    """A database of its own, provisioned and migrated; dropped afterwards. Role passwords are all ``test``."""
+    template = await _template(admin_dsn, service, package)
+    name = f"t_{secrets.token_hex(6)}"
+    await _admin(admin_dsn, f'CREATE DATABASE {name} TEMPLATE "{template}"')
+    database = Database(
+        service=service,
+        dsn=_with_database(admin_dsn, name),
+        app_password=PASSWORDS["app"],
+        system_password=PASSWORDS["system"],
+        **options,
+    )
+    try:
+        yield database
+    finally:
         await database.close()
-        await _admin(postgres_dsn, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        await _admin(admin_dsn, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
 def _with_database(dsn: str, name: str) -> str:

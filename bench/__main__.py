@@ -1,0 +1,76 @@
+"""``make bench [NAME=midring]``: prints a table and writes ``.run/bench/latest.json``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from bench import event_age, importing, midring
+from bench.results import Addresses, Result, cores
+
+OUTPUT = Path(".run/bench/latest.json")
+BENCHES: dict[str, Callable[[Addresses], Sequence[Result]]] = {
+    "midring": midring.run,
+    "import": importing.run,
+    "event_age": event_age.run,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("name", nargs="?", choices=[*BENCHES, "all"], default="all")
+    wanted = parser.parse_args().name
+    addresses = _addresses()
+    results: list[Result] = []
+    for name, run in BENCHES.items():
+        if wanted in (name, "all"):
+            print(f"measuring {name} …", file=sys.stderr)
+            results.extend(run(addresses))
+    _print(results)
+    _write(results)
+    return 0
+
+
+def _addresses() -> Addresses:
+    given = [os.environ.get(f"TRUNKLINE_TEST_{name}") for name in ("POSTGRES_DSN", "KAFKA_BOOTSTRAP", "REDIS_URL")]
+    if not all(given):
+        raise SystemExit("The servers' addresses are not set; run this by: make bench")
+    return Addresses(*(str(value) for value in given))
+
+
+def _print(results: Sequence[Result]) -> None:
+    table = Table(title=f"{_machine()}")
+    for column in ("name", "value", "limit (same run)", "ratio", "p50 ms", "p95 ms", "p99 ms", "RSS MB", "note"):
+        table.add_column(column, justify="left" if column in ("name", "note") else "right")
+    for r in results:
+        limit = f"{r.limit:,.0f}  {r.limit_name}" if r.limit is not None else ""
+        figures = [r.ratio, r.p50_ms, r.p95_ms, r.p99_ms]
+        cells = ["" if f is None else f"{f:.2f}" for f in figures]
+        memory = "" if r.rss_mb is None else f"{r.rss_mb:.0f}"
+        table.add_row(r.name, f"{r.value:,.1f} {r.unit}", limit, *cells, memory, r.note)
+    Console(width=160 if not sys.stdout.isatty() else None).print(table)
+
+
+def _machine() -> str:
+    return f"{cores()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
+
+
+def _write(results: Sequence[Result]) -> None:
+    """Replace the rows measured now, keep the others."""
+    OUTPUT.parent.mkdir(parents=True, exist_ok=True)
+    before = json.loads(OUTPUT.read_text(encoding="utf-8")) if OUTPUT.exists() else []
+    new = [result.row() for result in results]
+    names = {row["name"] for row in new}
+    OUTPUT.write_text(json.dumps([r for r in before if r["name"] not in names] + new, indent=2), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,151 @@
+"""From commit to handled: how old an event is when its effect is committed, at a steady 500 a second.
+
+The limit beside it is the same path without our plumbing: send to Kafka and read it back, with acks=all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
+from uuid import uuid4
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from bench.results import Addresses, Result, percentile
+from contracts.event import Event
+from contracts.registry import Registry
+from kit import outbox
+from kit.consume import Consumer, Received, on_batch
+from kit.postgres import Database, Transaction
+from kit.relay import Relay
+from kit.testing import fresh_database
+
+RATE = 500
+SECONDS = 8
+WARM_UP_SECONDS = 2
+
+
+class _Tick(Event):
+    type: ClassVar[str] = "bench.tick.v1"
+
+    entity: str
+
+    def entity_id(self) -> str:
+        return self.entity
+
+
+def run(addresses: Addresses) -> list[Result]:
+    return asyncio.run(_run(addresses))
+
+
+async def _run(addresses: Addresses) -> list[Result]:
+    topic = f"bench.{secrets.token_hex(4)}"
+    admin = AdminClient({"bootstrap.servers": addresses.kafka_bootstrap, "log_level": 0})
+    for future in admin.create_topics([NewTopic(topic, 6, 1), NewTopic(f"{topic}.raw", 6, 1)]).values():
+        future.result(15)
+    raw = await _raw(addresses, f"{topic}.raw")
+    async with fresh_database(addresses.postgres_dsn, service="front-desk", package="kit") as database:
+        ages = await _ours(addresses, topic, database)
+    p50, p95, p99 = (percentile(ages, share) for share in (0.5, 0.95, 0.99))
+    limit = percentile(raw, 0.99)
+    return [
+        Result(
+            name="event_age", value=p99, unit="ms p99", limit_name="ms p99, bare Kafka", limit=limit, ratio=limit / p99,
+            p50_ms=p50, p95_ms=p95, p99_ms=p99, note=f"{len(ages)} events at {RATE}/s, outbox to effect",
+        )
+    ]  # fmt: skip
+
+
+class _Watched(Consumer):
+    """Notes each event's age where the consumer itself does: after the commit of its effect."""
+
+    def __init__(self, *, ages: list[float], since: datetime, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._ages, self._since = ages, since
+
+    def _handled(self, works: Sequence[Any]) -> None:
+        super()._handled(works)
+        now = datetime.now(UTC)
+        times = [work.envelope.time for work in works]
+        self._ages.extend((now - time).total_seconds() * 1000 for time in times if time > self._since)
+
+
+async def _ours(addresses: Addresses, topic: str, database: Database) -> list[float]:
+    tick = type("Tick", (_Tick,), {"type": f"{topic}.v1", "__module__": __name__, "__annotations__": {}})
+    ages: list[float] = []
+
+    async def handle(received: Sequence[Received[Any]], tx: Transaction) -> None:
+        return None
+
+    relay = Relay(database=database, kafka_bootstrap=addresses.kafka_bootstrap, service="front-desk")
+    consumer = _Watched(
+        ages=ages,
+        since=datetime.now(UTC) + timedelta(seconds=WARM_UP_SECONDS),
+        service="front-desk",
+        group=f"bench-{uuid4()}",
+        database=database,
+        registry=Registry([tick]),
+        kafka_bootstrap=addresses.kafka_bootstrap,
+        subscriptions=[on_batch(tick, handle)],
+    )
+    await relay.start()
+    await consumer.start()
+    tenant = uuid4()
+
+    async def emit(number: int) -> None:
+        entity = f"e{number % 200}"
+        async with database.transaction(tenant, emits=[entity]) as tx:
+            await outbox.append(tx, tick(entity=entity))
+
+    await _at_rate(emit)
+    await asyncio.sleep(2)
+    await consumer.stop()
+    await relay.stop()
+    return ages
+
+
+async def _at_rate(send: Any) -> None:
+    """Open loop: each event has its intended time, and a slow one does not delay the next."""
+    begun, tasks = time.perf_counter(), set()
+    for number in range(RATE * SECONDS):
+        wait = begun + number / RATE - time.perf_counter()
+        if wait > 0:
+            await asyncio.sleep(wait)
+        task = asyncio.create_task(send(number))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+    await asyncio.gather(*tasks)
+
+
+async def _raw(addresses: Addresses, topic: str) -> list[float]:
+    producer = AIOKafkaProducer(bootstrap_servers=addresses.kafka_bootstrap, acks="all", enable_idempotence=True)
+    consumer = AIOKafkaConsumer(topic, bootstrap_servers=addresses.kafka_bootstrap, auto_offset_reset="latest")
+    await producer.start()
+    await consumer.start()
+    ages: list[float] = []
+    begun = time.time()
+
+    async def read() -> None:
+        async for record in consumer:
+            at = float(record.value)
+            if at > begun + WARM_UP_SECONDS:
+                ages.append((time.time() - at) * 1000)
+
+    async def send(number: int) -> None:
+        await producer.send(topic, str(time.time()).encode(), key=f"e{number % 200}".encode())
+
+    reading = asyncio.create_task(read())
+    await asyncio.sleep(1)
+    await _at_rate(send)
+    await asyncio.sleep(0.5)
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    await consumer.stop()
+    await producer.stop()
+    return ages

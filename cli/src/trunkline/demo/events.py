@@ -1,0 +1,73 @@
+"""Listens to the topics from now on, so that a story can show which events followed what was done."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import OFFSET_END, Consumer, TopicPartition
+
+from contracts.envelope import Envelope, MalformedEnvelope
+from contracts.topics import TOPICS
+
+__all__ = ["Seen", "Tail"]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    envelope: Envelope
+    data: dict[str, Any]
+
+    @property
+    def topic(self) -> str:
+        return self.envelope.type.rpartition(".v")[0]
+
+
+class Tail:
+    """Every record published after this was made. Reads without a consumer group, so it disturbs nobody."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._consumer = Consumer(
+            {"bootstrap.servers": bootstrap, "group.id": "tail", "enable.auto.commit": False, "log_level": 0}
+        )
+        self.seen: list[Seen] = []
+        partitions = []
+        for name in TOPICS:
+            for number in range(TOPICS[name].partitions):
+                # The end is asked for now; OFFSET_END would mean the end when the first fetch happens.
+                _, end = self._consumer.get_watermark_offsets(TopicPartition(name, number, OFFSET_END), timeout=10)
+                partitions.append(TopicPartition(name, number, end))
+        self._consumer.assign(partitions)
+
+    def close(self) -> None:
+        self._consumer.close()
+
+    def poll(self, seconds: float = 0.05) -> None:
+        for message in self._consumer.consume(500, seconds):
+            if message.error() is not None or message.value() is None:
+                continue
+            try:
+                envelope = Envelope.from_headers(message.headers() or [])
+            except MalformedEnvelope:
+                continue
+            self.seen.append(Seen(envelope, json.loads(message.value())))
+
+    def wait(self, topic: str, matches: Callable[[dict[str, Any]], bool], within: float = 20.0) -> Seen:
+        """The first event of a topic that matches; :class:`TimeoutError` when none comes in time."""
+        deadline = time.monotonic() + within
+        looked = 0
+        while True:
+            for seen in self.seen[looked:]:
+                if seen.topic == topic and matches(seen.data):
+                    return seen
+            looked = len(self.seen)
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"no {topic} event of the expected kind within {within:.0f} s")
+            self.poll()
+
+    def of_call(self, call_id: str) -> list[Seen]:
+        """What was published about one call, in the order of its key."""
+        return [seen for seen in self.seen if seen.data.get("call_id") == call_id]

@@ -1,0 +1,293 @@
+"""The story itself: each scene does one thing to the running services and says what came of it.
+
+A scene that does not turn out as it should raises :class:`StoryBroken`; the demo then fails, loudly.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import httpx
+
+from trunkline.demo.clients import Answer, GenericPbx
+from trunkline.demo.events import Tail
+from trunkline.demo.tell import Teller
+from trunkline.demo.world import CUSTOMER_WHATSAPP, KOCHI_STAFF, World, caller_number, command
+
+__all__ = ["Story", "StoryBroken"]
+
+MESSAGES = 20_000
+TENANT_SETTLES_SECONDS = 20.0
+
+
+class StoryBroken(RuntimeError):
+    """A scene did not turn out as the guarantees promise."""
+
+
+def expect(condition: object, otherwise: str) -> None:
+    if not condition:
+        raise StoryBroken(otherwise)
+
+
+@dataclass
+class Story:
+    world: World
+    tell: Teller
+    tail: Tail
+    folder: Path
+
+    def run(self) -> None:
+        pbx = self.world.kochi_pbx()
+        call = self._call_ids()
+        self.wait_until_known(pbx, call)
+        self.the_owner_answers(pbx, call)
+        self.the_last_agent_answers(pbx, call)
+        self.leave_excludes_the_last_agent(pbx, call)
+        self.no_agent_is_rung_by_their_own_call(pbx, call)
+        self.an_anonymous_caller_gets_the_default(pbx, call)
+        self.twilio_is_answered_in_its_own_dialect()
+        self.callbacks_come_twice_and_out_of_order(pbx, call)
+        self.a_backup_is_imported_once()
+        self.two_tax_numbers_conflict()
+        self.the_owner_gets_one_mail()
+
+    def _call_ids(self) -> Callable[[str], str]:
+        stamp = f"{int(time.time())}-{self.world.runs}"
+        return lambda name: f"demo-{stamp}-{name}"
+
+    def wait_until_known(self, pbx: GenericPbx, call: Callable[[str], str]) -> None:
+        """The directory reaches the ringing path by events; a moment after it was written, not at once."""
+        deadline, attempt = time.monotonic() + TENANT_SETTLES_SECONDS, 0
+        while True:
+            attempt += 1
+            answer = pbx.ring(call(f"warm-{attempt}"), caller_number(self.world.runs), self.world.kochi.did)
+            if answer.status == 200 and answer.body["destinations"] and answer.first["reason"] == "owner":
+                return
+            if time.monotonic() > deadline:
+                raise StoryBroken("the directory's events have not reached the router; see: trunkline status")
+            time.sleep(0.1)
+
+    def the_owner_answers(self, pbx: GenericPbx, call: Callable[[str], str]) -> None:
+        answer = self._ring(pbx, call("first"), caller_number(self.world.runs))
+        self._rung(answer, "accounts", "owner")
+        self.tell.scene("A known customer rings", self._asked(answer, "rings the customer's owner"))
+        self._follow("call.inbound", call("first"))
+
+    def the_last_agent_answers(self, pbx: GenericPbx, call: Callable[[str], str]) -> None:
+        caller = caller_number(self.world.runs)
+        agent = KOCHI_STAFF["reception"]
+        self._talk(pbx, call("talk"), caller, agent)
+        # Whom a caller talked to last is known from the call's events, a moment after it ended.
+        answer = self._until(
+            lambda n: self._ring(pbx, call(f"second-{n}"), caller), lambda a: a.first["reason"] == "last_agent"
+        )
+        self._rung(answer, "reception", "last_agent")
+        self.tell.scene(
+            "The customer talks to the reception, and rings again", self._asked(answer, "rings who talked to them last")
+        )
+
+    def leave_excludes_the_last_agent(self, pbx: GenericPbx, call: Callable[[str], str]) -> None:
+        directory = self.world.kochi.directory(self.world.addresses)
+        now = datetime.now(UTC)
+        directory.leave(
+            "reception", (now - timedelta(minutes=1)).isoformat(), (now + timedelta(hours=8)).isoformat(), "Onam"
+        )
+        answer = self._until(
+            lambda n: self._ring(pbx, call(f"leave-{n}"), caller_number(self.world.runs)),
+            lambda a: a.first["reason"] == "owner",
+        )
+        self._rung(answer, "accounts", "owner")
+        excluded = answer.body["excluded"]
+        expect(any(e["reason"] == "on_leave" for e in excluded), f"nobody was excluded for leave: {excluded}")
+        names = ", ".join(f"{e['name']}: {e['reason']} (would have been {e['rule']})" for e in excluded)
+        self.tell.scene(
+            "The reception goes on leave", [*self._asked(answer, "rings the owner again"), f"not rung: {names}"]
+        )
+        directory.back_from_leave("reception")
+
+    def no_agent_is_rung_by_their_own_call(self, pbx: GenericPbx, call: Callable[[str], str]) -> None:
+        caller = KOCHI_STAFF["reception"]
+        answer = self._ring(pbx, call("self"), caller)
+        numbers = [d["number"] for d in answer.body["destinations"]]
+        expect(numbers, "an agent's own call got no destination")
+        expect(caller not in numbers, "an agent's call was routed to the agent's own mobile")
+        self.tell.scene("An agent's own mobile rings the line", self._asked(answer, "never routed to itself"))
+
+    def an_anonymous_caller_gets_the_default(self, pbx: GenericPbx, call: Callable[[str], str]) -> None:
+        def rings(attempt: int) -> Answer:
+            return self._ring(pbx, call(f"anonymous-{attempt}"), "anonymous")
+
+        # The agent's return from leave travels by events, too.
+        answer = self._until(rings, lambda a: a.first["reason"] == "did_default")
+        self._rung(answer, "reception", "did_default")
+        self.tell.scene("An anonymous caller", self._asked(answer, "gets the line's default"))
+
+    def twilio_is_answered_in_its_own_dialect(self) -> None:
+        pbx = self.world.mumbai_pbx()
+        sid = f"CA{time.time_ns():032x}"
+        answer = self._until(
+            lambda _: pbx.voice(sid, "+919820012345", self.world.mumbai.did), lambda a: "<Number" in str(a.body)
+        )
+        dialled = [e.text for e in ElementTree.fromstring(answer.body).iter("Number")]  # noqa: S314 - our own answer
+        expect(dialled, f"no number in the TwiML: {answer.body}")
+        self.tell.scene(
+            "Mumbai's line rings at Twilio",
+            [f"signed form in, TwiML out in {answer.ms:.1f} ms: <Dial> to {len(dialled)} number(s)"],
+        )
+        forged = pbx.__class__(router_url=pbx.router_url, hook_path=pbx.hook_path, auth_token="forged")  # noqa: S106
+        refused = forged.voice(sid + "x", "+919820012345", self.world.mumbai.did)
+        expect(refused.status == 403, f"a forged signature was answered with {refused.status}")
+        self.tell.more("a forged signature is refused with 403")
+
+    def callbacks_come_twice_and_out_of_order(self, pbx: GenericPbx, call: Callable[[str], str]) -> None:
+        call_id, caller, agent = call("shuffled"), caller_number(self.world.runs), KOCHI_STAFF["accounts"]
+        self._ring(pbx, call_id, caller)
+        now = datetime.now(UTC)
+        callbacks = {
+            "ringing": {"sequence": 1, "at": now.isoformat()},
+            "answered": {"sequence": 2, "at": (now + timedelta(seconds=8)).isoformat(), "agent_number": agent},
+            "completed": {
+                "sequence": 3, "at": (now + timedelta(seconds=68)).isoformat(), "duration_seconds": 60,
+                "agent_number": agent,
+            },
+        }  # fmt: skip
+        for status in ("completed", "ringing", "answered", "completed", "ringing", "answered"):
+            answer = pbx.status(call_id, status, **{"from": caller, "to": self.world.kochi.did}, **callbacks[status])
+            expect(answer.status == 200, f"a {status} callback got {answer.status}")
+        found = self.tail.wait("call.state", lambda d: d["vendor_call_id"] == call_id and d["state"] == "completed")
+        self._settle()
+        events = [s.data for s in self.tail.of_call(found.data["call_id"]) if s.topic == "call.state"]
+        expect(events[-1]["state"] == "completed", f"the call ended in {events[-1]['state']}")
+        expect(len({e["version"] for e in events}) == len(events), "a callback took effect twice")
+        self.tell.scene(
+            "Six callbacks: each twice, the last one first",
+            [f"one call, {events[-1]['state']} after {events[-1]['duration_seconds']} s, {len(events)} state event(s)"],
+        )
+
+    def a_backup_is_imported_once(self) -> None:
+        world, folder = self.world, self.folder / "backup"
+        if not (folder / "msgstore.db.crypt15").exists():
+            command(
+                world.addresses, "vault", "sample", "--out", str(folder), "--messages", str(MESSAGES),
+                "--conflict-number", CUSTOMER_WHATSAPP,
+            )  # fmt: skip
+        first, first_s = self._import(folder)
+        second, second_s = self._import(folder)
+        expect(second["state"] == "unchanged", f"the second import was {second['state']}")
+        size = (folder / "msgstore.db.crypt15").stat().st_size / 1e6
+        self.tell.scene(
+            "WhatsApp's encrypted backup arrives, twice",
+            [
+                f"{size:.1f} MB of .crypt15, decrypted, authenticated, archived: {_counts(first)} in {first_s:.2f} s",
+                f"the same file again: {second['state']} in {second_s:.2f} s",
+            ],
+        )
+
+    def _import(self, folder: Path) -> tuple[dict[str, Any], float]:
+        begun = time.perf_counter()
+        result = command(
+            self.world.addresses, "vault", "import", str(folder / "msgstore.db.crypt15"),
+            "--account", self.world.kochi.vault_account, "--key-file", str(folder / "backup.key"),
+        )  # fmt: skip
+        return result, time.perf_counter() - begun
+
+    def two_tax_numbers_conflict(self) -> None:
+        """Read from the console's own facts, since on a second run the events lie in the past."""
+        rows = self._until_rows("/v1/board/facts?key=gstin&state=conflicting")
+        expect(len({row["value"] for row in rows}) == 2, f"expected two conflicting GSTINs, found {len(rows)}")
+        fired = self._until_rows("/v1/board/anomalies?rule=capsule_fact_value_conflict")
+        self.tell.scene(
+            "One customer, two tax numbers",
+            [
+                *(f"fact: gstin {row['value']} of {row['subject'].partition(':')[0]}, {row['state']}" for row in rows),
+                f"rule {fired[0]['rule']} fired for {fired[0]['local_day']}: {fired[0]['title']}",
+            ],
+        )
+
+    def the_owner_gets_one_mail(self) -> None:
+        sent = [
+            command(self.world.addresses, "notify", "pulse", "--tenant", self.world.kochi.tenant_id) for _ in range(2)
+        ]
+        expect(sent[0]["notification_id"] == sent[1]["notification_id"], "two pulses were made for one day")
+        expect(sent[1]["state"] == "sent", f"the pulse is {sent[1]['state']}")
+        mails = httpx.get(f"{self.world.addresses.mail}/api/mails", timeout=10).json()
+        mine = [m for m in mails["mails"] if "owner@kochi.example" in str(m["to"])]
+        subjects = [m for m in mine if m["subject"] == sent[1]["subject_line"]]
+        expect(len(subjects) == 1, f"{len(subjects)} mails for one day's pulse")
+        self.tell.scene(
+            "The owner's daily pulse",
+            [
+                f"“{sent[1]['subject_line']}”, once, however often it is asked for",
+                f"open it: {self.world.addresses.mail}",
+            ],
+        )
+
+    # What the scenes are made of.
+
+    def _ring(self, pbx: GenericPbx, call_id: str, caller: str) -> Answer:
+        answer = pbx.ring(call_id, caller, self.world.kochi.did)
+        expect(answer.status == 200, f"a ringing call got {answer.status}: {answer.body}")
+        return answer
+
+    def _rung(self, answer: Answer, staff: str, reason: str) -> None:
+        wanted = (KOCHI_STAFF[staff], reason)
+        got = (answer.first["number"], answer.first["reason"])
+        expect(got == wanted, f"expected {staff} by {reason}, got {got[1]}")
+
+    def _asked(self, answer: Answer, why: str) -> list[str]:
+        first = answer.first
+        return [f"answered in {answer.ms:.1f} ms: ring {first['name']} ({first['reason']}) — {why}"]
+
+    def _talk(self, pbx: GenericPbx, call_id: str, caller: str, agent: str) -> None:
+        self._ring(pbx, call_id, caller)
+        ends = {"from": caller, "to": self.world.kochi.did, "agent_number": agent}
+        now = datetime.now(UTC)
+        for sequence, status in enumerate(("ringing", "answered", "completed")):
+            at = (now + timedelta(seconds=10 * sequence)).isoformat()
+            extra = {"duration_seconds": 10} if status == "completed" else {}
+            pbx.status(call_id, status, sequence=sequence, at=at, **ends, **extra)
+
+    def _until(self, attempt: Callable[[int], Answer], good: Callable[[Answer], bool]) -> Answer:
+        deadline, number = time.monotonic() + TENANT_SETTLES_SECONDS, 0
+        while True:
+            number += 1
+            answer = attempt(number)
+            if good(answer) or time.monotonic() > deadline:
+                return answer
+            time.sleep(0.1)
+
+    def _until_rows(self, path: str) -> list[dict[str, Any]]:
+        directory = self.world.kochi.directory(self.world.addresses)
+        deadline = time.monotonic() + 60
+        while True:
+            rows: list[dict[str, Any]] = directory.get(path)["items"]
+            if rows:
+                return rows
+            if time.monotonic() > deadline:
+                raise StoryBroken(f"{path} stayed empty; see: trunkline status")
+            time.sleep(0.25)
+
+    def _follow(self, topic: str, vendor_call_id: str) -> None:
+        seen = self.tail.wait(topic, lambda d: d["vendor_call_id"] == vendor_call_id)
+        age = (datetime.now(UTC) - seen.envelope.time).total_seconds() * 1000
+        self.tell.more(
+            f"event {seen.envelope.type}, seen on Kafka {age:.0f} ms after the call; view from {seen.data['rung']}"
+        )
+
+    def _settle(self) -> None:
+        """Give repeated callbacks the time in which they would have shown an effect."""
+        deadline = time.monotonic() + 1.0
+        while time.monotonic() < deadline:
+            self.tail.poll(0.1)
+
+
+def _counts(result: dict[str, Any]) -> str:
+    if result["state"] == "unchanged":
+        return "nothing new"
+    return f"{result['messages_new']:,} messages, {result['chats_seen']:,} chats"

@@ -1,0 +1,168 @@
+"""The two businesses of the demo: made once, remembered in the run directory, brought up to date every time."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trunkline.demo.clients import Directory, GenericPbx, Platform, TwilioPbx
+
+__all__ = ["Addresses", "Business", "CommandFailed", "World", "command", "prepare"]
+
+# Every number of the demo is invented.
+KOCHI_DID = "+914842000001"
+MUMBAI_DID = "+912269000001"
+KOCHI_STAFF = {"reception": "+919847000011", "accounts": "+919847000012"}
+MUMBAI_STAFF = {"front-office": "+919820000021", "renewals": "+919820000022"}
+CUSTOMER_WHATSAPP = "+919847000100"
+PASSWORD_BYTES = 9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Addresses:
+    """Where the services of a stack are."""
+
+    console: str
+    router: str
+    mail: str
+    kafka: str
+    admin_token: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """What a command needs in its environment to work on this stack."""
+
+
+@dataclass(kw_only=True)
+class Business:
+    """One tenant and the keys to it."""
+
+    slug: str
+    tenant_id: str
+    api_key: str
+    did: str
+    hook_path: str = ""
+    auth_token: str = ""
+    vault_account: str = ""
+    login: dict[str, str] = field(default_factory=dict)
+
+    def directory(self, addresses: Addresses) -> Directory:
+        return Directory(console_url=addresses.console, api_key=self.api_key)
+
+
+@dataclass(kw_only=True)
+class World:
+    addresses: Addresses
+    kochi: Business
+    mumbai: Business
+    runs: int
+
+    def kochi_pbx(self) -> GenericPbx:
+        return GenericPbx(router_url=self.addresses.router, hook_path=self.kochi.hook_path)
+
+    def mumbai_pbx(self) -> TwilioPbx:
+        return TwilioPbx(
+            router_url=self.addresses.router, hook_path=self.mumbai.hook_path, auth_token=self.mumbai.auth_token
+        )
+
+
+class CommandFailed(RuntimeError):
+    """A ``trunkline`` command ended with an error; the message is what it said."""
+
+
+def command(addresses: Addresses, *arguments: str, stdin: str | None = None) -> Any:
+    """Run a ``trunkline`` command on the stack as an operator would; return its JSON."""
+    done = subprocess.run(
+        [sys.executable, "-m", "trunkline", *arguments, "--json"],
+        env={**os.environ, **addresses.environment},
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise CommandFailed(f"trunkline {' '.join(arguments[:3])}: {done.stderr.strip() or done.stdout.strip()}")
+    return json.loads(done.stdout)
+
+
+def prepare(addresses: Addresses, state_file: Path) -> World:
+    """Make the two businesses, or find them again, with staff, numbers and one customer."""
+    state = json.loads(state_file.read_text(encoding="utf-8")) if state_file.exists() else {}
+    platform = Platform(console_url=addresses.console, admin_token=addresses.admin_token)
+    kochi = _business(platform, state, "kochi", "Lagoon Virtual Office, Kochi", KOCHI_DID)
+    mumbai = _business(platform, state, "mumbai", "Harbour Virtual Office, Mumbai", MUMBAI_DID)
+    runs = int(state.get("runs", 0)) + 1
+    _people(kochi.directory(addresses), KOCHI_STAFF, KOCHI_DID, "reception")
+    _people(mumbai.directory(addresses), MUMBAI_STAFF, MUMBAI_DID, "front-office")
+    kochi.directory(addresses).put(
+        "/v1/customers/blue-lagoon-exports",
+        {"name": "Blue Lagoon Exports", "numbers": [CUSTOMER_WHATSAPP, caller_number(runs)], "owner": "accounts"},
+    )
+    if not kochi.hook_path:
+        _connect(addresses, kochi, mumbai)
+    world = World(addresses=addresses, kochi=kochi, mumbai=mumbai, runs=runs)
+    _remember(world, state_file)
+    return world
+
+
+def caller_number(run: int) -> str:
+    """The customer's number of this run: nobody has talked to it yet, so the story begins anew."""
+    return f"+9198470{10000 + run % 50000:05d}"
+
+
+def _business(platform: Platform, state: dict[str, Any], slug: str, name: str, did: str) -> Business:
+    known = state.get(slug, {})
+    tenant_id = platform.tenant(
+        slug,
+        name=name,
+        timezone="Asia/Kolkata",
+        owner_name="The owner",
+        owner_email=f"owner@{slug}.example",
+        pulse_at="23:59",
+    )
+    if known.get("tenant_id") == tenant_id:
+        return Business(**known)
+    login = {"email": f"owner@{slug}.example", "password": secrets.token_urlsafe(PASSWORD_BYTES)}
+    platform.user(tenant_id, login["email"], login["password"])
+    return Business(slug=slug, tenant_id=tenant_id, api_key=platform.api_key(tenant_id, "demo"), did=did, login=login)
+
+
+def _people(directory: Directory, staff: dict[str, str], did: str, default: str) -> None:
+    for reference, number in staff.items():
+        directory.put(f"/v1/staff/{reference}", {"name": reference.replace("-", " ").title(), "numbers": [number]})
+        directory.back_from_leave(reference)
+    directory.put(f"/v1/dids/{did}", {"label": "Main line", "default_staff": [default]})
+    directory.put(
+        "/v1/routing", {"last_agent_days": 30, "ring_seconds": 25, "fallback_number": list(staff.values())[-1]}
+    )
+
+
+def _connect(addresses: Addresses, kochi: Business, mumbai: Business) -> None:
+    """Give both businesses a PBX account, and Kochi an archive."""
+    kochi.hook_path = command(
+        addresses, "router", "account", "add", "--tenant", kochi.tenant_id, "--vendor", "generic", "--label", "PBX"
+    )["hook_base_path"]
+    mumbai.auth_token = secrets.token_hex(16)
+    with tempfile.NamedTemporaryFile("w", prefix="token-", delete=True) as token:
+        token.write(mumbai.auth_token)
+        token.flush()
+        mumbai.hook_path = command(
+            addresses, "router", "account", "add", "--tenant", mumbai.tenant_id, "--vendor", "twilio", "--label", "PBX",
+            "--auth-token-file", token.name,
+        )["hook_base_path"]  # fmt: skip
+    kochi.vault_account = command(
+        addresses, "vault", "account", "add", "--tenant", kochi.tenant_id, "--name", "Desk phone", "--number", KOCHI_DID
+    )["account_id"]
+
+
+def _remember(world: World, state_file: Path) -> None:
+    state = {"kochi": vars(world.kochi), "mumbai": vars(world.mumbai), "runs": world.runs}
+    state_file.parent.mkdir(parents=True, exist_ok=True)
+    state_file.touch(mode=0o600)
+    state_file.write_text(json.dumps(state, indent=2), encoding="utf-8")
