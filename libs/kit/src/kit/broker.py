@@ -80,7 +80,7 @@ class BatchSource:
             group_instance_id=instance_id,
             batch=True,
             max_records=max_records,
-            batch_timeout_ms=20,
+            batch_timeout_ms=10,
             ack_policy=ACK_POLICY,
             auto_offset_reset="earliest",
             listener=self._drain,
