@@ -1,0 +1,38 @@
+"""Kafka in: everything this service consumes, on one screen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from brain_distiller.distil_messages import distil_messages, subjects_touched
+from brain_distiller.follow_directory import follow_customer, forget_customer
+from contracts.directory import CustomerV1
+from contracts.vault import MessageImportedV1
+from kit.consume import Deletion, Received, Subscription, on, on_batch, on_deleted
+from kit.postgres import Transaction
+
+__all__ = ["DIRECTORY", "MESSAGES"]
+
+Messages = Sequence[Received[MessageImportedV1]]
+
+
+async def subjects(received: Messages, tx: Transaction) -> Iterable[str]:
+    return await subjects_touched([each.event for each in received], tx)
+
+
+async def on_messages(received: Messages, tx: Transaction) -> None:
+    await distil_messages([each.event for each in received], tx)
+
+
+async def on_customer(customer: CustomerV1, tx: Transaction) -> None:
+    await follow_customer(customer, tx)
+
+
+async def on_customer_deleted(deletion: Deletion, tx: Transaction) -> None:
+    await forget_customer(deletion.entity_id, tx)
+
+
+#: The directory has a lane of its own, so that a customer does not wait behind an import of 20,000 messages.
+DIRECTORY: list[Subscription] = [on(CustomerV1, on_customer), on_deleted(CustomerV1, on_customer_deleted)]
+
+MESSAGES: list[Subscription] = [on_batch(MessageImportedV1, on_messages, emits=subjects)]

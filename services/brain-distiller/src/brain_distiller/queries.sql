@@ -1,0 +1,119 @@
+-- name: upsert_customer
+-- Keep a customer's version if it is newer than ours; gives a row only then.
+INSERT INTO customer (tenant_id, customer_id, version) VALUES ($1, $2, $3)
+ON CONFLICT (tenant_id, customer_id) DO UPDATE SET version = excluded.version
+WHERE customer.version < excluded.version
+RETURNING customer_id
+
+-- name: replace_numbers
+-- Make a customer's numbers the given ones.
+WITH gone AS (
+    DELETE FROM customer_number WHERE customer_id = $2 AND NOT (number = ANY ($3::text[]))
+)
+INSERT INTO customer_number (tenant_id, number, customer_id) SELECT $1, number, $2 FROM unnest($3::text[]) AS number
+ON CONFLICT DO NOTHING
+
+-- name: delete_customer
+-- Forget a customer and, by the foreign key, its numbers.
+DELETE FROM customer WHERE customer_id = $1
+
+-- name: customers_of_numbers
+-- Whose numbers these are; one that two customers share belongs to the one with the lower id, always.
+SELECT number, min(customer_id) AS customer_id FROM customer_number WHERE number = ANY ($1::text[]) GROUP BY number
+
+-- name: subjects_of_sources
+-- The subjects whose facts live on these sources.
+SELECT DISTINCT f.subject
+FROM evidence e JOIN fact f USING (tenant_id, fact_id)
+WHERE e.source_type = $1 AND e.source_id = ANY ($2::text[]) AND e.withdrawn_at IS NULL
+
+-- name: revisions_of_sources
+-- The newest revision that was read of each source, where it matters.
+SELECT source_id, revision FROM source WHERE source_type = $1 AND source_id = ANY ($2::text[])
+
+-- name: live_evidence_of_sources
+-- All live evidence that these sources give.
+SELECT e.* FROM evidence e WHERE e.source_type = $1 AND e.source_id = ANY ($2::text[]) AND e.withdrawn_at IS NULL
+
+-- name: facts_by_id
+-- Facts by their ids.
+SELECT f.* FROM fact f WHERE f.fact_id = ANY ($1::uuid[])
+
+-- name: facts_of_keys
+-- All facts of these pairs of subject and key.
+SELECT f.* FROM fact f
+JOIN (SELECT DISTINCT subject, key FROM unnest($1::text[], $2::text[]) AS pair (subject, key)) AS pair USING (subject, key)
+
+-- name: earliest_evidence_elsewhere
+-- For each fact its earliest live evidence outside these sources.
+SELECT e.*
+FROM unnest($1::uuid[]) AS wanted (fact_id)
+CROSS JOIN LATERAL (
+    SELECT * FROM evidence
+    WHERE evidence.fact_id = wanted.fact_id AND withdrawn_at IS NULL
+        AND NOT (source_type = $2 AND source_id = ANY ($3::text[]))
+    ORDER BY said_at, source_id, start_at LIMIT 1
+) AS e
+
+-- name: upsert_facts
+-- Write facts as their newest version has them.
+INSERT INTO fact (tenant_id, fact_id, subject, key, value, value_type, unit, raw_value, confidence, extractor, state, version)
+SELECT $1, f.*
+FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::float8[],
+            $10::text[], $11::text[], $12::integer[]) AS f
+ON CONFLICT (tenant_id, fact_id) DO UPDATE
+SET raw_value = excluded.raw_value, confidence = excluded.confidence, extractor = excluded.extractor,
+    state = excluded.state, version = excluded.version, updated_at = now()
+
+-- name: insert_versions
+-- Append to the facts' history.
+INSERT INTO fact_version (tenant_id, fact_id, version, state, reason, source_type, source_id, evidence_source_id,
+                          evidence_start_at, evidence_end_at)
+SELECT $1, v.*
+FROM unnest($2::uuid[], $3::integer[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::integer[],
+            $10::integer[]) AS v
+
+-- name: insert_evidence
+-- Append evidence; a span that was read before in this revision is already there, and comes back if it was withdrawn.
+INSERT INTO evidence (tenant_id, fact_id, source_type, source_id, revision, extractor, start_at, end_at, quote,
+                      confidence, said_at)
+SELECT $1, e.*
+FROM unnest($2::uuid[], $3::text[], $4::text[], $5::integer[], $6::text[], $7::integer[], $8::integer[], $9::text[],
+            $10::float8[], $11::timestamptz[]) AS e
+ON CONFLICT (tenant_id, source_type, source_id, revision, fact_id, extractor, start_at, end_at)
+DO UPDATE SET withdrawn_at = NULL
+
+-- name: withdraw_evidence
+-- Mark evidence that its source no longer gives.
+UPDATE evidence SET withdrawn_at = now()
+FROM unnest($1::uuid[], $2::text[], $3::text[], $4::integer[], $5::text[], $6::integer[], $7::integer[])
+    AS gone (fact_id, source_type, source_id, revision, extractor, start_at, end_at)
+WHERE evidence.fact_id = gone.fact_id AND evidence.source_type = gone.source_type
+    AND evidence.source_id = gone.source_id AND evidence.revision = gone.revision
+    AND evidence.extractor = gone.extractor AND evidence.start_at = gone.start_at AND evidence.end_at = gone.end_at
+
+-- name: upsert_sources
+-- Remember the newest revision that was read of each source.
+INSERT INTO source (tenant_id, source_type, source_id, revision)
+SELECT $1, $2, s.* FROM unnest($3::text[], $4::integer[]) AS s
+ON CONFLICT (tenant_id, source_type, source_id) DO UPDATE SET revision = excluded.revision
+WHERE source.revision < excluded.revision
+
+-- name: list_facts
+-- Facts for a person, the latest change first; every filter may be absent.
+SELECT f.* FROM fact f
+WHERE ($1::text IS NULL OR f.subject = $1) AND ($2::text IS NULL OR f.key = $2) AND ($3::text IS NULL OR f.state = $3)
+ORDER BY f.updated_at DESC, f.fact_id LIMIT $4
+
+-- name: evidence_of_facts
+-- The evidence of these facts, the earliest first, at most $2 of each.
+SELECT e.*
+FROM unnest($1::uuid[]) AS wanted (fact_id)
+CROSS JOIN LATERAL (
+    SELECT * FROM evidence WHERE evidence.fact_id = wanted.fact_id
+    ORDER BY said_at, source_id, start_at LIMIT $2
+) AS e
+
+-- name: history_of_fact
+-- Every version of a fact, the first one first.
+SELECT v.* FROM fact_version v WHERE v.fact_id = $1 ORDER BY v.version

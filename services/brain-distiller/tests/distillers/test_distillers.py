@@ -1,0 +1,71 @@
+"""One suite for every distiller: what it must find, what it must leave, and what all promise."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+import brain_distiller.distillers as menu
+from brain_distiller.distillers import DISTILLERS, distil
+from brain_distiller.distillers.base import Distiller
+from contracts.facts import FactExtractedV1
+
+SAMPLES = Path(__file__).parent / "samples"
+
+
+def samples_of(distiller: Distiller) -> list[dict[str, Any]]:
+    samples: list[dict[str, Any]] = json.loads((SAMPLES / f"{distiller.key}.json").read_text(encoding="utf-8"))
+    return samples
+
+
+CASES = [pytest.param(d, s, id=f"{d.key}: {s['text'][:40]}") for d in DISTILLERS for s in samples_of(d)]
+
+
+@pytest.mark.parametrize(("distiller", "sample"), CASES)
+def test_a_sample_gives_exactly_its_mentions(distiller: Distiller, sample: dict[str, Any]) -> None:
+    text = sample["text"]
+    mentions = distiller.find(text)
+    assert [{"raw": m.raw, "value": m.value} for m in mentions] == sample["finds"]
+    end = 0
+    for mention in mentions:
+        assert text[mention.start : mention.end] == mention.raw
+        assert mention.start >= end
+        assert (mention.key, mention.value_type) == (distiller.key, distiller.value_type)
+        assert mention.extractor == distiller.extractor
+        assert 0 < mention.confidence <= 1
+        end = mention.end
+    assert list(distiller.find(text)) == list(mentions)
+
+
+@pytest.mark.parametrize("distiller", DISTILLERS, ids=lambda d: d.key)
+def test_every_distiller_has_samples_that_speak_and_samples_that_stay_quiet(distiller: Distiller) -> None:
+    samples = samples_of(distiller)
+    assert any(sample["finds"] for sample in samples), f"{distiller.key}: add a text in which something is found"
+    assert any(not sample["finds"] for sample in samples), f"{distiller.key}: add a text in which nothing is"
+
+
+@pytest.mark.parametrize("distiller", DISTILLERS, ids=lambda d: d.key)
+def test_every_distiller_speaks_the_contracts_language(distiller: Distiller) -> None:
+    name, slash, version = distiller.extractor.partition("/")
+    assert (name, slash, version.isdigit()) == (distiller.key, "/", True)
+    assert distiller.value_type in get_args(FactExtractedV1.model_fields["value_type"].annotation)
+
+
+def test_every_file_of_the_menu_is_in_its_table_and_every_sample_belongs_to_a_distiller() -> None:
+    files = {path.stem for path in Path(menu.__file__).parent.glob("*.py")} - {"__init__", "base"}
+    listed = {type(distiller).__module__.rpartition(".")[2] for distiller in DISTILLERS}
+    assert files == listed, "add the distiller to DISTILLERS in distillers/__init__.py"
+    assert {path.stem for path in SAMPLES.glob("*.json")} == {distiller.key for distiller in DISTILLERS}
+    assert len({distiller.key for distiller in DISTILLERS}) == len(DISTILLERS)
+
+
+def test_kinds_do_not_take_each_others_spans() -> None:
+    text = "GST 32AABCU9603R1ZW PAN ABCPK1234Z ph 98470 00001 mail a9847000002@example.in total Rs 98,47,000/-"
+    mentions = distil(text)
+    assert [m.key for m in mentions] == ["gstin", "pan", "phone", "email", "amount"]
+    for one, next_one in itertools.pairwise(mentions):
+        assert one.end <= next_one.start
