@@ -37,7 +37,7 @@ INFLATE_BYTES = 1024 * 1024
 #: Below this the ratio says nothing: a nearly empty database is mostly zeros.
 RATIO_APPLIES_FROM_BYTES = 16 * 1024 * 1024
 
-CIPHER14_FIELD, CIPHER15_FIELD, METADATA_FIELD = 2, 3, 4
+CIPHER14_FIELD, CIPHER15_FIELD, METADATA_FIELD, LAST_FIELD = 2, 3, 4, 6
 KEY_TYPE_FIELDS = (6, 1)
 KEY_TYPES_WITHOUT_DIGITS = {2: "a password", 4: "a passkey"}
 
@@ -71,6 +71,8 @@ def read_header(stream: BinaryIO) -> Header:
         raise _not_crypt15()
     stream.seek(at)
     raw = stream.read(length)
+    if raw and not 1 <= raw[0] >> 3 <= LAST_FIELD:
+        raise _not_crypt15()
     if len(raw) < length:
         raise BackupRefused("truncated", "The file is truncated: it ends inside its header.")
     try:

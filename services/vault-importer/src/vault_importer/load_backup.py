@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -198,9 +198,11 @@ async def _load_messages(loading: Loading, backup: Backup, *, total: int) -> Non
             loading.progress(Progress(done=done, total=total))
     finally:
         await asyncio.gather(coming, return_exceptions=True)
+        # Its cursor must be let go before the store is closed.
+        await loading.in_worker(chunks.close)
 
 
-def _read_chunks(backup: Backup, loading: Loading, *, skip: int) -> Iterator[_Chunk]:
+def _read_chunks(backup: Backup, loading: Loading, *, skip: int) -> Generator[_Chunk, None, None]:
     rows = backup.messages(skip=skip)
     while taken := list(islice(rows, MESSAGES_PER_CHUNK)):
         skipped: Counter[str] = Counter()

@@ -1,0 +1,95 @@
+"""Stores made from the fixture, and a vault in a database of its own."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from kit.postgres import Database
+from vault_importer import store
+from vault_importer.accounts import Account
+from vault_importer.import_backup import ImportJob, import_backup
+from vault_importer.samples import encrypt_crypt15
+from vault_importer.store import ImportRun
+
+FIXTURES = Path(__file__).parents[3] / "tests" / "fixtures" / "whatsapp"
+ROOT_KEY = bytes(range(32))
+
+
+@dataclass
+class Stores:
+    """Makes plain and encrypted stores of the fixture, with changes."""
+
+    folder: Path
+
+    def plain(self, *changes: str, name: str = "msgstore.db", script: str = "msgstore.sql") -> Path:
+        path = self.folder / name
+        path.unlink(missing_ok=True)
+        connection = sqlite3.connect(path)
+        connection.executescript((FIXTURES / script).read_text(encoding="utf-8"))
+        for change in changes:
+            connection.execute(change)
+        connection.commit()
+        connection.close()
+        return path
+
+    def encrypted(self, *changes: str, name: str = "msgstore.db.crypt15", **options: Any) -> Path:
+        path = self.folder / name
+        encrypt_crypt15(self.plain(*changes), path, root_key=ROOT_KEY, **options)
+        return path
+
+
+@pytest.fixture
+def stores(tmp_path: Path) -> Stores:
+    return Stores(tmp_path)
+
+
+@dataclass
+class Vault:
+    """A vault with one account, as its own service sees it."""
+
+    database: Database
+    account: Account
+    temporary: Path
+
+    @property
+    def tenant(self) -> UUID:
+        return self.account.tenant_id
+
+    async def import_(self, path: Path, *, root_key: bytes | None = ROOT_KEY, **options: Any) -> ImportRun:
+        job = ImportJob(
+            database=self.database,
+            account=self.account,
+            path=path,
+            root_key=root_key,
+            temporary=self.temporary,
+            **options,
+        )
+        return await import_backup(job)
+
+    async def rows(self, query: str, *arguments: object) -> list[dict[str, Any]]:
+        async with self.database.transaction(self.tenant) as tx:
+            return [dict(row) for row in await tx.fetch(query, *arguments)]
+
+    async def events(self, topic: str) -> list[str]:
+        """Payloads in the order in which they were appended."""
+        async with self.database.system() as tx:
+            rows = await tx.fetch("SELECT payload FROM outbox WHERE aggregatetype = $1 ORDER BY xid, seq", topic)
+        return [row["payload"] for row in rows]
+
+
+@pytest.fixture
+async def vault(make_database: Callable[..., Awaitable[Database]], tmp_path: Path) -> Vault:
+    database = await make_database(service="vault-importer", package="vault_importer")
+    account = Account(tenant_id=uuid4(), id=uuid4(), name="Kochi office", number="+919847000001", sealed_key=None)
+    async with database.transaction(account.tenant_id) as tx:
+        await store.put_account(tx, account)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    return Vault(database=database, account=account, temporary=temporary)

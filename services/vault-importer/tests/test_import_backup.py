@@ -1,0 +1,271 @@
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vault_importer import load_backup
+from vault_importer.import_backup import ImportJob, import_backup
+from vault_importer.load_backup import ImportBusy, Progress
+from vault_importer.refusals import BackupRefused
+from vault_importer.samples import SampleOptions, encrypt_crypt15, write_msgstore
+
+pytestmark = pytest.mark.real
+
+TABLES = ("contact", "chat", "message", "message_alias", "message_revision", "jid_alias")
+EDIT = (
+    "UPDATE message SET key_id = 'EDITED', text_data = 'Changed my mind' WHERE _id = 750",
+    "UPDATE message_edit_info SET original_key_id = 'GROUPMSG99999', edited_timestamp = 1661418000000"
+    " WHERE message_row_id = 750",
+)
+REVOKE = (
+    "UPDATE message SET key_id = 'REVOKED', text_data = NULL, message_type = 15 WHERE _id = 750",
+    "DELETE FROM message_edit_info",
+    "INSERT INTO message_revoked VALUES (750, 'EDITED', NULL, 1661419000000)",
+)
+WRITTEN = ("DELETE FROM message_edit_info",)
+
+
+async def _counts(vault: Any) -> dict[str, int]:
+    return {table: (await vault.rows(f"SELECT count(*) AS n FROM {table}"))[0]["n"] for table in TABLES}
+
+
+async def _messages(vault: Any) -> list[dict[str, Any]]:
+    return [json.loads(payload) for payload in await vault.events("message.imported")]
+
+
+async def test_the_fixture_arrives_whole(vault: Any, stores: Any) -> None:
+    run = await vault.import_(stores.encrypted())
+    assert (run.state, run.messages_seen, run.messages_new, run.chats_seen) == ("completed", 4, 4, 2)
+    events = {event["raw_kind"]: event for event in await _messages(vault)}
+    assert events[7]["kind"] == "system"
+    assert events[0]["text"] == "Last group message"
+    assert (events[0]["chat_kind"], events[0]["chat_name"], events[0]["direction"]) == ("group", "My Group", "out")
+    assert events[15]["revoked"] is True
+    [place] = await vault.rows("SELECT * FROM message WHERE raw_kind = 16")
+    assert json.loads(place["details"])["place_name"] == "New Bahari"
+    [forwarded] = await vault.rows("SELECT * FROM message WHERE raw_kind = 0")
+    assert forwarded["forward_score"] == 1
+    assert (await _counts(vault))["message_alias"] == 2
+
+
+async def test_the_same_file_again_is_unchanged_and_not_even_opened(vault: Any, stores: Any) -> None:
+    path = stores.encrypted()
+    await vault.import_(path)
+    before, events = await _counts(vault), await _messages(vault)
+    again = await vault.import_(path, root_key=None)
+    assert again.state == "unchanged"
+    assert again.newest_message_at is not None
+    assert (await _counts(vault), await _messages(vault)) == (before, events)
+    states = [json.loads(payload) for payload in await vault.events("vault.state")]
+    assert [state["state"] for state in states] == ["started", "completed", "unchanged"]
+    assert states[2]["newest_message_at"] == states[1]["newest_message_at"] is not None
+    assert (states[1]["messages_new"], states[1]["messages_seen"], states[1]["chats_seen"]) == (4, 4, 2)
+
+
+async def test_another_file_with_the_same_messages_adds_nothing(vault: Any, stores: Any) -> None:
+    await vault.import_(stores.encrypted())
+    before, events = await _counts(vault), await _messages(vault)
+    # A new iv makes another file of the same store, as every night does.
+    again = await vault.import_(stores.encrypted())
+    assert (again.state, again.messages_seen, again.messages_new, again.messages_changed) == ("completed", 4, 0, 0)
+    assert (await _counts(vault), await _messages(vault)) == (before, events)
+
+
+async def test_an_edit_between_two_backups_is_one_message_with_a_second_revision(vault: Any, stores: Any) -> None:
+    await vault.import_(stores.encrypted(*WRITTEN))
+    run = await vault.import_(stores.encrypted(*EDIT))
+    assert (run.messages_new, run.messages_changed) == (0, 1)
+    [message] = await vault.rows("SELECT * FROM message WHERE raw_kind = 0")
+    assert (message["text"], message["revision"]) == ("Changed my mind", 2)
+    [earlier] = await vault.rows("SELECT * FROM message_revision")
+    assert (earlier["text"], earlier["revision"], earlier["message_id"]) == ("Last group message", 1, message["id"])
+    newest = (await _messages(vault))[-1]
+    assert (newest["message_id"], newest["revision"]) == (str(message["id"]), 2)
+
+
+async def test_a_revocation_after_an_edit_is_the_third_revision_of_the_same_message(vault: Any, stores: Any) -> None:
+    for changes in (WRITTEN, EDIT, REVOKE):
+        await vault.import_(stores.encrypted(*changes))
+    messages = await vault.rows("SELECT revision, revoked, text FROM message WHERE chat_id IN (SELECT id FROM chat"
+                                " WHERE kind = 'group') AND raw_kind <> 7")  # fmt: skip
+    assert messages == [{"revision": 3, "revoked": True, "text": ""}]
+    texts = [row["text"] for row in await vault.rows("SELECT text FROM message_revision ORDER BY revision")]
+    assert texts == ["Last group message", "Changed my mind"]
+    assert [event["revoked"] for event in await _messages(vault)][-1] is True
+
+
+async def test_an_older_backup_that_comes_late_does_not_bring_an_old_wording_back(vault: Any, stores: Any) -> None:
+    await vault.import_(stores.encrypted(*EDIT))
+    run = await vault.import_(stores.encrypted(*WRITTEN))
+    assert (run.messages_new, run.messages_changed) == (0, 0)
+    [message] = await vault.rows("SELECT text FROM message WHERE raw_kind = 0")
+    assert message["text"] == "Changed my mind"
+
+
+async def test_a_chat_that_moves_to_a_hidden_identity_stays_one_chat(vault: Any, stores: Any) -> None:
+    hidden = (
+        "INSERT INTO jid VALUES (900, '7000', 'lid', 0, 0, 18, '7000@lid')",
+        "UPDATE chat SET jid_row_id = 900 WHERE _id = 148",
+    )
+    mapped = (
+        *hidden,
+        "CREATE TABLE jid_map (lid_row_id INTEGER PRIMARY KEY, jid_row_id INTEGER)",
+        "INSERT INTO jid_map VALUES (900, 252)",
+    )
+    await vault.import_(stores.encrypted())
+    before = await _counts(vault)
+    assert (await vault.import_(stores.encrypted(*mapped))).messages_new == 0
+    # The mapping is remembered when a later backup has lost it.
+    assert (await vault.import_(stores.encrypted(*hidden))).messages_new == 0
+    assert {**await _counts(vault), "jid_alias": 0} == before
+
+
+async def test_an_identity_whose_number_becomes_known_keeps_its_messages(vault: Any, stores: Any) -> None:
+    hidden = (
+        "INSERT INTO jid VALUES (900, '919847001234', 'lid', 0, 0, 18, '')",
+        "INSERT INTO jid VALUES (901, '919847001234', 's.whatsapp.net', 0, 0, 0, '')",
+        "UPDATE chat SET jid_row_id = 900 WHERE _id = 148",
+    )
+    await vault.import_(stores.encrypted(*hidden))
+    known = (*hidden, "CREATE TABLE jid_map (lid_row_id INTEGER PRIMARY KEY, jid_row_id INTEGER)",
+             "INSERT INTO jid_map VALUES (900, 901)")  # fmt: skip
+    assert (await vault.import_(stores.encrypted(*known))).messages_new == 0
+    assert (await vault.rows("SELECT number FROM contact WHERE jid LIKE '9198%'")) == [{"number": "+919847001234"}]
+
+
+async def test_a_restored_phone_that_holds_a_message_twice_gives_one_message(vault: Any, stores: Any) -> None:
+    again = (
+        "CREATE TEMPORARY TABLE twice AS SELECT * FROM message WHERE _id = 4863",
+        "UPDATE twice SET _id = 9999",
+        "INSERT INTO message SELECT * FROM twice",
+    )
+    run = await vault.import_(stores.encrypted(*again))
+    assert (run.messages_new, run.manifest["messages"]["repeated"]) == (4, 1)
+
+
+async def test_the_manifest_accounts_for_every_row(vault: Any, stores: Any) -> None:
+    run = await vault.import_(stores.encrypted("INSERT INTO message (_id, chat_row_id, from_me, key_id) VALUES"
+                                               " (1, -1, 0, '-1'), (2, 888, 0, 'LOST')"))  # fmt: skip
+    skipped = run.manifest["messages"]["skipped"]
+    assert skipped == {"sentinel": 1, "no_chat": 1}
+    assert run.messages_seen + sum(skipped.values()) == run.manifest["source_rows"]["message"] == run.rows_done
+
+
+async def test_a_plain_store_needs_no_key(vault: Any, stores: Any) -> None:
+    assert (await vault.import_(stores.plain(), root_key=None)).messages_new == 4
+
+
+async def test_names_come_from_an_address_book_that_is_given(vault: Any, stores: Any) -> None:
+    book = stores.plain(
+        "UPDATE wa_contacts SET jid = '11111@s.whatsapp.net', display_name = 'Anil' WHERE _id = 181",
+        name="wa.db",
+        script="wa.sql",
+    )
+    await vault.import_(stores.encrypted(), address_book=book)
+    place = next(event for event in await _messages(vault) if event["kind"] == "live_location")
+    assert (place["sender_name"], place["chat_name"]) == ("Anil", "Anil")
+
+
+def _tampered(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def _truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+
+
+@pytest.mark.parametrize(("harm", "word"), [(_tampered, "tampered"), (_truncated, "truncated")])
+async def test_a_harmed_file_leaves_a_failed_import_and_nothing_else(
+    vault: Any, stores: Any, harm: Any, word: str
+) -> None:
+    path = stores.encrypted()
+    harm(path)
+    with pytest.raises(BackupRefused, match=word):
+        await vault.import_(path)
+    assert set((await _counts(vault)).values()) == {0}
+    assert await _messages(vault) == []
+    states = [json.loads(payload) for payload in await vault.events("vault.state")]
+    assert [state["state"] for state in states] == ["started", "failed"]
+    assert word in states[1]["error"]
+    actions = [row["action"] for row in await vault.rows("SELECT action FROM audit_log ORDER BY sequence")]
+    assert actions == ["import.started", "import.refused"]
+    assert list(vault.temporary.iterdir()) == []
+
+
+async def test_a_key_that_is_missing_is_said_so(vault: Any, stores: Any) -> None:
+    with pytest.raises(BackupRefused, match="--key-file"):
+        await vault.import_(stores.encrypted(), root_key=None)
+
+
+class _Interrupted(Exception):
+    pass
+
+
+async def test_an_interrupted_import_continues_behind_its_last_chunk(
+    vault: Any, stores: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load_backup, "MESSAGES_PER_CHUNK", 100)
+    plain, path = stores.folder / "big.db", stores.folder / "big.crypt15"
+    write_msgstore(plain, SampleOptions(messages=950))
+    encrypt_crypt15(plain, path, root_key=bytes(range(32)))
+    calls = itertools.count(1)
+
+    def interrupt(_: Progress) -> None:
+        if next(calls) == 4:
+            raise _Interrupted
+
+    with pytest.raises(_Interrupted):
+        await vault.import_(path, progress=interrupt)
+    assert (await _counts(vault))["message"] == 399
+    shown: list[Progress] = []
+    run = await vault.import_(path, progress=shown.append)
+    assert (shown[0].done, shown[-1].done, shown[-1].total) == (500, 951, 951)
+    assert (run.messages_seen, run.messages_new, run.manifest["messages"]["skipped"]) == (950, 950, {"sentinel": 1})
+    events = await _messages(vault)
+    assert len(events) == len({event["message_id"] for event in events}) == 950
+    states = [json.loads(payload)["state"] for payload in await vault.events("vault.state")]
+    assert states == ["started", "completed"]
+
+
+async def test_events_of_a_chat_leave_in_the_order_in_which_it_was_written(vault: Any, stores: Any) -> None:
+    plain = stores.folder / "big.db"
+    write_msgstore(plain, SampleOptions(messages=500))
+    await vault.import_(plain)
+    by_chat: dict[str, list[str]] = {}
+    for event in await _messages(vault):
+        by_chat.setdefault(event["chat_id"], []).append(event["sent_at"])
+    assert len(by_chat) > 10
+    assert all(times == sorted(times) for times in by_chat.values())
+
+
+async def test_two_imports_of_one_file_at_once_never_write_a_message_twice(vault: Any, stores: Any) -> None:
+    plain = stores.folder / "big.db"
+    write_msgstore(plain, SampleOptions(messages=500))
+    outcomes = await asyncio.gather(*(vault.import_(plain) for _ in range(3)), return_exceptions=True)
+    assert any(getattr(outcome, "state", "") == "completed" for outcome in outcomes)
+    assert all(isinstance(outcome, ImportBusy | RuntimeError) or hasattr(outcome, "state") for outcome in outcomes)
+    events = await _messages(vault)
+    assert len(events) == len({event["message_id"] for event in events}) == 500
+
+
+async def test_the_event_loop_lives_while_a_backup_is_imported(vault: Any, stores: Any) -> None:
+    plain, path = stores.folder / "big.db", stores.folder / "big.crypt15"
+    write_msgstore(plain, SampleOptions(messages=5000))
+    encrypt_crypt15(plain, path, root_key=bytes(range(32)))
+    longest = 0.0
+    job = ImportJob(database=vault.database, account=vault.account, path=path, root_key=bytes(range(32)))
+    task = asyncio.ensure_future(import_backup(job))
+    loop = asyncio.get_running_loop()
+    while not task.done():
+        began = loop.time()
+        await asyncio.sleep(0)
+        longest = max(longest, loop.time() - began)
+    await task
+    assert longest < 1.0
