@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,23 +8,10 @@ import pytest
 from brain_distiller.readings import may_mention, read, subject_of
 from contracts.vault import MessageImportedV1
 
+Build = Callable[..., MessageImportedV1]
+
+TEXT = "ph 9847000009"
 CUSTOMERS = {"+919847000001": "c-1"}
-
-
-def a_message(**changes: Any) -> MessageImportedV1:
-    values: dict[str, Any] = {
-        "message_id": "m-1",
-        "account_id": "a-1",
-        "chat_id": "chat-1",
-        "chat_kind": "direct",
-        "direction": "in",
-        "peer_number": "+919847000001",
-        "sent_at": datetime(2026, 3, 2, 4, 0, tzinfo=UTC),
-        "kind": "text",
-        "raw_kind": 0,
-        "text": "ph 9847000009",
-    }
-    return MessageImportedV1(**(values | changes))
 
 
 @pytest.mark.parametrize(
@@ -40,22 +27,24 @@ def a_message(**changes: Any) -> MessageImportedV1:
         ({"chat_kind": "newsletter", "sender_number": "+919847000001"}, "chat:chat-1"),
     ],
 )
-def test_a_fact_belongs_to_the_person_the_message_tells_of(changes: dict[str, Any], subject: str) -> None:
+def test_a_fact_belongs_to_the_person_the_message_tells_of(
+    a_message: Build, changes: dict[str, Any], subject: str
+) -> None:
     assert subject_of(a_message(**changes), CUSTOMERS) == subject
 
 
-def test_a_revoked_or_a_systems_message_mentions_nothing() -> None:
-    assert read(a_message(), CUSTOMERS).mentions
-    assert read(a_message(revoked=True), CUSTOMERS).mentions == ()
-    assert read(a_message(kind="system"), CUSTOMERS).mentions == ()
+def test_a_revoked_or_a_systems_message_mentions_nothing(a_message: Build) -> None:
+    assert read(a_message(TEXT), CUSTOMERS).mentions
+    assert read(a_message(TEXT, revoked=True), CUSTOMERS).mentions == ()
+    assert read(a_message(TEXT, kind="system"), CUSTOMERS).mentions == ()
 
 
 @pytest.mark.parametrize("text", ["9847000009", "a@example.in", "५ लाख", "a＠example.in"])  # noqa: RUF001
-def test_every_text_with_a_mention_may_mention(text: str) -> None:
-    message = a_message(text=text)
+def test_every_text_with_a_mention_may_mention(a_message: Build, text: str) -> None:
+    message = a_message(text)
     assert read(message, {}).mentions
     assert may_mention(message)
 
 
-def test_chatter_mentions_nothing() -> None:
-    assert not may_mention(a_message(text="നാളെ ഡെലിവറി വേണം"))
+def test_chatter_mentions_nothing(a_message: Build) -> None:
+    assert not may_mention(a_message("നാളെ ഡെലിവറി വേണം"))
