@@ -133,7 +133,7 @@ class Watch:
             seen.not_before = self._clock() + FIRST_DELAY_SECONDS * 2 ** (seen.attempts - 1)
         else:
             self._imported += 1
-            await asyncio.to_thread(_move, path, "done", None)
+            await self._put(path, "done", None)
 
     def _job(self, path: Path, account: Account) -> ImportJob:
         book = next((found for name in ADDRESS_BOOKS if (found := path.parent / name).exists()), None)
@@ -149,7 +149,11 @@ class Watch:
 
     async def _refuse(self, path: Path, reason: str) -> None:
         self._refused += 1
-        await asyncio.to_thread(_move, path, "refused", reason)
+        await self._put(path, "refused", reason)
+
+    async def _put(self, path: Path, where: str, reason: str | None) -> None:
+        await asyncio.to_thread(_move, path, where, reason)
+        self._seen.pop(path, None)
 
 
 def _files(folder: Path) -> Iterator[tuple[Path, tuple[int, int]]]:

@@ -1,0 +1,82 @@
+"""The commands as an operator runs them: processes with an environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.real
+
+RUN = [sys.executable, "-c", "from vault_importer.commands import app; app()"]
+
+
+class Operator:
+    def __init__(self, dsn: str, folder: Path) -> None:
+        self._env = {
+            "PATH": os.environ["PATH"],
+            "TRUNKLINE_POSTGRES_DSN": dsn,
+            "TRUNKLINE_DEMO": "true",
+            "TRUNKLINE_VAULT_IMPORTER_APP_PASSWORD": "test",
+            "TRUNKLINE_VAULT_IMPORTER_SYSTEM_PASSWORD": "test",
+            "TRUNKLINE_VAULT_IMPORTER_KEY_ENCRYPTION_KEY": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
+            "TRUNKLINE_VAULT_IMPORTER_TEMPORARY_DIR": str(folder),
+        }
+
+    def run(self, *arguments: object, stdin: Path | None = None, fails: bool = False) -> Any:
+        done = subprocess.run(
+            [*RUN, *map(str, arguments), "--json"],
+            env=self._env,
+            input=stdin.read_bytes() if stdin else b"",
+            capture_output=True,
+            check=False,
+        )
+        assert (done.returncode != 0) is fails, done.stderr.decode()
+        return json.loads(done.stdout)
+
+
+@pytest.fixture
+async def operator(vault: Any, postgres_dsn: str, tmp_path: Path) -> Operator:
+    name = (await vault.rows("SELECT current_database() AS name"))[0]["name"]
+    folder = tmp_path / "plain"
+    folder.mkdir()
+    return Operator(postgres_dsn.rsplit("/", 1)[0] + f"/{name}", folder)
+
+
+async def test_a_sample_is_imported_recognised_and_verified(operator: Operator, vault: Any, tmp_path: Path) -> None:
+    made = operator.run(
+        "sample", "--out", tmp_path, "--messages", 300, "--conflict-number", "+919847000042", "--seed", 3
+    )
+    assert len(made["gstins"]) == 2
+    account = operator.run(
+        "account", "add", "--tenant", vault.tenant, "--name", "Mumbai", "--number", "098470 00002",
+        "--key-file", "-", stdin=Path(made["key_file"]),
+    )["account_id"]  # fmt: skip
+    listed = {row["account_id"]: row for row in operator.run("account", "list")}
+    assert (listed[account]["number"], listed[account]["has_key"]) == ("+919847000002", True)
+    first = operator.run("import", made["backup"], "--account", account)
+    assert (first["state"], first["messages_new"]) == ("completed", 300)
+    began = time.monotonic()
+    again = operator.run("import", made["backup"], "--account", account)
+    assert again["state"] == "unchanged"
+    assert time.monotonic() - began < 5.0
+    verdict = operator.run("verify", "--tenant", vault.tenant)
+    assert (verdict["ok"], verdict["records"]) == (True, 6)
+    assert operator.run("verify", "--tenant", vault.tenant, "--head", verdict["head"])["ok"]
+    assert not operator.run("verify", "--tenant", vault.tenant, "--head", "6:" + "00" * 32, fails=True)["ok"]
+
+
+async def test_a_refusal_says_why_and_fails(operator: Operator, vault: Any, stores: Any) -> None:
+    path = stores.encrypted()
+    path.write_bytes(path.read_bytes()[:-50])
+    key = stores.folder / "backup.key"
+    key.write_text(bytes(range(32)).hex(), encoding="ascii")
+    refused = operator.run("import", path, "--account", vault.account.id, "--key-file", key, fails=True)
+    assert (refused["state"], refused["reason"]) == ("failed", "not_authentic")
+    assert "truncated" in refused["error"]
