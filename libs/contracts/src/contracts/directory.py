@@ -10,16 +10,7 @@ from typing import ClassVar, Literal
 
 from contracts.event import Event, Part, UtcDatetime
 
-__all__ = [
-    "CustomerV1",
-    "DidV1",
-    "LeadV1",
-    "Leave",
-    "OpeningHours",
-    "RoutingV1",
-    "StaffV1",
-    "TenantV1",
-]
+__all__ = ["CustomerV1", "DidV1", "LeadV1", "Leave", "OpeningHours", "RoutingV1", "StaffV1", "TenantV1"]
 
 
 class OpeningHours(Part):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from contracts.event import rfc3339
+from contracts.event import in_utc, rfc3339
 
 __all__ = ["Envelope", "MalformedEnvelope", "partition_key"]
 
@@ -119,6 +119,7 @@ def _time(text: str) -> datetime:
         time = datetime.fromisoformat(text)
     except ValueError:
         raise MalformedEnvelope("ce_time is not an RFC 3339 time") from None
-    if time.tzinfo is None:
-        raise MalformedEnvelope("ce_time has no zone")
-    return time
+    try:
+        return in_utc(time)
+    except ValueError:
+        raise MalformedEnvelope("ce_time has no zone, or is before or after all years") from None

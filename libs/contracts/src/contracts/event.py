@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 
-__all__ = ["Event", "EventId", "Part", "UtcDatetime", "rfc3339", "split_type"]
+__all__ = ["Event", "EventId", "Part", "UtcDatetime", "in_utc", "rfc3339", "split_type"]
 
 TYPE_VERSION_SEPARATOR = ".v"
 
@@ -21,18 +21,22 @@ def split_type(type_: str) -> tuple[str, int] | None:
 
 def rfc3339(value: datetime) -> str:
     """A time as it travels: UTC, microseconds, ``Z``. Raises ``ValueError`` on a time without a zone."""
-    return _require_zone(value).astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return in_utc(value).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def _require_zone(value: datetime) -> datetime:
+def in_utc(value: datetime) -> datetime:
+    """The same instant in UTC. Raises ``ValueError`` on a time that has no zone, or is before or after all years."""
     if value.tzinfo is None:
         raise ValueError("a time needs a zone; naive times mean different instants to different readers")
-    return value
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("a time is before the first year or after the last") from None
 
 
 UtcDatetime = Annotated[
     datetime,
-    AfterValidator(_require_zone),
+    AfterValidator(in_utc),
     PlainSerializer(rfc3339, return_type=str),
     # Without this the writer's schema would promise any string, which is less than we write.
     WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
