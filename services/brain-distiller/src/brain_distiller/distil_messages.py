@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
 from brain_distiller import facts, store
@@ -29,7 +29,8 @@ async def subjects_touched(messages: Sequence[MessageImportedV1], tx: Transactio
     """Every subject about which distilling these messages may tell something. Reads only."""
     customers = await _customers(messages, tx)
     says = {subject_of(message, customers) for message in messages if may_mention(message)}
-    return says | await store.subjects_of(tx, [message.message_id for message in messages])
+    read_before = await store.revisions_of(tx, [message.message_id for message in messages])
+    return says | await store.subjects_of(tx, read_before)
 
 
 async def distil_messages(messages: Sequence[MessageImportedV1], tx: Transaction) -> None:
@@ -40,9 +41,9 @@ async def distil_messages(messages: Sequence[MessageImportedV1], tx: Transaction
     """
     customers = await _customers(messages, tx)
     for message_round in _rounds(messages):
-        readings = await _not_stale([read(message, customers) for message in message_round], tx)
-        if readings:
-            await _take(readings, tx)
+        stored = await store.revisions_of(tx, [message.message_id for message in message_round])
+        readings = _not_stale([read(message, customers) for message in message_round], stored)
+        await _take(readings, stored, tx)
 
 
 def _rounds(messages: Sequence[MessageImportedV1]) -> list[list[MessageImportedV1]]:
@@ -62,27 +63,30 @@ async def _customers(messages: Sequence[MessageImportedV1], tx: Transaction) -> 
     return await store.customers_of(tx, {number for message in messages if (number := number_of(message)) is not None})
 
 
-async def _not_stale(readings: Sequence[Reading], tx: Transaction) -> list[Reading]:
+def _not_stale(readings: Sequence[Reading], stored: Mapping[str, int]) -> list[Reading]:
     """Without readings of an older revision than was read before, as a replay brings them."""
-    stored = await store.revisions_of(tx, [reading.source_id for reading in readings])
-    fresh = [reading for reading in readings if reading.revision >= stored.get(reading.source_id, 0)]
-    telling = {r.source_id: r.revision for r in fresh if r.mentions or r.revision > 1 or r.source_id in stored}
-    await store.save_revisions(tx, {s: revision for s, revision in telling.items() if stored.get(s) != revision})
-    return fresh
+    return [reading for reading in readings if reading.revision >= stored.get(reading.source_id, 0)]
 
 
-async def _take(readings: Sequence[Reading], tx: Transaction) -> None:
+async def _take(readings: Sequence[Reading], stored: Mapping[str, int], tx: Transaction) -> None:
+    """Store what the readings change. ``stored`` has the revisions of the messages that were ever told of."""
+
     def identify(subject: str, key: str, value: str) -> UUID:
         return fact_id_of(tx.tenant, subject, key, value)
 
     known = await store.load_known(
         tx,
-        message_ids=[reading.source_id for reading in readings],
+        message_ids=stored,
         fact_ids={identify(r.subject, m.key, m.value) for r in readings for m in r.mentions},
         keys={(r.subject, m.key) for r in readings for m in r.mentions if m.key in SINGLE_VALUED},
     )
     changes = conclude(readings, known, identify)
     _require_held({version.fact.subject for version in changes.versions}, tx)
+    # What never said anything and was never revised needs no row: most messages.
+    telling = {r.source_id: r.revision for r in readings if r.mentions or r.revision > 1}
+    await store.save_revisions(
+        tx, {each: revision for each, revision in telling.items() if stored.get(each) != revision}
+    )
     await store.save_changes(tx, changes)
     await append_many(tx, _events(changes))
 

@@ -1,3 +1,6 @@
+-- Look-ups by many values go through LATERAL with OFFSET 0 (or LIMIT): one index look-up a value, whatever the
+-- statistics say. With = ANY and fresh tables Postgres compares every row of the tenant with every value.
+
 -- name: upsert_customer
 -- Keep a customer's version if it is newer than ours; gives a row only then.
 INSERT INTO customer (tenant_id, customer_id, version) VALUES ($1, $2, $3)
@@ -19,30 +22,53 @@ DELETE FROM customer WHERE customer_id = $1
 
 -- name: customers_of_numbers
 -- Whose numbers these are; one that two customers share belongs to the one with the lower id, always.
-SELECT number, min(customer_id) AS customer_id FROM customer_number WHERE number = ANY ($1::text[]) GROUP BY number
+SELECT wanted.number, c.customer_id
+FROM unnest($1::text[]) AS wanted (number)
+CROSS JOIN LATERAL (
+    SELECT customer_id FROM customer_number
+    WHERE customer_number.number = wanted.number ORDER BY customer_id LIMIT 1
+) AS c
 
 -- name: subjects_of_sources
 -- The subjects whose facts live on these sources.
 SELECT DISTINCT f.subject
-FROM evidence e JOIN fact f USING (tenant_id, fact_id)
-WHERE e.source_type = $1 AND e.source_id = ANY ($2::text[]) AND e.withdrawn_at IS NULL
+FROM unnest($2::text[]) AS wanted (source_id)
+CROSS JOIN LATERAL (
+    SELECT fact_id FROM evidence
+    WHERE source_type = $1 AND evidence.source_id = wanted.source_id AND withdrawn_at IS NULL OFFSET 0
+) AS e
+CROSS JOIN LATERAL (SELECT subject FROM fact WHERE fact.fact_id = e.fact_id OFFSET 0) AS f
 
 -- name: revisions_of_sources
 -- The newest revision that was read of each source, where it matters.
-SELECT source_id, revision FROM source WHERE source_type = $1 AND source_id = ANY ($2::text[])
+SELECT s.source_id, s.revision
+FROM unnest($2::text[]) AS wanted (source_id)
+CROSS JOIN LATERAL (
+    SELECT * FROM source WHERE source_type = $1 AND source.source_id = wanted.source_id OFFSET 0
+) AS s
 
 -- name: live_evidence_of_sources
 -- All live evidence that these sources give.
-SELECT e.* FROM evidence e WHERE e.source_type = $1 AND e.source_id = ANY ($2::text[]) AND e.withdrawn_at IS NULL
+SELECT e.*
+FROM unnest($2::text[]) AS wanted (source_id)
+CROSS JOIN LATERAL (
+    SELECT * FROM evidence
+    WHERE source_type = $1 AND evidence.source_id = wanted.source_id AND withdrawn_at IS NULL OFFSET 0
+) AS e
 
 -- name: facts_by_id
 -- Facts by their ids.
-SELECT f.* FROM fact f WHERE f.fact_id = ANY ($1::uuid[])
+SELECT f.*
+FROM unnest($1::uuid[]) AS wanted (fact_id)
+CROSS JOIN LATERAL (SELECT * FROM fact WHERE fact.fact_id = wanted.fact_id OFFSET 0) AS f
 
 -- name: facts_of_keys
 -- All facts of these pairs of subject and key.
-SELECT f.* FROM fact f
-JOIN (SELECT DISTINCT subject, key FROM unnest($1::text[], $2::text[]) AS pair (subject, key)) AS pair USING (subject, key)
+SELECT f.*
+FROM unnest($1::text[], $2::text[]) AS wanted (subject, key)
+CROSS JOIN LATERAL (
+    SELECT * FROM fact WHERE fact.subject = wanted.subject AND fact.key = wanted.key OFFSET 0
+) AS f
 
 -- name: earliest_evidence_elsewhere
 -- For each fact its earliest live evidence outside these sources.

@@ -73,6 +73,8 @@ async def customers_of(tx: Transaction, numbers: Collection[str]) -> dict[str, s
 
 async def subjects_of(tx: Transaction, message_ids: Collection[str]) -> set[str]:
     """The subjects whose facts live on these messages."""
+    if not message_ids:
+        return set()
     return {row["subject"] for row in await tx.fetch(Q.subjects_of_sources, MESSAGE, list(message_ids))}
 
 
@@ -91,9 +93,12 @@ async def load_known(
 ) -> Known:
     """What is stored about these messages, these facts, and all facts of these pairs of subject and key."""
     sources = list(message_ids)
-    given = [_evidence(row) for row in await tx.fetch(Q.live_evidence_of_sources, MESSAGE, sources)]
+    # Most messages are new: what would find nothing is not asked.
+    rows = await tx.fetch(Q.live_evidence_of_sources, MESSAGE, sources) if sources else []
+    given = [_evidence(row) for row in rows]
     wanted = {*fact_ids, *(each.fact_id for each in given)}
-    facts = {row["fact_id"]: _fact(row) for row in await tx.fetch(Q.facts_by_id, list(wanted))}
+    rows = await tx.fetch(Q.facts_by_id, list(wanted)) if wanted else []
+    facts = {row["fact_id"]: _fact(row) for row in rows}
     # A fact that loses its evidence can settle the conflict it was in, so its rivals count as well.
     pairs = sorted({*keys, *((fact.subject, fact.key) for fact in facts.values() if fact.state == "conflicting")})
     if pairs:
