@@ -1,0 +1,177 @@
+"""The directory's REST interface, under a tenant's API key."""
+
+# Without deferred annotations: FastAPI reads those of functions made in functions.
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Response
+
+from front_desk import store
+from front_desk.bodies import (
+    Body,
+    CustomerBody,
+    DidBody,
+    EntityAnswer,
+    EntityPage,
+    LeadBody,
+    LeaveBody,
+    RoutingBody,
+    StaffBody,
+)
+from front_desk.directory import Did, Invalid, Problem
+from front_desk.guards import tenant_guard
+from front_desk.keep_directory import Kept, NoSuchEntity, add_leave, end_leave, keep, remove
+from front_desk.kinds import KINDS, Entity, Kind, Stored
+from front_desk.problems import RESPONSES
+from kit.postgres import Database
+
+__all__ = ["answer_of", "directory_api"]
+
+Limit = Annotated[int, Query(ge=1, le=500, description="How many at most.")]
+After = Annotated[str, Query(max_length=200, description="The `next` of the page before.")]
+NOT_FOUND: dict[int | str, dict[str, Any]] = {404: RESPONSES[422] | {"description": "Nothing has this reference."}}
+CONFLICT: dict[int | str, dict[str, Any]] = {409: RESPONSES[422] | {"description": "It is taken or still in use."}}
+
+
+def answer_of(kind: Kind, stored: Stored, outcome: Any = None) -> EntityAnswer:
+    name = "did" if kind.name == "did" else "external_ref"
+    ref = {} if kind.name in ("tenant", "routing") else {name: stored.ref}
+    return EntityAnswer.model_validate(
+        {**ref, **stored.body, "id": stored.id, "version": stored.version, "outcome": outcome}
+    )
+
+
+def directory_api(database: Database) -> APIRouter:
+    """The routes of one tenant's directory."""
+    api = APIRouter(prefix="/v1", responses=RESPONSES)
+    for name, body in (("staff", StaffBody), ("customer", CustomerBody), ("lead", LeadBody), ("did", DidBody)):
+        _entity_routes(api, database, KINDS[name], body)
+    _leave_routes(api, database)
+    _routing_routes(api, database)
+    return api
+
+
+def _parsed(body: Any, *ref: str) -> Entity:
+    try:
+        entity: Entity = body.entity(*ref)
+    except Invalid:
+        raise
+    except ValueError as error:
+        # The one field with a spelling of its own.
+        raise Invalid([Problem(field="working_hours", sentence=str(error))]) from None
+    return entity
+
+
+def _did(kind: Kind, ref: str) -> str:
+    """The reference in its stored spelling: a DID may be asked for in any."""
+    return Did.of(did=ref).did if kind.name == "did" else ref
+
+
+def _answer(kind: Kind, kept: Kept, response: Response) -> EntityAnswer:
+    response.status_code = 201 if kept.outcome == "created" else 200
+    response.headers["ETag"] = f'"{kept.stored.version}"'
+    return answer_of(kind, kept.stored, kept.outcome)
+
+
+def _entity_routes(api: APIRouter, database: Database, kind: Kind, body_type: type[Body]) -> None:
+    Tenant = Annotated[UUID, Depends(tenant_guard(database))]  # noqa: N806 - a type
+    what, tags = kind.name, [kind.plural]
+
+    @api.put(
+        f"/{kind.plural}/{{ref}}",
+        name=f"put_{what}",
+        summary=f"Create or replace a {what}",
+        description="Idempotent: the same content again changes nothing and publishes nothing.",
+        tags=tags,
+        responses={201: {"model": EntityAnswer, "description": "Created."}, **CONFLICT},
+        response_model=EntityAnswer,
+    )
+    async def put(tenant: Tenant, ref: str, body: body_type, response: Response) -> EntityAnswer:  # type: ignore[valid-type]
+        return _answer(kind, await keep(database, tenant, kind, _parsed(body, ref)), response)
+
+    @api.get(
+        f"/{kind.plural}", name=f"list_{what}", summary=f"List {kind.plural}", tags=tags, response_model=EntityPage
+    )
+    async def list_all(tenant: Tenant, limit: Limit = 100, after: After = "") -> EntityPage:
+        async with database.transaction(tenant) as tx:
+            found: Sequence[Stored] = await store.page(tx, kind, after, limit + 1)
+        more = len(found) > limit
+        items = [answer_of(kind, each) for each in found[:limit]]
+        return EntityPage(items=items, next=found[limit - 1].ref if more else None)
+
+    @api.get(
+        f"/{kind.plural}/{{ref}}",
+        name=f"get_{what}",
+        summary=f"Read a {what}",
+        tags=tags,
+        response_model=EntityAnswer,
+        responses=NOT_FOUND,
+    )
+    async def get(tenant: Tenant, ref: str, response: Response) -> EntityAnswer:
+        async with database.transaction(tenant) as tx:
+            found = [each for each in await store.find(tx, kind, [_did(kind, ref)]) if not each.deleted]
+        if not found:
+            raise NoSuchEntity
+        response.headers["ETag"] = f'"{found[0].version}"'
+        return answer_of(kind, found[0])
+
+    @api.delete(
+        f"/{kind.plural}/{{ref}}",
+        name=f"delete_{what}",
+        summary=f"Delete a {what}",
+        tags=tags,
+        status_code=204,
+        responses={**NOT_FOUND, **CONFLICT},
+    )
+    async def delete(tenant: Tenant, ref: str) -> None:
+        await remove(database, tenant, kind, _did(kind, ref))
+
+
+def _leave_routes(api: APIRouter, database: Database) -> None:
+    Tenant = Annotated[UUID, Depends(tenant_guard(database))]  # noqa: N806 - a type
+    kind, tags = KINDS["staff"], ["staff"]
+
+    @api.post(
+        "/staff/{ref}/leave",
+        summary="Send somebody on leave",
+        tags=tags,
+        response_model=EntityAnswer,
+        responses=NOT_FOUND,
+    )
+    async def post_leave(tenant: Tenant, ref: str, body: LeaveBody) -> EntityAnswer:
+        return answer_of(kind, await add_leave(database, tenant, ref, body.entity()))
+
+    @api.delete(
+        "/staff/{ref}/leave",
+        summary="Back at work: leave that is going on ends now, planned leave is cancelled",
+        tags=tags,
+        response_model=EntityAnswer,
+        responses=NOT_FOUND,
+    )
+    async def delete_leave(tenant: Tenant, ref: str) -> EntityAnswer:
+        return answer_of(kind, await end_leave(database, tenant, ref, now=datetime.now(UTC)))
+
+
+def _routing_routes(api: APIRouter, database: Database) -> None:
+    Tenant = Annotated[UUID, Depends(tenant_guard(database))]  # noqa: N806 - a type
+    kind, tags = KINDS["routing"], ["routing"]
+
+    @api.put("/routing", summary="Set how calls are routed", tags=tags, response_model=EntityAnswer)
+    async def put_routing(tenant: Tenant, body: RoutingBody, response: Response) -> EntityAnswer:
+        return _answer(kind, await keep(database, tenant, kind, body.entity()), response)
+
+    @api.get("/routing", summary="How calls are routed", tags=tags, response_model=EntityAnswer, responses=NOT_FOUND)
+    async def get_routing(tenant: Tenant) -> EntityAnswer:
+        async with database.transaction(tenant) as tx:
+            found = await store.find(tx, kind, ["default"])
+        if not found:
+            raise NoSuchEntity
+        return answer_of(kind, found[0])
+
+    @api.get("/tenant", summary="The tenant this key belongs to", tags=["tenants"], response_model=EntityAnswer)
+    async def get_tenant(tenant: Tenant) -> EntityAnswer:
+        async with database.transaction(tenant) as tx:
+            [found] = await store.find(tx, KINDS["tenant"], [str(tenant)])
+        return answer_of(KINDS["tenant"], found)

@@ -1,0 +1,203 @@
+"""What REST callers send and get: the edge's models, with the examples that the OpenAPI document shows."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from front_desk.credentials import PASSWORD_MAX, PASSWORD_MIN, Role
+from front_desk.directory import Absence, Customer, Did, Lead, Routing, Staff, Tenant
+from front_desk.hours import Stretch, parse_hours
+
+__all__ = [
+    "ApiKeyBody",
+    "ApiKeyInfo",
+    "ApiKeyMade",
+    "CustomerBody",
+    "DidBody",
+    "EntityAnswer",
+    "EntityPage",
+    "LeadBody",
+    "LeaveBody",
+    "RoutingBody",
+    "StaffBody",
+    "TenantBody",
+    "UserBody",
+    "UserMade",
+]
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _example(**values: Any) -> ConfigDict:
+    return ConfigDict(extra="forbid", frozen=True, json_schema_extra={"examples": [values]})
+
+
+class TenantBody(Body):
+    model_config = _example(
+        slug="malabar-spices",
+        name="Malabar Spices",
+        timezone="Asia/Kolkata",
+        owner_name="The owner",
+        owner_email="owner@malabar.example",
+        pulse_at="09:00",
+    )
+
+    slug: str
+    name: str
+    timezone: str = "Asia/Kolkata"
+    active: bool = True
+    owner_name: str = ""
+    owner_email: str = ""
+    pulse_at: str = "09:00"
+
+    def entity(self) -> Tenant:
+        return Tenant.of(**self.model_dump())
+
+
+class ApiKeyBody(Body):
+    model_config = _example(label="billing system")
+
+    label: str = Field(min_length=1, max_length=100)
+
+
+class ApiKeyMade(BaseModel):
+    api_key: str = Field(description="Shown this once. Send it as `Authorization: Bearer …`.")
+    key_id: str
+    label: str
+
+
+class ApiKeyInfo(BaseModel):
+    key_id: str
+    label: str
+    created_at: datetime
+    last_used_at: datetime | None
+    revoked_at: datetime | None
+
+
+class UserBody(Body):
+    model_config = _example(email="desk@malabar.example", password="a long sentence of your own", role="desk")  # noqa: S106
+
+    email: str = Field(max_length=254)
+    password: str = Field(min_length=PASSWORD_MIN, max_length=PASSWORD_MAX)
+    role: Role
+
+
+class UserMade(BaseModel):
+    user_id: UUID
+    email: str
+    role: Role
+
+
+class StretchBody(Body):
+    model_config = _example(weekday=1, start="09:30", until="18:00")
+
+    weekday: int = Field(ge=1, le=7, description="ISO: 1 is Monday")
+    start: str
+    until: str
+
+
+class StaffBody(Body):
+    model_config = _example(
+        name="Asha", numbers=["+91 98470 00011"], active=True, working_hours="Mon-Fri 09:30-18:00; Sat 09:30-13:00"
+    )
+
+    name: str
+    numbers: list[str] = Field(default=[], description="The first is where calls ring.")
+    active: bool = True
+    working_hours: list[StretchBody] | str = Field(
+        default=[], description="Stretches, or one line like `Mon-Fri 09:30-18:00; Sat 09:30-13:00`. Empty: always."
+    )
+
+    def entity(self, ref: str) -> Staff:
+        hours: tuple[Stretch, ...]
+        if isinstance(self.working_hours, str):
+            hours = parse_hours(self.working_hours)
+        else:
+            hours = tuple(Stretch(**each.model_dump()) for each in self.working_hours)
+        return Staff.of(external_ref=ref, name=self.name, numbers=self.numbers, active=self.active, working_hours=hours)
+
+
+class LeaveBody(Body):
+    model_config = _example(start="2026-11-23T00:00:00+05:30", until="2026-11-25T00:00:00+05:30", reason="family")
+
+    start: AwareDatetime
+    until: AwareDatetime | None = Field(default=None, description="Exclusive; absent while the end is not known.")
+    reason: str = ""
+
+    def entity(self) -> Absence:
+        return Absence.of(start=self.start, until=self.until, reason=self.reason)
+
+
+class CustomerBody(Body):
+    model_config = _example(
+        name="Kottakkal Traders",
+        numbers=["+91 98470 00021", "0484 200 0021"],
+        emails=["accounts@kottakkal.example"],
+        gstin="32AAACK1234A1ZR",
+        owner="asha",
+    )
+
+    name: str
+    numbers: list[str] = []
+    emails: list[str] = []
+    gstin: str | None = None
+    owner: str | None = Field(default=None, description="Reference of the staff member who looks after them.")
+
+    def entity(self, ref: str) -> Customer:
+        return Customer.of(external_ref=ref, **self.model_dump())
+
+
+class LeadBody(Body):
+    model_config = _example(name="Caller from the fair", numbers=["+91 98470 00031"], owner="asha")
+
+    name: str
+    numbers: list[str] = []
+    emails: list[str] = []
+    owner: str | None = None
+
+    def entity(self, ref: str) -> Lead:
+        return Lead.of(external_ref=ref, **self.model_dump())
+
+
+class DidBody(Body):
+    model_config = _example(label="Shop", default_staff=["asha", "biju"], fallback_number="+91 484 200 0099")
+
+    label: str = ""
+    default_staff: list[str] = Field(default=[], description="References, rung in this order.")
+    fallback_number: str | None = None
+
+    def entity(self, did: str) -> Did:
+        return Did.of(did=did, **self.model_dump())
+
+
+class RoutingBody(Body):
+    model_config = _example(last_agent_days=30, ring_seconds=25, fallback_number="+91 484 200 0099", blocked_numbers=[])
+
+    last_agent_days: int = 30
+    ring_seconds: int = 25
+    fallback_number: str | None = None
+    blocked_numbers: list[str] = []
+
+    def entity(self) -> Routing:
+        return Routing.of(**self.model_dump())
+
+
+class EntityAnswer(BaseModel):
+    """An entity as it is now. Its own fields stand beside these."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+    version: int
+    outcome: Literal["created", "changed", "unchanged"] | None = None
+
+
+class EntityPage(BaseModel):
+    items: list[EntityAnswer]
+    next: str | None = Field(description="Send as `after` to get the next page; absent on the last.")

@@ -1,0 +1,76 @@
+"""The console's pages and who may see them: the one place where roles mean something."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from front_desk.credentials import Role
+from front_desk.panels import PANELS
+from front_desk.panels.base import Panel
+
+__all__ = ["PAGES", "TILES", "Page", "Tile", "pages_of", "panels_of", "tiles_of"]
+
+EVERYBODY: frozenset[Role] = frozenset({"owner", "desk", "ops", "admin"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Page:
+    name: str
+    title: str
+    roles: frozenset[Role]
+
+    @property
+    def panels(self) -> tuple[Panel, ...]:
+        return tuple(panel for panel in PANELS.values() if panel.page == self.name)
+
+
+PAGES: dict[str, Page] = {
+    page.name: page
+    for page in (
+        Page(name="today", title="Today", roles=EVERYBODY),
+        Page(name="calls", title="Calls", roles=EVERYBODY),
+        Page(name="facts", title="Facts", roles=frozenset({"owner", "desk", "admin"})),
+        Page(name="anomalies", title="Anomalies", roles=frozenset({"owner", "ops", "admin"})),
+        Page(name="mails", title="Mails", roles=frozenset({"owner", "ops", "admin"})),
+        Page(name="archive", title="Archive", roles=EVERYBODY),
+    )
+}
+
+
+def pages_of(role: Role) -> tuple[Page, ...]:
+    """The pages a role may see, in the order of the menu."""
+    return tuple(page for page in PAGES.values() if role in page.roles)
+
+
+def panels_of(role: Role) -> tuple[Panel, ...]:
+    """The panels a role may see: those of its pages."""
+    return tuple(panel for page in pages_of(role) for panel in page.panels)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tile:
+    """One figure of the overview, by its name in the query ``board_counts``."""
+
+    name: str
+    label: str
+    page: str
+    facet: str | None = None
+    """The filter of the page behind it."""
+    alarming: bool = False
+    """Anything but zero should be looked at."""
+
+
+TILES = (
+    Tile(name="calls", label="Calls today", page="calls"),
+    Tile(name="answered", label="Answered", page="calls"),
+    Tile(name="missed", label="Missed", page="calls", facet="missed", alarming=True),
+    Tile(name="anomalies", label="Anomalies today", page="anomalies", alarming=True),
+    Tile(name="conflicts", label="Conflicting facts", page="facts", facet="conflicting", alarming=True),
+    Tile(name="facts", label="Facts", page="facts"),
+    Tile(name="mails", label="Mails today", page="mails"),
+    Tile(name="messages", label="Messages archived", page="archive"),
+)
+
+
+def tiles_of(role: Role) -> tuple[Tile, ...]:
+    return tuple(tile for tile in TILES if role in PAGES[tile.page].roles)
