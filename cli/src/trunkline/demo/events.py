@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from confluent_kafka import OFFSET_END, Consumer, TopicPartition
 
@@ -47,13 +47,14 @@ class Tail:
 
     def poll(self, seconds: float = 0.05) -> None:
         for message in self._consumer.consume(500, seconds):
-            if message.error() is not None or message.value() is None:
+            value, headers = message.value(), cast("list[tuple[str, bytes]]", message.headers() or [])
+            if message.error() is not None or value is None:
                 continue
             try:
-                envelope = Envelope.from_headers(message.headers() or [])
+                envelope = Envelope.from_headers(headers)
             except MalformedEnvelope:
                 continue
-            self.seen.append(Seen(envelope, json.loads(message.value())))
+            self.seen.append(Seen(envelope, json.loads(value)))
 
     def wait(self, topic: str, matches: Callable[[dict[str, Any]], bool], within: float = 20.0) -> Seen:
         """The first event of a topic that matches; :class:`TimeoutError` when none comes in time."""

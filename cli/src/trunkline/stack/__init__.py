@@ -1,0 +1,1 @@
+"""The local stack: real servers and the six services as supervised processes, without containers."""

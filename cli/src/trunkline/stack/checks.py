@@ -1,0 +1,188 @@
+"""What must be true before a start, and what ``doctor`` looks at. Passive: looks, never mends."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import stat
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import asyncpg
+
+from contracts.topics import TOPICS
+from trunkline.stack import kafka, postgres, redis
+from trunkline.stack.layout import SERVICES, Layout
+from trunkline.stack.problems import Problem
+
+__all__ = ["Check", "before_start", "examine"]
+
+DISK_GB, MEMORY_MB = 2, 1500
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    name: str
+    verdict: Literal["PASS", "WARN", "FAIL", "SKIP"]
+    finding: str
+    mend: str = ""
+
+
+def before_start(layout: Layout) -> None:
+    """Raise the first thing that would make a start fail. Nothing has been changed by then."""
+    for check in _requirements(layout):
+        if check.verdict == "FAIL":
+            raise Problem(check.finding, check.mend)
+
+
+def _requirements(layout: Layout) -> Iterator[Check]:
+    yield Check("python", "PASS", f"Python {sys.version_info.major}.{sys.version_info.minor}")
+    version = kafka.java_version()
+    if version is None or version < 17:
+        found = "no Java" if version is None else f"Java {version}"
+        yield Check(
+            "java", "FAIL", f"Kafka needs Java 17 or later, found {found}", "apt-get install default-jre-headless"
+        )
+    else:
+        yield Check("java", "PASS", f"Java {version}")
+    for name, there in (("postgres", postgres.binaries()), ("redis-server", shutil.which("redis-server"))):
+        missing = Check(name, "FAIL", f"the {name} server is not installed", "make setup")
+        yield Check(name, "PASS", str(there)) if there else missing
+    yield _disk(layout)
+    yield _memory()
+    door = postgres.closed_door(layout)
+    if door is not None:
+        account = postgres.unprivileged_user()
+        yield Check("directory", "FAIL", f"the account {account}, which must run Postgres, cannot enter {door}",
+                    f"chmod o+x {door}")  # fmt: skip
+    else:
+        yield Check("directory", "PASS", "Postgres's account can reach its data")
+    yield from _ports(layout)
+
+
+def _disk(layout: Layout) -> Check:
+    place = layout.run_dir if layout.run_dir.exists() else layout.run_dir.parent
+    free = shutil.disk_usage(place if place.exists() else Path.cwd()).free / 1e9
+    if free < DISK_GB:
+        return Check("disk", "FAIL", f"{free:.1f} GB free in {place}, {DISK_GB} GB are needed", f"df -h {place}")
+    return Check("disk", "PASS", f"{free:.0f} GB free")
+
+
+def _memory() -> Check:
+    for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("MemAvailable:"):
+            free = int(line.split()[1]) // 1024
+            if free < MEMORY_MB:
+                return Check("memory", "FAIL", f"{free} MB of memory free, {MEMORY_MB} MB are needed", "free -m")
+            return Check("memory", "PASS", f"{free} MB free")
+    return Check("memory", "SKIP", "the kernel does not tell")
+
+
+def _ports(layout: Layout) -> Iterator[Check]:
+    from trunkline.stack.control import supervisor_pid
+
+    if supervisor_pid(layout) is not None:
+        yield Check("ports", "PASS", f"held by this stack, from {layout.port_base}")
+        return
+    taken = []
+    for name, port in layout.ports.items():
+        with socket.socket() as trial:
+            # As servers do: a connection in TIME_WAIT does not take a port.
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                trial.bind(("127.0.0.1", port))
+            except OSError:
+                taken.append((name, port))
+    if taken:
+        names = ", ".join(f"{port} ({name})" for name, port in taken)
+        yield Check("ports", "FAIL", f"taken by another program: {names}",
+                    f"TRUNKLINE_PORT_BASE={layout.port_base + 1000} trunkline up")  # fmt: skip
+    else:
+        yield Check("ports", "PASS", f"free, from {layout.port_base}")
+
+
+def examine(layout: Layout) -> list[Check]:
+    """Every check, the worst first."""
+    from trunkline.stack.control import supervisor_pid
+
+    found = [*_requirements(layout), _secrets(layout)]
+    if supervisor_pid(layout) is None:
+        found.append(Check("stack", "WARN", "is not running", "trunkline up"))
+    else:
+        found += [*_servers(layout), *_services(layout), *asyncio.run(_database(layout))]
+    order = {"FAIL": 0, "WARN": 1, "SKIP": 2, "PASS": 3}
+    return sorted(found, key=lambda check: order[check.verdict])
+
+
+def _secrets(layout: Layout) -> Check:
+    path = layout.run_dir / "secrets.json"
+    if not path.exists():
+        return Check("secrets", "SKIP", "not made yet")
+    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        return Check("secrets", "FAIL", f"{path} can be read by others", f"chmod 600 {path}")
+    return Check("secrets", "PASS", "readable by their owner only")
+
+
+def _servers(layout: Layout) -> Iterator[Check]:
+    for name, is_up in (("postgres", postgres.is_up), ("redis", redis.is_up), ("kafka", kafka.is_up)):
+        down = Check(name, "FAIL", "does not answer", f"trunkline logs {name}")
+        yield Check(name, "PASS", "answers") if is_up(layout) else down
+    if kafka.is_up(layout):
+        from confluent_kafka.admin import AdminClient
+
+        topics = (
+            AdminClient({"bootstrap.servers": layout.kafka_bootstrap, "log_level": 0}).list_topics(timeout=5).topics
+        )
+        missing = sorted(TOPICS.keys() - topics.keys())
+        lack = Check("topics", "FAIL", f"missing: {', '.join(missing)}", "trunkline up")
+        yield lack if missing else Check("topics", "PASS", f"all {len(TOPICS)} exist")
+
+
+def _services(layout: Layout) -> Iterator[Check]:
+    from trunkline.stack.control import probe, state
+
+    known = state(layout)
+    for service in SERVICES:
+        if service.name not in known:
+            yield Check(service.name, "SKIP", "not part of this start")
+            continue
+        status, why = probe(f"{layout.url(service.name)}/readyz")
+        restarts = known[service.name]["restarts"]
+        if status != 200:
+            yield Check(service.name, "FAIL", why or "does not answer", f"trunkline logs {service.name}")
+        elif restarts > 3:
+            yield Check(
+                service.name, "WARN", f"ready, but restarted {restarts} times", f"trunkline logs {service.name}"
+            )
+        else:
+            yield Check(service.name, "PASS", "ready")
+
+
+async def _database(layout: Layout) -> list[Check]:
+    try:
+        connection = await asyncpg.connect(layout.admin_dsn("trunkline"), timeout=3)
+    except (OSError, asyncpg.PostgresError, TimeoutError):
+        return [Check("row-level security", "SKIP", "Postgres does not answer")]
+    try:
+        schemas = [service.package for service in SERVICES]
+        rows = await connection.fetch(
+            "SELECT c.oid::regclass::text AS name FROM pg_class c "
+            "JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' "
+            "WHERE c.relnamespace = ANY (SELECT oid FROM pg_namespace WHERE nspname = ANY ($1)) "
+            "AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND NOT (c.relrowsecurity AND c.relforcerowsecurity)",
+            schemas,
+        )
+        bypass = await connection.fetch(
+            "SELECT rolname FROM pg_roles WHERE (rolsuper OR rolbypassrls) AND rolname ~ $1",
+            f"^({'|'.join(schemas)})_(owner|app|system|ro)$",
+        )
+    finally:
+        await connection.close()
+    open_tables = [row["name"] for row in rows] + [row["rolname"] for row in bypass]
+    if open_tables:
+        return [Check("row-level security", "FAIL", f"not forced: {', '.join(open_tables)}", "trunkline migrate")]
+    return [Check("row-level security", "PASS", "forced on every tenant's table, no role above it")]

@@ -1,0 +1,227 @@
+"""Starting and stopping a stack from outside its supervisor."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from kit.migrations import migrate, provision
+from kit.postgres import role_dsn, schema_of
+from trunkline.stack import checks, kafka, postgres, redis
+from trunkline.stack.layout import SERVICES, Layout, Service
+from trunkline.stack.problems import Problem
+from trunkline.stack.processes import Process, read_table, servers, services, write_table
+from trunkline.stack.supervisor import lock_path, state_path
+
+__all__ = ["clean", "down", "migrate_all", "probe", "state", "supervisor_pid", "up"]
+
+START_SECONDS = 60.0
+Tell = Callable[[str], None]
+
+
+def supervisor_pid(layout: Layout) -> int | None:
+    """The living supervisor's process id. Its lock is the truth; a file left behind is not."""
+    path = lock_path(layout)
+    if not path.exists():
+        return None
+    with path.open("rb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return int(lock.read() or 0) or None
+    return None
+
+
+def state(layout: Layout) -> dict[str, Any]:
+    """What the supervisor knows of each process; empty when it is not running."""
+    if supervisor_pid(layout) is None or not state_path(layout).exists():
+        return {}
+    found: dict[str, Any] = json.loads(state_path(layout).read_text(encoding="utf-8"))["processes"]
+    return found
+
+
+def up(layout: Layout, *, with_services: bool, tell: Tell) -> None:
+    """Bring the stack up, or what is missing of it. Safe to repeat, also after a start that was interrupted."""
+    if supervisor_pid(layout) is None:
+        _end_orphans(layout)
+        checks.before_start(layout)
+    layout.secrets()
+    kafka.prepare(layout, tell)
+    postgres.prepare(layout, tell)
+    redis.prepare(layout)
+    _run(layout, [*servers(layout), *_running_services(layout)])
+    _wait(layout, {"postgres": postgres.is_up, "redis": redis.is_up, "kafka": kafka.is_up})
+    _wait_http(layout, [process for process in servers(layout) if process.ready_url])
+    for line in kafka.ensure_topics(layout.kafka_bootstrap):
+        tell(f"kafka: {line}")
+    if not with_services:
+        return
+    for line in migrate_all(layout):
+        tell(line)
+    _run(layout, [*servers(layout), *services(layout)])
+    _wait_http(layout, services(layout))
+
+
+def _running_services(layout: Layout) -> list[Process]:
+    """Services that already run keep running while the servers are looked after."""
+    if supervisor_pid(layout) is None:
+        return []
+    known = {process.name for process in read_table(layout)}
+    return [process for process in services(layout) if process.name in known]
+
+
+def _run(layout: Layout, processes: Sequence[Process]) -> None:
+    write_table(layout, processes)
+    pid = supervisor_pid(layout)
+    if pid is not None:
+        os.kill(pid, signal.SIGHUP)
+        return
+    layout.logs.mkdir(parents=True, exist_ok=True)
+    with (layout.logs / "supervisor.log").open("ab") as log:
+        subprocess.Popen(
+            [sys.executable, "-m", "trunkline.stack.supervisor", str(layout.run_dir), str(layout.port_base)],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+
+
+def _wait(layout: Layout, conditions: dict[str, Callable[[Layout], bool]]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    for name, is_up in conditions.items():
+        while not is_up(layout):
+            if time.monotonic() > deadline:
+                raise Problem(
+                    f"{name} did not come up; its log says:\n{_last_lines(layout, name)}", f"trunkline logs {name}"
+                )
+            time.sleep(0.1)
+
+
+def _wait_http(layout: Layout, processes: Sequence[Process]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    for process in processes:
+        while (verdict := probe(process.ready_url or ""))[0] != 200:
+            if time.monotonic() > deadline:
+                why = verdict[1] or _last_lines(layout, process.name)
+                raise Problem(f"{process.name} is not ready: {why}", f"trunkline logs {process.name}")
+            time.sleep(0.1)
+
+
+def probe(url: str) -> tuple[int, str]:
+    """The status of a readiness probe and what it says is lacking."""
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 - our own loopback address
+            return int(answer.status), ""
+    except urllib.error.HTTPError as error:
+        try:
+            return error.code, "; ".join(json.loads(error.read()).get("why", []))
+        except (ValueError, AttributeError):
+            return error.code, ""
+    except (OSError, ValueError):
+        return 0, ""
+
+
+def _last_lines(layout: Layout, name: str, count: int = 5) -> str:
+    path = layout.logs / f"{name}.log"
+    if not path.exists():
+        return "(no log yet)"
+    return "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-count:])
+
+
+def migrate_all(layout: Layout) -> list[str]:
+    """Provision and migrate every service's schema; return what was applied, a line each."""
+    return asyncio.run(_migrate_all(layout))
+
+
+async def _migrate_all(layout: Layout) -> list[str]:
+    await postgres.ensure_database(layout)
+    admin = layout.admin_dsn("trunkline")
+
+    async def one(service: Service) -> list[str]:
+        passwords = layout.passwords(service)
+        await provision(admin, service=service.name, passwords=passwords)
+        owner = role_dsn(layout.postgres_dsn, f"{schema_of(service.name)}_owner", passwords["owner"])
+        applied = await migrate(owner, service=service.name, package=service.package)
+        return [f"{service.name}: applied {name}" for name in applied]
+
+    lines: list[str] = []
+    for service in SERVICES:
+        lines += await one(service)
+    return lines
+
+
+def down(layout: Layout) -> bool:
+    """Stop everything; false when nothing was running."""
+    pid = supervisor_pid(layout)
+    if pid is None:
+        _end_orphans(layout)
+        return False
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + 60
+    while supervisor_pid(layout) is not None:
+        if time.monotonic() > deadline:
+            raise Problem("the supervisor did not stop within a minute", f"kill -9 {pid} && trunkline down")
+        time.sleep(0.05)
+    return True
+
+
+def _end_orphans(layout: Layout) -> None:
+    """End what a killed supervisor left behind, before anything is started anew.
+
+    The kernel ends its children with it; one that takes its time, as a database may, is waited for. A process is ours
+    only when it still runs the very command of our table.
+    """
+    commands = {process.argv: process.stop_signal for process in read_table(layout)}
+    deadline, asked = time.monotonic() + 20, set()
+    while orphans := {pid: argv for pid, argv in _processes() if argv in commands}:
+        for pid, argv in orphans.items():
+            if pid not in asked or time.monotonic() > deadline:
+                asked.add(pid)
+                late = time.monotonic() > deadline
+                _signal(pid, signal.SIGKILL if late else commands[argv])
+        time.sleep(0.1)
+    (layout.run_dir / "postgres" / "data" / "postmaster.pid").unlink(missing_ok=True)
+
+
+def _signal(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def _processes() -> list[tuple[int, tuple[str, ...]]]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                raw = (entry / "cmdline").read_bytes()
+                status = (entry / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+            except OSError:
+                continue
+            if raw and status != "Z":
+                found.append((int(entry.name), tuple(raw.decode("utf-8", "replace").rstrip("\0").split("\0"))))
+    return found
+
+
+def clean(layout: Layout) -> None:
+    """Stop, and forget all data of the stack. Kafka's jars stay: they hold no data."""
+    import shutil
+
+    down(layout)
+    for entry in layout.run_dir.iterdir() if layout.run_dir.exists() else []:
+        if entry.name in ("kafka", "bench", "test"):
+            continue
+        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    for name in ("data", "server.properties", "log4j2.properties"):
+        path = layout.run_dir / "kafka" / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
