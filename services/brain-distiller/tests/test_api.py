@@ -30,7 +30,7 @@ def unreachable() -> Database:
 @pytest.mark.parametrize("token", ["", "wrong", "an-admin-toke", "ആരാണ്"])
 async def test_without_the_admin_token_there_is_no_answer(unreachable: Database, token: str) -> None:
     async with client(unreachable) as http:
-        answer = await http.get("/v1/facts", headers={"Authorization": f"Bearer {token}".encode()})
+        answer = await http.get("/v1/facts", headers=[(b"Authorization", f"Bearer {token}".encode())])
     assert answer.status_code == 401
 
 
