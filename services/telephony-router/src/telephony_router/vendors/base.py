@@ -1,0 +1,127 @@
+"""What a PBX vendor is to the router: three pure functions between its dialect and ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Literal, Protocol
+from uuid import UUID
+
+from telephony_router.routing import Decision
+from telephony_router.signals import CallSignal
+
+__all__ = [
+    "Account",
+    "BadRequest",
+    "Forbidden",
+    "Purpose",
+    "RawRequest",
+    "Response",
+    "Vendor",
+    "moment",
+    "whole_number",
+]
+
+Purpose = Literal["ring", "status"]
+INDIA = timezone(timedelta(hours=5, minutes=30))
+# Vendors write "no end yet" as the epoch or as zeros; nothing rang before this.
+FIRST_MOMENT = datetime(2000, 1, 1, tzinfo=UTC)
+PARAMETERS_MAX = 200
+
+
+class BadRequest(Exception):
+    """The webhook cannot be understood. The message is sent back: it names fields, never their values."""
+
+
+class Forbidden(Exception):
+    """The webhook is not proven to come from the account."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Account:
+    """One vendor account of one tenant."""
+
+    id: UUID
+    tenant: UUID
+    vendor: str
+    label: str = ""
+    auth_tokens: tuple[str, ...] = field(default=(), repr=False)
+    """The newest first. Two may live at once, so that one can be replaced without losing a call."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RawRequest:
+    """One HTTP request, with its body and query exactly as they came."""
+
+    method: str
+    url_path: str
+    """As it came, still percent-encoded."""
+    query: str
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    body: bytes
+    bases: Sequence[str]
+    """Scheme and host under which the sender may have called us, most likely first."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Response:
+    body: bytes
+    content_type: str
+    status: int = 200
+
+
+class Vendor(Protocol):
+    """One PBX vendor. Pure: no I/O, no clock of its own. ``hooks`` names its paths under the account's secret."""
+
+    name: str
+    hooks: Mapping[str, Purpose]
+    methods: frozenset[str]
+    needs_token: bool
+    """Whether an account cannot do without an auth token."""
+
+    def authenticate(self, request: RawRequest, account: Account, now: datetime) -> str:
+        """Raise :class:`Forbidden` unless the account sent this; return the name of the proof that held."""
+
+    def parse(self, request: RawRequest, purpose: Purpose) -> CallSignal:
+        """Raise :class:`BadRequest` when the dialect is not spoken; whatever can be excused is excused."""
+
+    def render(self, decision: Decision, signal: CallSignal, hook_url: str) -> Response:
+        """The decision in the vendor's dialect. ``hook_url`` is the account's address, without the hook's name."""
+
+    def acknowledge(self, signal: CallSignal) -> Response:
+        """The answer to a status that is stored."""
+
+
+def moment(value: object) -> datetime | None:
+    """A vendor's time: ISO 8601 (a naive one is Indian time), epoch seconds or milliseconds; sentinels are no time."""
+    found: datetime | None = None
+    if isinstance(value, bool) or value in (None, ""):
+        return None
+    try:
+        if isinstance(value, int | float) or (isinstance(value, str) and value.strip().replace(".", "", 1).isdigit()):
+            number = float(value)
+            found = datetime.fromtimestamp(number / 1000 if number > 1e11 else number, UTC)
+        elif isinstance(value, str):
+            found = datetime.fromisoformat(value.strip())
+    except (ValueError, OverflowError, OSError):
+        return None
+    if found is None:
+        return None
+    if found.tzinfo is None:
+        found = found.replace(tzinfo=INDIA)
+    try:
+        found = found.astimezone(UTC)
+    except OverflowError:
+        return None
+    return found if found >= FIRST_MOMENT else None
+
+
+def whole_number(value: object) -> int | None:
+    """A vendor's duration: a number or digits in a string; anything else is not known."""
+    try:
+        number = int(float(str(value)))
+    except (ValueError, OverflowError):
+        return None
+    return number if 0 <= number < 10_000_000 else None
