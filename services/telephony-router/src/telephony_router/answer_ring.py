@@ -1,0 +1,199 @@
+"""Answer a ringing caller: look, decide, make it durable, and give every poll of one call the identical answer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from uuid import UUID
+
+from pydantic_core import from_json, to_json
+
+from identifiers.phone import Caller, parse_caller, to_e164
+from kit.ids import name_uuid, uuid7
+from kit.telemetry import get_logger
+from telephony_router.entries import decision_from_json, decision_to_json
+from telephony_router.ladder import Ladder
+from telephony_router.metrics import METRICS
+from telephony_router.record import NotRecorded, Recorder
+from telephony_router.routing import Decision, Request, RoutingView, TenantEntry, decide
+from telephony_router.signals import CallSignal, signal_to_json
+from telephony_router.snapshot import Snapshot
+from telephony_router.store import Intake
+from telephony_router.vendors.base import Account
+
+__all__ = ["Answers", "RingAnswerer", "answer_from_json", "call_id_of", "intake_of", "number_of", "request_of"]
+
+log = get_logger(__name__)
+
+
+@lru_cache(maxsize=8192)
+def caller_of(raw: str) -> Caller:
+    return parse_caller(raw)
+
+
+@lru_cache(maxsize=8192)
+def number_of(raw: str) -> str | None:
+    return to_e164(raw)
+
+
+def request_of(signal: CallSignal) -> Request:
+    return Request(caller=caller_of(signal.caller_raw), did=number_of(signal.did_raw))
+
+
+def call_id_of(account: Account, signal: CallSignal, identity: str) -> UUID:
+    """Our id of a call: the same for every webhook of it, whichever router takes it."""
+    return name_uuid(str(account.tenant), signal.vendor, str(account.id), signal.call_id or identity)
+
+
+def intake_of(
+    account: Account, signal: CallSignal, body: bytes, received_at: datetime, answer: str | None = None
+) -> Intake:
+    identity = signal.identity(body, str(uuid7()))
+    return Intake(
+        tenant=account.tenant,
+        identity=f"{account.id}:{identity}",
+        kind=signal.kind,
+        account_id=account.id,
+        call_id=call_id_of(account, signal, identity),
+        received_at=received_at,
+        signal=to_json(signal_to_json(signal)).decode(),
+        answer=answer,
+        body=body,
+    )
+
+
+def answer_to_json(decision: Decision, answer_ms: float) -> str:
+    return f'{{"answer_ms":{answer_ms:.3f},"decision":{decision_to_json(decision)}}}'
+
+
+def answer_from_json(text: str) -> tuple[Decision, float]:
+    values = from_json(text)
+    return decision_from_json(values["decision"]), values["answer_ms"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    decision: Decision
+    recorded: bool
+
+
+class Answers:
+    """The answers of recent calls, and of those being answered right now."""
+
+    def __init__(self, size: int = 10_000) -> None:
+        self._size = size
+        self._given: OrderedDict[tuple[UUID, str], _Answer] = OrderedDict()
+        self.under_way: dict[tuple[UUID, str], asyncio.Future[Decision]] = {}
+
+    def get(self, key: tuple[UUID, str]) -> _Answer | None:
+        return self._given.get(key)
+
+    def put(self, key: tuple[UUID, str], decision: Decision, *, recorded: bool) -> None:
+        self._given[key] = _Answer(decision, recorded)
+        self._given.move_to_end(key)
+        if len(self._given) > self._size:
+            self._given.popitem(last=False)
+
+
+class RingAnswerer:
+    def __init__(
+        self,
+        *,
+        ladder: Ladder,
+        snapshot: Snapshot,
+        recorder: Recorder,
+        answers: Answers,
+        clock: Callable[[], datetime],
+        deadline_seconds: float = 0.25,
+    ) -> None:
+        self._ladder = ladder
+        self._snapshot = snapshot
+        self._recorder = recorder
+        self._answers = answers
+        self._clock = clock
+        self._deadline = deadline_seconds
+
+    async def answer(self, account: Account, signal: CallSignal, body: bytes, began: float) -> Decision:
+        """The decision for this call, durable unless nothing can be written. ``began`` is a monotonic time."""
+        if not signal.call_id:
+            return await self._answer(account, signal, body, began, None)
+        key = (account.id, signal.call_id)
+        given = self._answers.get(key)
+        if given is not None and given.recorded:
+            METRICS.replayed.labels(signal.vendor, "memory").inc()
+            return given.decision
+        under_way = self._answers.under_way.get(key)
+        if under_way is not None:
+            METRICS.replayed.labels(signal.vendor, "under_way").inc()
+            return await asyncio.shield(under_way)
+        mine: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
+        self._answers.under_way[key] = mine
+        try:
+            decision = await self._answer(account, signal, body, began, given.decision if given else None)
+        except BaseException:
+            mine.cancel()
+            raise
+        else:
+            mine.set_result(decision)
+            return decision
+        finally:
+            del self._answers.under_way[key]
+
+    async def _answer(
+        self, account: Account, signal: CallSignal, body: bytes, began: float, given: Decision | None
+    ) -> Decision:
+        now = self._clock()
+        decision = given or await self._decide(account, signal, now)
+        answer = answer_to_json(decision, (time.monotonic() - began) * 1000)
+        standing = await self._record(intake_of(account, signal, body, now, answer), began)
+        if standing is not None and standing != answer:
+            METRICS.replayed.labels(signal.vendor, "stored").inc()
+            decision, _ = answer_from_json(standing)
+        if signal.call_id:
+            self._answers.put((account.id, signal.call_id), decision, recorded=standing is not None)
+        METRICS.answers.labels(signal.vendor, decision.rung, decision.rule).inc()
+        return decision
+
+    async def _decide(self, account: Account, signal: CallSignal, now: datetime) -> Decision:
+        request = request_of(signal)
+        number = request.caller.e164 if request.caller.kind == "number" else None
+        try:
+            view = await self._ladder.view(account.tenant, request.did, number, now)
+            return decide(view, request, now)
+        except Exception:
+            # A bug or a poisoned entry must not leave the caller ringing into nothing.
+            log.exception("decision_failed", vendor=signal.vendor)
+            METRICS.rung_failures.labels("all", "bug").inc()
+            return decide(self._static(account.tenant, request.did), request, now)
+
+    def _static(self, tenant: UUID, did: str | None) -> RoutingView:
+        """Only what a DID falls back to."""
+        found = self._snapshot.did(did) if did is not None else None
+        own = found if found is not None and found.tenant == tenant else None
+        return RoutingView(tenant=TenantEntry(tenant=tenant), did=own, caller=None, rung="static")
+
+    async def _record(self, row: Intake, began: float) -> str | None:
+        """The answer that stands once it is durable; None when that cannot be had before the deadline."""
+        task = asyncio.create_task(self._recorder.record(row))
+        await asyncio.wait((task,), timeout=max(0.0, began + self._deadline - time.monotonic()))
+        why = "slow"
+        if task.done():
+            try:
+                return task.result().answer
+            except NotRecorded:
+                why = "refused"
+        else:
+            task.add_done_callback(_forget)
+        METRICS.unrecorded.inc()
+        log.error("ring_answered_unrecorded", call_id=str(row.call_id), why=why)
+        return None
+
+
+def _forget(task: asyncio.Task[object]) -> None:
+    if not task.cancelled():
+        task.exception()

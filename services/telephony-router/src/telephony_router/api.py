@@ -1,0 +1,95 @@
+"""HTTP in: the webhooks, and beside them the admin API."""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import Depends, FastAPI, Header, HTTPException
+from pydantic import BaseModel, Field, SecretStr
+
+from kit.postgres import Database
+from telephony_router import store
+from telephony_router.entries import decision_from_json
+from telephony_router.explain import sentence
+from telephony_router.hooks import PREFIX, Hooks
+from telephony_router.simulate import simulate
+
+__all__ = ["admin_app", "router_app"]
+
+AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+def router_app(hooks: Hooks, admin: AsgiApp) -> AsgiApp:
+    """Webhooks go straight to their own app, everything else to the framework."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(PREFIX):
+            await hooks(scope, receive, send)
+        else:
+            await admin(scope, receive, send)
+
+    return app
+
+
+class SimulateRequest(BaseModel):
+    did: str = Field(max_length=64)
+    caller: str = Field(alias="from", max_length=64)
+    at: datetime | None = None
+
+
+def admin_app(database: Database, admin_token: SecretStr) -> FastAPI:
+    app = FastAPI(title="Trunkline telephony-router", version="1", docs_url="/docs", redoc_url=None)
+
+    async def allowed(authorization: Annotated[str, Header()] = "") -> None:
+        wanted = admin_token.get_secret_value()
+        scheme, _, given = authorization.partition(" ")
+        same = hmac.compare_digest(given.encode("utf-8", "replace"), wanted.encode())
+        if not wanted or scheme.lower() != "bearer" or not same:
+            raise HTTPException(401, "an admin token is needed")
+
+    async def tenant_of(x_tenant: Annotated[UUID, Header()], _: Annotated[None, Depends(allowed)]) -> UUID:
+        return x_tenant
+
+    Tenant = Annotated[UUID, Depends(tenant_of)]  # noqa: N806 - it is a type
+
+    async def story(call_id: UUID, tenant: UUID) -> tuple[Any, Any, list[Any]]:
+        async with database.transaction(tenant) as tx:
+            found = await store.call_story(tx, call_id)
+        if found is None:
+            raise HTTPException(404, "there is no such call")
+        return found
+
+    @app.get("/v1/calls/{call_id}")
+    async def get_call(call_id: UUID, tenant: Tenant) -> dict[str, Any]:
+        call, _, timeline = await story(call_id, tenant)
+        hidden = ("tenant_id", "facts")
+        return {**{k: v for k, v in dict(call).items() if k not in hidden}, "timeline": [dict(row) for row in timeline]}
+
+    @app.get("/v1/calls/{call_id}/why")
+    async def get_why(call_id: UUID, tenant: Tenant) -> dict[str, Any]:
+        _, decided, timeline = await story(call_id, tenant)
+        if decided is None:
+            return {"call_id": call_id, "why": "We were never asked whom to ring for this call.", "decision": None}
+        values = json.loads(decided["decision"])
+        return {
+            "call_id": call_id,
+            "why": sentence(decision_from_json(values)),
+            "decision": values,
+            "decided_at": decided["decided_at"],
+            "answer_ms": decided["answer_ms"],
+            "timeline": [dict(row) for row in timeline],
+        }
+
+    @app.post("/v1/simulate")
+    async def post_simulate(body: SimulateRequest, tenant: Tenant) -> dict[str, Any]:
+        at = body.at or datetime.now(UTC)
+        if at.tzinfo is None:
+            raise HTTPException(422, "a time needs a zone")
+        return await simulate(database, tenant, did=body.did, caller=body.caller, at=at)
+
+    return app

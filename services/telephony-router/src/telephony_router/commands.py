@@ -1,0 +1,184 @@
+"""``trunkline router``: vendor accounts, the routing view, what-if. Data on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import sys
+from collections.abc import Coroutine
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from uuid import UUID
+
+import typer
+
+if TYPE_CHECKING:
+    from telephony_router.settings import Settings
+
+# What does the work is imported in the commands: asking for help must not wait for it.
+
+app = typer.Typer(name="router", help="Calls: vendor accounts, the routing view, what-if.", no_args_is_help=True)
+account_app = typer.Typer(help="Vendor accounts and their webhook addresses.", no_args_is_help=True)
+app.add_typer(account_app, name="account")
+
+TenantOption = Annotated[UUID, typer.Option(help="The tenant's id.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+TokenFileOption = Annotated[
+    list[Path] | None,
+    typer.Option(help="File with the vendor's auth token; - reads stdin. Twice while one replaces the other."),
+]
+
+
+def _fail(sentence: str) -> NoReturn:
+    typer.echo(sentence, err=True)
+    raise typer.Exit(1)
+
+
+def _settings() -> Settings:
+    from configuration import ConfigurationError
+    from kit.telemetry import configure_logging
+    from telephony_router.settings import Settings
+
+    try:
+        settings = Settings.load()
+    except ConfigurationError as error:
+        _fail(str(error))
+    configure_logging(settings.service, "WARNING")
+    return settings
+
+
+def _run(work: Coroutine[Any, Any, Any]) -> Any:
+    from redis.exceptions import RedisError
+
+    from telephony_router.record import DATABASE_FAILURES
+
+    try:
+        return asyncio.run(work)
+    except (*DATABASE_FAILURES, RedisError) as error:
+        _fail(f"Postgres or Redis cannot be used ({type(error).__name__}); is the stack up? Try: trunkline status")
+
+
+def _token(path: Path) -> str:
+    try:
+        text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
+    except OSError as error:
+        _fail(f"{path} cannot be read: {error.strerror}")
+    if not text.strip():
+        _fail(f"{path} holds no auth token")
+    return text.strip()
+
+
+@account_app.command("add")
+def account_add(
+    tenant: TenantOption,
+    vendor: Annotated[str, typer.Option(help="generic or twilio.")],
+    label: Annotated[str, typer.Option(help="A name for people.")],
+    auth_token_file: TokenFileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Register a vendor account and print the address of its webhooks, which is shown only now."""
+    from kit.ids import uuid7
+    from telephony_router import store
+    from telephony_router.seal import Seal
+    from telephony_router.vendors import VENDORS
+    from telephony_router.wiring import make_database
+
+    if vendor not in VENDORS:
+        _fail(f"{vendor} is not a vendor we speak with; there are: {', '.join(VENDORS)}")
+    tokens = [_token(path) for path in auth_token_file or []]
+    if VENDORS[vendor].needs_token and not tokens:
+        _fail(f"{vendor} signs its webhooks: give the account's auth token with --auth-token-file")
+    settings = _settings()
+    account_id, secret = uuid7(), secrets.token_urlsafe(32)
+    seal = Seal(settings.secret_key.get_secret_value())
+
+    async def add() -> None:
+        database = make_database(settings)
+        try:
+            async with database.transaction(tenant) as tx:
+                sealed = [seal.close(account_id, token) for token in tokens]
+                await store.add_account(
+                    tx, account_id=account_id, vendor=vendor, label=label, secret=secret, sealed_tokens=sealed
+                )
+        finally:
+            await database.close()
+
+    _run(add())
+    path = f"/v1/hooks/{vendor}/{secret}"
+    if as_json:
+        typer.echo(json.dumps({"account_id": str(account_id), "hook_base_path": path}))
+    else:
+        typer.echo(f"account  {account_id}\nwebhooks {path}/{{{','.join(VENDORS[vendor].hooks)}}}")
+
+
+@account_app.command("list")
+def account_list(tenant: TenantOption, as_json: JsonOption = False) -> None:
+    """The tenant's vendor accounts."""
+    from telephony_router import store
+    from telephony_router.wiring import make_database
+
+    settings = _settings()
+
+    async def read() -> list[dict[str, Any]]:
+        database = make_database(settings)
+        try:
+            async with database.transaction(tenant) as tx:
+                return await store.list_accounts(tx)
+        finally:
+            await database.close()
+
+    accounts = _run(read())
+    if as_json:
+        typer.echo(json.dumps(accounts, default=str))
+        return
+    for each in accounts:
+        state = "disabled" if each["disabled_at"] else "live"
+        typer.echo(f"{each['id']}  {each['vendor']:<8} {state:<8} {each['tokens']} token(s)  {each['label']}")
+
+
+@app.command("rebuild-view")
+def rebuild_view_command(as_json: JsonOption = False) -> None:
+    """Write the whole routing view in Redis anew from Postgres."""
+    from telephony_router.keep_view import rebuild_view
+    from telephony_router.wiring import make_database, make_view
+
+    settings = _settings()
+
+    async def rebuild() -> int:
+        database, view = make_database(settings), make_view(settings)
+        try:
+            return await rebuild_view(database, view)
+        finally:
+            await view.close()
+            await database.close()
+
+    count = _run(rebuild())
+    typer.echo(json.dumps({"entries": count}) if as_json else f"{count} entries written")
+
+
+@app.command("simulate")
+def simulate_command(
+    tenant: TenantOption,
+    did: Annotated[str, typer.Option(help="The number that is dialled.")],
+    caller: Annotated[str, typer.Option("--from", help="The number that calls, as the PBX would send it.")],
+    at: Annotated[datetime | None, typer.Option(help="When; now by default, UTC.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Whom a call would ring, and why. Has no effect."""
+    from telephony_router.simulate import simulate
+    from telephony_router.wiring import make_database
+
+    settings = _settings()
+    moment = (at or datetime.now(UTC)).replace(tzinfo=UTC)
+
+    async def ask() -> dict[str, Any]:
+        database = make_database(settings)
+        try:
+            return await simulate(database, tenant, did=did, caller=caller, at=moment)
+        finally:
+            await database.close()
+
+    result = _run(ask())
+    typer.echo(json.dumps(result) if as_json else result["why"])

@@ -1,0 +1,287 @@
+"""Make of the webhooks taken in what they mean: calls, their states, their events, and who talked to whom last."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from uuid import UUID
+
+from pydantic_core import from_json
+
+from contracts.event import Event
+from kit import outbox
+from kit.postgres import Database, Transaction
+from kit.telemetry import get_logger
+from telephony_router import store
+from telephony_router.answer_ring import answer_from_json, number_of
+from telephony_router.call_record import CallRecord, inbound_event, state_event, with_ring, with_status
+from telephony_router.entries import decision_to_json
+from telephony_router.metrics import METRICS
+from telephony_router.record import DATABASE_FAILURES
+from telephony_router.signals import CallSignal, signal_from_json
+from telephony_router.store import IntakeRow
+
+__all__ = ["IntakeProcessor", "process_some"]
+
+log = get_logger(__name__)
+
+
+class Unprocessable(Exception):
+    """A webhook that can have no effect. The message is kept with it."""
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What one transaction is going to write."""
+
+    calls: dict[UUID, CallRecord]
+    staff: dict[str, str]
+    touched: dict[UUID, CallRecord] = field(default_factory=dict)
+    decisions: list[tuple[object, ...]] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    talks: dict[str, tuple[str, datetime]] = field(default_factory=dict)
+    parked: dict[int, str] = field(default_factory=dict)
+
+
+async def process_some(database: Database, *, limit: int = 500) -> int:
+    """Process the oldest webhooks, a transaction per tenant; return how many there were.
+
+    A tenant's transaction that fails is tried again call by call, so that only the guilty webhook is parked.
+    """
+    async with database.system() as tx:
+        waiting = await store.waiting_intake(tx, limit)
+    by_tenant: dict[UUID, list[tuple[int, UUID]]] = defaultdict(list)
+    for seq, tenant, call_id in waiting:
+        by_tenant[tenant].append((seq, call_id))
+    for tenant, rows in by_tenant.items():
+        try:
+            await _process(database, tenant, rows)
+        except DATABASE_FAILURES as error:
+            if not _is_about_data(error):
+                raise
+            await _one_by_one(database, tenant, rows)
+        except Exception:
+            log.exception("intake_group_failed", tenant=str(tenant), webhooks=len(rows))
+            await _one_by_one(database, tenant, rows)
+    return len(waiting)
+
+
+def _is_about_data(error: BaseException) -> bool:
+    """Whether Postgres is there and refuses this, rather than not being there. SQLSTATE classes 21 to 23."""
+    return str(getattr(error, "sqlstate", ""))[:2] in ("21", "22", "23")
+
+
+async def _one_by_one(database: Database, tenant: UUID, rows: Sequence[tuple[int, UUID]]) -> None:
+    for seq, call_id in rows:
+        try:
+            await _process(database, tenant, [(seq, call_id)])
+        except DATABASE_FAILURES as error:
+            if not _is_about_data(error):
+                raise
+            await _park(database, tenant, seq, type(error).__name__)
+        except Exception as error:
+            log.exception("intake_failed", tenant=str(tenant), call_id=str(call_id))
+            await _park(database, tenant, seq, type(error).__name__)
+
+
+async def _park(database: Database, tenant: UUID, seq: int, reason: str) -> None:
+    METRICS.intake_processed.labels("parked").inc()
+    async with database.transaction(tenant) as tx:
+        await store.park_intake(tx, seq, reason)
+
+
+async def _process(database: Database, tenant: UUID, rows: Sequence[tuple[int, UUID]]) -> None:
+    seqs, call_ids = [seq for seq, _ in rows], {call_id for _, call_id in rows}
+    async with database.transaction(tenant, emits=[str(call_id) for call_id in call_ids]) as tx:
+        # Another router may have been at it while we waited for the calls' locks.
+        claimed = await store.claim_intake(tx, seqs)
+        signals = {row.seq: _signal(row) for row in claimed}
+        numbers = {n for s in signals.values() if s.agent_raw and (n := number_of(s.agent_raw))}
+        found = {row["id"]: CallRecord.from_row(row) for row in await store.find_calls(tx, call_ids)}
+        numbers |= {call.agent_number for call in found.values() if call.agent_number}
+        batch = _Batch(calls=found, staff=await store.staff_by_number(tx, numbers) if numbers else {})
+        new = await _new_statuses(tx, claimed, signals)
+        for row in claimed:
+            try:
+                _apply(batch, row, signals[row.seq], new)
+            except Unprocessable as error:
+                batch.parked[row.seq] = str(error)
+        await _write(tx, batch, [row.seq for row in claimed if row.seq not in batch.parked])
+    METRICS.intake_processed.labels("done").inc(len(claimed) - len(batch.parked))
+
+
+def _signal(row: IntakeRow) -> CallSignal:
+    return signal_from_json(from_json(row.signal))
+
+
+async def _new_statuses(
+    tx: Transaction, rows: Sequence[IntakeRow], signals: dict[int, CallSignal]
+) -> set[tuple[UUID, str]]:
+    """Enter statuses into their calls' timelines; what was there already is not applied again."""
+    statuses = [
+        (
+            row.call_id,
+            row.identity,
+            signal.leg,
+            signal.status,
+            signal.status_raw,
+            signal.sequence,
+            signal.attempt,
+            signal.agent_raw,
+            signal.at,
+            row.received_at,
+        )
+        for row in rows
+        if (signal := signals[row.seq]).kind == "status" and signal.status != "unknown"
+    ]
+    return {(row["call_id"], row["identity"]) for row in await store.put_rows(tx, "add_statuses", statuses)}
+
+
+def _apply(batch: _Batch, row: IntakeRow, signal: CallSignal, new: set[tuple[UUID, str]]) -> None:
+    known = batch.calls.get(row.call_id)
+    call = known or CallRecord(
+        id=row.call_id, vendor=signal.vendor, account_id=row.account_id, vendor_call_id=signal.call_id
+    )
+    if signal.kind == "ring":
+        after = _ring(batch, call, row, signal)
+    elif signal.status == "unknown":
+        raise Unprocessable(f"the status {signal.status_raw!r} is not one we know")
+    elif (row.call_id, row.identity) in new:
+        after = _status(batch, call, known is None, row, signal)
+    else:
+        return
+    batch.calls[row.call_id] = batch.touched[row.call_id] = after
+    _learn(batch, after)
+
+
+def _ring(batch: _Batch, call: CallRecord, row: IntakeRow, signal: CallSignal) -> CallRecord:
+    if call.asked_at is not None:
+        return call
+    if row.answer is None:
+        raise Unprocessable("a ring without its answer")
+    decision, answer_ms = answer_from_json(row.answer)
+    after = with_ring(call, signal, row.received_at)
+    batch.decisions.append(
+        (row.call_id, row.received_at, answer_ms, decision.rule, decision.rung, decision_to_json(decision))
+    )
+    batch.events.append(inbound_event(after, decision, answer_ms))
+    return after
+
+
+def _status(batch: _Batch, call: CallRecord, unknown: bool, row: IntakeRow, signal: CallSignal) -> CallRecord:
+    after = with_status(call, signal, row.received_at, batch.staff)
+    if after == call and not unknown:
+        return call
+    after = replace(after, version=call.version + 1)
+    previous = None if unknown else call.facts.state
+    batch.events.append(state_event(after, previous, signal, signal.at or row.received_at))
+    return after
+
+
+def _learn(batch: _Batch, call: CallRecord) -> None:
+    """Who talked to a caller. Not of calls we were never asked about, and never the caller to themselves."""
+    if call.quarantined or call.direction != "inbound" or not call.facts.answered:
+        return
+    if call.caller is None or call.staff_id is None or call.caller == call.agent_number:
+        return
+    if batch.staff.get(call.caller) == call.staff_id:
+        return
+    at = call.facts.agent_at or call.facts.answered_at or datetime.now(UTC)
+    known = batch.talks.get(call.caller)
+    if known is None or known[1] < at:
+        batch.talks[call.caller] = (call.staff_id, at)
+
+
+async def _write(tx: Transaction, batch: _Batch, done: list[int]) -> None:
+    await store.put_rows(tx, "put_calls", [call.to_row() for call in batch.touched.values()])
+    await store.put_rows(tx, "add_decisions", batch.decisions)
+    if batch.events:
+        await outbox.append_many(tx, batch.events)
+    for seq, reason in batch.parked.items():
+        METRICS.intake_processed.labels("parked").inc()
+        log.warning("webhook_parked", seq=seq, reason=reason)
+        await store.park_intake(tx, seq, reason)
+    await store.mark_processed(tx, done)
+    talks = [(number, staff_id, at) for number, (staff_id, at) in sorted(batch.talks.items())]
+    learned = await store.put_rows(tx, "put_last_agents", talks)
+    await store.note_changes(tx, [("caller", row["number"]) for row in learned])
+
+
+class IntakeProcessor:
+    """Processes what is taken in, as it comes. A component; several routers may run one."""
+
+    name = "intake"
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        on_change: Callable[[], None] = lambda: None,
+        poll_seconds: float = 0.1,
+        limit: int = 500,
+        keep_days: int = 30,
+    ) -> None:
+        self._database = database
+        self._on_change = on_change
+        self._poll = poll_seconds
+        self._limit = limit
+        self._keep_days = keep_days
+        self._task: asyncio.Task[None] | None = None
+        self._last_error: str | None = None
+        self._processed = 0
+        self._looked_at = float("-inf")
+        self.doorbell = asyncio.Event()
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name=self.name)
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    def alive(self) -> str | None:
+        return "webhooks are not processed any more" if self._task is not None and self._task.done() else None
+
+    def ready(self) -> str | None:
+        return None
+
+    def status(self) -> dict[str, object]:
+        return {"processed": self._processed, "last_error": self._last_error}
+
+    async def _run(self) -> None:
+        delay = self._poll
+        while True:
+            self.doorbell.clear()
+            try:
+                count = await process_some(self._database, limit=self._limit)
+                await self._look()
+                delay, self._last_error = self._poll, None
+            except DATABASE_FAILURES as error:
+                if self._last_error is None:
+                    log.warning("intake_interrupted", error=type(error).__name__)
+                count, delay, self._last_error = 0, min(delay * 2, 5.0), type(error).__name__
+            self._processed += count
+            if count:
+                self._on_change()
+            if count < self._limit:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.doorbell.wait(), delay)
+
+    async def _look(self) -> None:
+        """Measure the backlog now and then, and forget what is long processed."""
+        now = asyncio.get_running_loop().time()
+        if now - self._looked_at < 10:
+            return
+        self._looked_at = now
+        async with self._database.system() as tx:
+            waiting, oldest, _ = await store.intake_backlog(tx)
+            await store.prune_intake(tx, self._keep_days)
+        METRICS.intake_waiting.set(waiting)
+        METRICS.intake_age.set((datetime.now(UTC) - oldest).total_seconds() if oldest else 0)

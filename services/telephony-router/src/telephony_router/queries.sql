@@ -1,0 +1,254 @@
+-- name: add_account
+-- Register a vendor account.
+INSERT INTO account (tenant_id, id, vendor, label, secret_sha256, sealed_tokens) VALUES ($1, $2, $3, $4, $5, $6)
+
+-- name: list_accounts
+-- A tenant's vendor accounts, oldest first.
+SELECT id, vendor, label, cardinality(sealed_tokens) AS tokens, created_at, disabled_at
+FROM account ORDER BY created_at, id
+
+-- name: all_accounts
+-- Every living account, for the table of secrets in memory.
+SELECT tenant_id, id, vendor, label, secret_sha256, sealed_tokens FROM account WHERE disabled_at IS NULL
+
+-- name: find_account
+-- The account behind a path's secret.
+SELECT tenant_id, id, vendor, label, secret_sha256, sealed_tokens
+FROM account WHERE secret_sha256 = $1 AND disabled_at IS NULL
+
+-- name: take_in
+-- Store webhooks, one row each; a repetition changes nothing and gets the first one's answer back.
+INSERT INTO intake (tenant_id, identity, kind, account_id, call_id, received_at, signal, answer, body)
+SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::uuid[], $6::timestamptz[], $7::text[],
+                     $8::text[], $9::bytea[])
+ON CONFLICT (tenant_id, identity) DO UPDATE SET repeats = intake.repeats + 1
+RETURNING tenant_id, identity, answer, repeats
+
+-- name: waiting_intake
+-- What has not been processed yet, oldest first.
+SELECT seq, tenant_id, call_id FROM intake WHERE processed_at IS NULL AND parked IS NULL ORDER BY seq LIMIT $1
+
+-- name: intake_backlog
+-- How many webhooks wait and since when, and how many are parked.
+SELECT count(*) FILTER (WHERE parked IS NULL) AS waiting, min(received_at) FILTER (WHERE parked IS NULL) AS oldest,
+       count(*) FILTER (WHERE parked IS NOT NULL) AS parked
+FROM intake WHERE processed_at IS NULL
+
+-- name: claim_intake
+-- The rows that are still to be processed, now that their calls are held.
+SELECT seq, identity, kind, account_id, call_id, received_at, signal, answer
+FROM intake WHERE seq = ANY($1::bigint[]) AND processed_at IS NULL AND parked IS NULL ORDER BY seq
+
+-- name: mark_processed
+-- These rows have had their effect.
+UPDATE intake SET processed_at = now() WHERE seq = ANY($1::bigint[])
+
+-- name: park_intake
+-- This row cannot have an effect, and why.
+UPDATE intake SET parked = $2 WHERE seq = $1
+
+-- name: prune_intake
+-- Forget processed webhooks that no sender repeats any more.
+DELETE FROM intake WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM intake WHERE processed_at IS NOT NULL AND received_at < now() - make_interval(days => $1)
+    LIMIT 5000))
+
+-- name: find_calls
+-- Calls by id.
+SELECT * FROM call WHERE id = ANY($1::uuid[])
+
+-- name: put_calls
+-- Create or replace calls as a whole; their keys are held by the transaction.
+INSERT INTO call (tenant_id, id, vendor, account_id, vendor_call_id, direction, caller, caller_kind, caller_raw, did,
+                  did_raw, asked_at, quarantined, state, facts, staff_id, agent_number, started_at, answered_at,
+                  ended_at, duration_seconds, cause, version)
+SELECT $1::uuid, c.* FROM unnest($2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[],
+    $9::text[], $10::text[], $11::text[], $12::timestamptz[], $13::boolean[], $14::text[], $15::jsonb[], $16::text[],
+    $17::text[], $18::timestamptz[], $19::timestamptz[], $20::timestamptz[], $21::integer[], $22::text[],
+    $23::integer[]) AS c
+ON CONFLICT (tenant_id, id) DO UPDATE SET
+    direction = excluded.direction, caller = excluded.caller, caller_kind = excluded.caller_kind,
+    caller_raw = excluded.caller_raw, did = excluded.did, did_raw = excluded.did_raw, asked_at = excluded.asked_at,
+    quarantined = excluded.quarantined, state = excluded.state, facts = excluded.facts, staff_id = excluded.staff_id,
+    agent_number = excluded.agent_number, started_at = excluded.started_at, answered_at = excluded.answered_at,
+    ended_at = excluded.ended_at, duration_seconds = excluded.duration_seconds, cause = excluded.cause,
+    version = excluded.version, updated_at = now()
+
+-- name: add_statuses
+-- Statuses that were not known yet; gives back which.
+INSERT INTO call_status (tenant_id, call_id, identity, leg, status, status_raw, sequence, attempt, agent_raw, at,
+                         received_at)
+SELECT $1::uuid, s.* FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::boolean[],
+    $9::text[], $10::timestamptz[], $11::timestamptz[]) AS s
+ON CONFLICT DO NOTHING RETURNING call_id, identity
+
+-- name: add_decisions
+-- What calls were answered with.
+INSERT INTO routing_decision (tenant_id, call_id, decided_at, answer_ms, rule, rung, decision)
+SELECT $1::uuid, d.* FROM unnest($2::uuid[], $3::timestamptz[], $4::real[], $5::text[], $6::text[], $7::jsonb[]) AS d
+ON CONFLICT DO NOTHING
+
+-- name: find_call
+-- One call.
+SELECT * FROM call WHERE id = $1
+
+-- name: find_decision
+-- What one call was answered with.
+SELECT decided_at, answer_ms, rule, rung, decision FROM routing_decision WHERE call_id = $1
+
+-- name: call_timeline
+-- A call's statuses in the order in which they happened.
+SELECT leg, status, status_raw, sequence, attempt, agent_raw, at, received_at
+FROM call_status WHERE call_id = $1 ORDER BY coalesce(at, received_at), received_at
+
+-- name: staff_by_number
+-- Who answers at these numbers.
+SELECT DISTINCT ON (n.number) n.number, s.staff_id
+FROM dir_staff s CROSS JOIN LATERAL unnest(s.numbers) AS n (number)
+WHERE n.number = ANY($1::text[]) ORDER BY n.number, s.active DESC, s.staff_id
+
+-- name: put_last_agents
+-- Who talked to a caller last; an older talk never replaces a newer one.
+INSERT INTO last_agent (tenant_id, number, staff_id, at)
+SELECT $1::uuid, l.* FROM unnest($2::text[], $3::text[], $4::timestamptz[]) AS l
+ON CONFLICT (tenant_id, number) DO UPDATE SET staff_id = excluded.staff_id, at = excluded.at
+WHERE last_agent.at < excluded.at
+RETURNING number
+
+-- name: note_changes
+-- Number one change of what a tenant's calls are routed by, and say what it touched. Such changes take turns.
+WITH numbered AS (
+    INSERT INTO view_version (tenant_id, version) VALUES ($1, nextval('view_change_number'))
+    ON CONFLICT (tenant_id) DO UPDATE SET version = nextval('view_change_number')
+    RETURNING version)
+INSERT INTO view_change (tenant_id, version, kind, key)
+SELECT DISTINCT $1::uuid, numbered.version, c.kind, c.key
+FROM numbered, unnest($2::text[], $3::text[]) AS c (kind, key)
+
+-- name: view_versions
+-- The last change of every tenant.
+SELECT tenant_id, version FROM view_version ORDER BY tenant_id
+
+-- name: changes_since
+-- What a tenant's changes after a number touched.
+SELECT DISTINCT kind, key FROM view_change WHERE tenant_id = $1 AND version > $2
+
+-- name: forget_changes
+-- Changes that every router has seen long ago.
+DELETE FROM view_change WHERE at < now() - interval '1 day'
+
+-- name: put_tenant
+-- A tenant, unless a newer version is known.
+INSERT INTO dir_tenant (tenant_id, version, timezone, active) VALUES ($1, $2, $3, $4)
+ON CONFLICT (tenant_id) DO UPDATE SET version = excluded.version, timezone = excluded.timezone, active = excluded.active
+WHERE dir_tenant.version < excluded.version RETURNING true
+
+-- name: delete_tenant
+-- A tenant is gone.
+DELETE FROM dir_tenant
+
+-- name: put_staff
+-- A person who answers, unless a newer version is known.
+INSERT INTO dir_staff (tenant_id, staff_id, version, name, numbers, active, working_hours, leave)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+ON CONFLICT (tenant_id, staff_id) DO UPDATE SET version = excluded.version, name = excluded.name,
+    numbers = excluded.numbers, active = excluded.active, working_hours = excluded.working_hours, leave = excluded.leave
+WHERE dir_staff.version < excluded.version RETURNING true
+
+-- name: delete_staff
+-- A person is gone.
+DELETE FROM dir_staff WHERE staff_id = $1 RETURNING true
+
+-- name: put_customer
+-- A customer or lead, unless a newer version is known.
+INSERT INTO dir_customer (tenant_id, kind, customer_id, version, name, owner_staff_id) VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (tenant_id, kind, customer_id) DO UPDATE SET version = excluded.version, name = excluded.name,
+    owner_staff_id = excluded.owner_staff_id
+WHERE dir_customer.version < excluded.version RETURNING true
+
+-- name: customer_numbers
+-- The numbers of a customer or lead.
+SELECT number FROM dir_customer_number WHERE kind = $1 AND customer_id = $2
+
+-- name: clear_customer_numbers
+-- Forget the numbers of a customer or lead.
+DELETE FROM dir_customer_number WHERE kind = $1 AND customer_id = $2
+
+-- name: add_customer_numbers
+-- The numbers of a customer or lead.
+INSERT INTO dir_customer_number (tenant_id, kind, customer_id, number)
+SELECT $1::uuid, $2::text, $3::text, n FROM unnest($4::text[]) AS n ON CONFLICT DO NOTHING
+
+-- name: delete_customer
+-- A customer or lead is gone.
+DELETE FROM dir_customer WHERE kind = $1 AND customer_id = $2 RETURNING true
+
+-- name: put_did
+-- A number that rings here, unless a newer version is known.
+INSERT INTO dir_did (tenant_id, did, version, label, default_staff_ids, fallback_number)
+VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (tenant_id, did) DO UPDATE SET version = excluded.version, label = excluded.label,
+    default_staff_ids = excluded.default_staff_ids, fallback_number = excluded.fallback_number
+WHERE dir_did.version < excluded.version RETURNING true
+
+-- name: claim_did
+-- Let a number ring for this tenant, unless it rings for another.
+INSERT INTO did_claim (tenant_id, did) VALUES ($1, $2) ON CONFLICT DO NOTHING
+
+-- name: holds_did
+-- Whether a number rings for this tenant.
+SELECT EXISTS (SELECT FROM did_claim WHERE did = $1)
+
+-- name: delete_did
+-- A number is given up.
+DELETE FROM dir_did WHERE did = $1 RETURNING true
+
+-- name: unclaimed_dids
+-- Numbers that no tenant holds although somebody wants them, the longest wish first.
+SELECT d.tenant_id, d.did FROM dir_did d
+WHERE NOT EXISTS (SELECT FROM did_claim c WHERE c.did = d.did) ORDER BY d.first_seen, d.tenant_id
+
+-- name: put_routing
+-- How a tenant's calls are routed, unless a newer version is known.
+INSERT INTO dir_routing (tenant_id, version, last_agent_days, ring_seconds, fallback_number, blocked_numbers)
+VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (tenant_id) DO UPDATE SET version = excluded.version, last_agent_days = excluded.last_agent_days,
+    ring_seconds = excluded.ring_seconds, fallback_number = excluded.fallback_number,
+    blocked_numbers = excluded.blocked_numbers
+WHERE dir_routing.version < excluded.version RETURNING true
+
+-- name: delete_routing
+-- A tenant's routing is back to the defaults.
+DELETE FROM dir_routing RETURNING true
+
+-- name: view_tenants
+-- All that routing needs of tenants, each with the count of changes it belongs to.
+SELECT v.tenant_id, v.version, t.timezone, t.active,
+    (SELECT json_agg(json_build_object('staff_id', s.staff_id, 'name', s.name, 'numbers', s.numbers,
+        'active', s.active, 'hours', s.working_hours, 'leave', s.leave) ORDER BY s.staff_id)
+     FROM dir_staff s WHERE s.tenant_id = v.tenant_id) AS agents,
+    (SELECT json_build_object('last_agent_days', r.last_agent_days, 'ring_seconds', r.ring_seconds,
+        'fallback_number', r.fallback_number, 'blocked', r.blocked_numbers)
+     FROM dir_routing r WHERE r.tenant_id = v.tenant_id) AS routing
+FROM view_version v LEFT JOIN dir_tenant t USING (tenant_id)
+WHERE $1::uuid IS NULL OR v.tenant_id = $1
+
+-- name: view_dids
+-- Numbers that ring for a tenant; with a list, only those.
+SELECT d.did, d.tenant_id, v.version, d.label, d.default_staff_ids, d.fallback_number
+FROM dir_did d JOIN did_claim c USING (tenant_id, did) JOIN view_version v USING (tenant_id)
+WHERE ($1::uuid IS NULL OR d.tenant_id = $1) AND ($2::text[] IS NULL OR d.did = ANY($2))
+
+-- name: view_callers
+-- What is known of numbers that call a tenant; with a list, only those. A customer goes before a lead.
+SELECT n.number, v.version, c.customer_id, c.kind, c.name, c.owner_staff_id,
+       l.staff_id AS last_agent_id, l.at AS last_agent_at
+FROM (SELECT number FROM dir_customer_number WHERE tenant_id = $1 AND ($2::text[] IS NULL OR number = ANY($2))
+      UNION SELECT number FROM last_agent WHERE tenant_id = $1 AND ($2::text[] IS NULL OR number = ANY($2))) n
+JOIN view_version v ON v.tenant_id = $1
+LEFT JOIN LATERAL (
+    SELECT c.customer_id, c.kind, c.name, c.owner_staff_id
+    FROM dir_customer_number m JOIN dir_customer c USING (tenant_id, kind, customer_id)
+    WHERE m.tenant_id = $1 AND m.number = n.number
+    ORDER BY c.kind, c.owner_staff_id IS NULL, c.customer_id LIMIT 1) c ON true
+LEFT JOIN last_agent l ON l.tenant_id = $1 AND l.number = n.number

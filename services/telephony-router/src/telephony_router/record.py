@@ -1,0 +1,187 @@
+"""Making webhooks durable before they are answered: together in one commit, or in the journal without Postgres."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, Protocol
+from uuid import UUID
+
+import asyncpg
+from pydantic_core import from_json, to_json
+
+from kit.postgres import Database
+from kit.telemetry import get_logger
+from telephony_router import store
+from telephony_router.budget import Budget, Unavailable
+from telephony_router.journal import Journal
+from telephony_router.metrics import METRICS
+from telephony_router.store import Intake
+
+__all__ = ["DATABASE_FAILURES", "Intakes", "NotRecorded", "PostgresIntakes", "Recorded", "Recorder", "drain"]
+
+log = get_logger(__name__)
+
+DATABASE_FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+GROUP_MAX = 500
+_Stored = dict[tuple[UUID, str], tuple[str | None, int]]
+
+
+class NotRecorded(Exception):
+    """Neither Postgres nor the local disk took the webhook."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recorded:
+    where: Literal["postgres", "journal"]
+    answer: str | None
+    """The answer that stands: of this webhook, or of the same one that was there first."""
+    repeated: bool
+
+
+class Intakes(Protocol):
+    """Stores webhooks in one commit. Raises what its budget calls a failure."""
+
+    async def take_in(self, rows: Sequence[Intake]) -> _Stored: ...
+
+
+class PostgresIntakes:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def take_in(self, rows: Sequence[Intake]) -> _Stored:
+        async with self._database.system() as tx:
+            return await store.take_in(tx, rows)
+
+
+class Recorder:
+    """Group commit: whatever waits while one commit is under way is the next one."""
+
+    def __init__(self, intakes: Intakes, budget: Budget, journal: Journal, *, lanes: int = 2) -> None:
+        self._intakes = intakes
+        self._budget = budget
+        self._journal = journal
+        self._lanes = lanes
+        self._waiting: list[tuple[Intake, asyncio.Future[Recorded]]] = []
+        self._running: set[asyncio.Task[None]] = set()
+        self.on_journal = asyncio.Event()
+        """Set when something went to the journal, for whoever drains it."""
+
+    async def record(self, row: Intake) -> Recorded:
+        """Return when the webhook is durable. Raises :class:`NotRecorded`."""
+        done: asyncio.Future[Recorded] = asyncio.get_running_loop().create_future()
+        self._waiting.append((row, done))
+        if len(self._running) < self._lanes:
+            task = asyncio.create_task(self._work())
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+        return await done
+
+    async def close(self) -> None:
+        """Finish what waits."""
+        while self._running:
+            await asyncio.wait(set(self._running))
+        await self._budget.close()
+
+    async def _work(self) -> None:
+        # Let the requests of this turn of the loop join before the first commit leaves.
+        await asyncio.sleep(0)
+        while self._waiting:
+            group, self._waiting = self._waiting[:GROUP_MAX], self._waiting[GROUP_MAX:]
+            try:
+                await self._store(group)
+            except Exception as error:
+                log.error("recording_failed", error=type(error).__name__, exc_info=True)
+                _fail(group)
+
+    async def _store(self, group: list[tuple[Intake, asyncio.Future[Recorded]]]) -> None:
+        rows = {(row.tenant, row.identity): row for row, _ in reversed(group)}
+        try:
+            stored = await self._budget.spend(lambda: self._intakes.take_in(list(rows.values())))
+        except Unavailable:
+            await asyncio.gather(*(self._to_journal(row, done) for row, done in group))
+            return
+        METRICS.recorded.labels("postgres").inc(len(group))
+        for row, done in group:
+            answer, repeats = stored[row.tenant, row.identity]
+            own = rows[row.tenant, row.identity] is row
+            if not done.done():
+                done.set_result(Recorded(where="postgres", answer=answer, repeated=repeats > 0 or not own))
+
+    async def _to_journal(self, row: Intake, done: asyncio.Future[Recorded]) -> None:
+        try:
+            await self._journal.append(_to_line(row))
+        except OSError:
+            log.exception("journal_refused")
+            if not done.done():
+                done.set_exception(NotRecorded("neither Postgres nor the journal took it"))
+            return
+        METRICS.recorded.labels("journal").inc()
+        self.on_journal.set()
+        if not done.done():
+            done.set_result(Recorded(where="journal", answer=row.answer, repeated=False))
+
+
+def _fail(group: list[tuple[Intake, asyncio.Future[Recorded]]]) -> None:
+    for _, done in group:
+        if not done.done():
+            done.set_exception(NotRecorded("recording failed"))
+
+
+async def drain(journal: Journal, intakes: Intakes) -> int:
+    """Bring the journal's webhooks to Postgres. Raises while Postgres is not there; loses nothing by it."""
+
+    async def put(lines: list[bytes]) -> None:
+        rows: dict[tuple[UUID, str], Intake] = {}
+        for line in lines:
+            row = _from_line(line)
+            rows.setdefault((row.tenant, row.identity), row)
+        try:
+            await intakes.take_in(list(rows.values()))
+        except asyncpg.DataError:
+            for row in rows.values():
+                await _one_by_one(intakes, row)
+
+    return await journal.drain(put)
+
+
+async def _one_by_one(intakes: Intakes, row: Intake) -> None:
+    """One webhook that Postgres cannot hold must not keep the others out."""
+    try:
+        await intakes.take_in([row])
+    except asyncpg.DataError:
+        METRICS.journal_corrupt.inc()
+        log.exception("journal_record_refused", call_id=str(row.call_id), kind=row.kind)
+
+
+def _to_line(row: Intake) -> bytes:
+    values: dict[str, Any] = {
+        "tenant": str(row.tenant),
+        "identity": row.identity,
+        "kind": row.kind,
+        "account_id": str(row.account_id),
+        "call_id": str(row.call_id),
+        "received_at": row.received_at.isoformat(),
+        "signal": row.signal,
+        "answer": row.answer,
+        "body": base64.b64encode(row.body).decode(),
+    }
+    return to_json(values)
+
+
+def _from_line(line: bytes) -> Intake:
+    values = from_json(line)
+    return Intake(
+        tenant=UUID(values["tenant"]),
+        identity=values["identity"],
+        kind=values["kind"],
+        account_id=UUID(values["account_id"]),
+        call_id=UUID(values["call_id"]),
+        received_at=datetime.fromisoformat(values["received_at"]),
+        signal=values["signal"],
+        answer=values["answer"],
+        body=base64.b64decode(values["body"]),
+    )

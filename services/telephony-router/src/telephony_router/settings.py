@@ -1,0 +1,38 @@
+"""What the router can be told. Times carry their unit in the name."""
+
+from __future__ import annotations
+
+from pydantic import SecretStr, field_validator
+
+from configuration import ServiceSettings
+from telephony_router.seal import Seal
+
+__all__ = ["Settings"]
+
+
+class Settings(ServiceSettings, service="telephony-router"):
+    http_port: int = 17081
+
+    secret_key: SecretStr
+    """Base64 of at least 32 random bytes; seals the vendors' auth tokens."""
+    data_dir: str = ".run/telephony-router"
+    """Where the snapshot and the journal are."""
+    public_base_url: str = ""
+    """Scheme and host under which vendors call us, when no proxy says so: signatures are made over it."""
+
+    deadline_ms: int = 250
+    redis_budget_ms: int = 30
+    postgres_budget_ms: int = 100
+    journal_max_bytes: int = 256 * 1024 * 1024
+    snapshot_callers_max: int = 20_000
+    view_poll_ms: int = 200
+    view_sweep_seconds: int = 60
+    intake_poll_ms: int = 100
+    intake_batch_max: int = 500
+    intake_keep_days: int = 30
+
+    @field_validator("secret_key")
+    @classmethod
+    def _usable(cls, value: SecretStr) -> SecretStr:
+        Seal(value.get_secret_value())
+        return value

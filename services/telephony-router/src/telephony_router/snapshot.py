@@ -1,0 +1,250 @@
+"""The last known good: everything that routes a call, in this process and on its disk."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from collections import OrderedDict
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from pydantic_core import from_json, to_json
+
+from telephony_router.entries import caller_from_json, caller_to_json, did_from_json, tenant_from_json
+from telephony_router.routing import CallerEntry, DidEntry, TenantEntry
+from telephony_router.seal import Seal
+from telephony_router.store import StoredAccount
+from telephony_router.vendors.base import Account
+
+__all__ = ["Snapshot", "SnapshotBroken", "read_snapshot", "write_snapshot"]
+
+_Json = dict[str, Any]
+FORMAT = 1
+
+
+class SnapshotBroken(Exception):
+    """The file on disk is not a whole snapshot of this format."""
+
+
+class Snapshot:
+    """All accounts, DIDs and tenants, and the callers of recent calls. Changed by one event loop only."""
+
+    def __init__(self, seal: Seal, *, callers_max: int = 20_000) -> None:
+        self._seal = seal
+        self._callers_max = callers_max
+        self.loaded = False
+        self.confirmed_at: datetime | None = None
+        """When Postgres last said that this is how things are."""
+        self.changes = 0
+        """Grows whenever there is something new to write to the disk."""
+        self._accounts: dict[bytes, Account] = {}
+        self._stored: dict[bytes, StoredAccount] = {}
+        self._dids: dict[str, _Json] = {}
+        self._tenants: dict[UUID, _Json] = {}
+        self._callers: OrderedDict[tuple[UUID, str], _Json | None] = OrderedDict()
+        self._entries: dict[tuple[UUID, str], CallerEntry | None] = {}
+        self._parsed: dict[tuple[str, object], tuple[_Json, Any]] = {}
+
+    def age_ms(self, now: datetime) -> int:
+        return 0 if self.confirmed_at is None else max(0, int((now - self.confirmed_at).total_seconds() * 1000))
+
+    def account(self, secret_sha256: bytes) -> Account | None:
+        return self._accounts.get(secret_sha256)
+
+    def tenant(self, tenant: UUID) -> TenantEntry | None:
+        parsed: TenantEntry | None = self._parse("tenant", tenant, self._tenants.get(tenant), tenant_from_json)
+        return parsed
+
+    def did(self, did: str) -> DidEntry | None:
+        parsed: DidEntry | None = self._parse("did", did, self._dids.get(did), did_from_json)
+        return parsed
+
+    def caller(self, tenant: UUID, number: str) -> tuple[bool, CallerEntry | None]:
+        """Whether anything is known about a number, and what: a known stranger is (True, None)."""
+        key = (tenant, number)
+        if key not in self._callers:
+            return False, None
+        self._callers.move_to_end(key)
+        entry = self._callers[key]
+        if entry is None:
+            return True, None
+        if self._entries.get(key) is None:
+            self._entries[key] = caller_from_json(entry)
+        return True, self._entries[key]
+
+    def recent_callers(self, tenant: UUID) -> list[str]:
+        return [number for owner, number in self._callers if owner == tenant]
+
+    def _parse(self, kind: str, key: object, entry: _Json | None, parse: Any) -> Any:
+        if entry is None:
+            return None
+        known = self._parsed.get((kind, key))
+        if known is not None and known[0] is entry:
+            return known[1]
+        parsed = parse(entry)
+        self._parsed[kind, key] = (entry, parsed)
+        return parsed
+
+    def tenants(self) -> list[UUID]:
+        return list(self._tenants)
+
+    def learn_tenant(self, tenant: UUID, entry: _Json) -> None:
+        known = self._tenants.get(tenant)
+        if known is None or known["version"] <= entry["version"]:
+            self._tenants[tenant] = entry
+            self.changes += 1
+
+    def learn_did(self, did: str, entry: _Json | None) -> None:
+        if entry is None:
+            self._dids.pop(did, None)
+        else:
+            self._dids[did] = entry
+        self.changes += 1
+
+    def learn_caller(self, tenant: UUID, number: str, entry: _Json | None, *, version: int = 0) -> None:
+        """Remember a caller of a recent call (None: a stranger); the one not heard of longest is forgotten.
+
+        An older state, by its own version or by the one that a stranger was read at, replaces no newer one.
+        """
+        key = (tenant, number)
+        known = self._callers.get(key)
+        if known is not None and known["version"] > (entry["version"] if entry is not None else version):
+            return
+        if key not in self._callers or known != entry:
+            self.changes += 1
+        self._callers[key] = entry
+        self._entries.pop(key, None)
+        self._callers.move_to_end(key)
+        if len(self._callers) > self._callers_max:
+            forgotten, _ = self._callers.popitem(last=False)
+            self._entries.pop(forgotten, None)
+
+    def learn_caller_entry(self, tenant: UUID, number: str, entry: CallerEntry | None) -> None:
+        """The same, for an entry that is parsed already; cheap when it is the one known."""
+        key = (tenant, number)
+        if key in self._callers and self._entries.get(key) is entry:
+            self._callers.move_to_end(key)
+            return
+        self.learn_caller(tenant, number, caller_to_json(entry) if entry is not None else None)
+        self._entries[key] = entry
+
+    def learn_account(self, stored: StoredAccount) -> Account:
+        account = stored.opened(self._seal)
+        self._stored[stored.secret_sha256] = stored
+        self._accounts[stored.secret_sha256] = account
+        self.changes += 1
+        return account
+
+    def replace(
+        self,
+        *,
+        accounts: Iterable[StoredAccount],
+        tenants: Iterable[_Json],
+        dids: Iterable[_Json],
+        confirmed_at: datetime | None,
+    ) -> list[UUID]:
+        """Put everything Postgres knows in place of what was known; return the tenants that changed.
+
+        Everything is made ready before anything is replaced, so a failure changes nothing.
+        """
+        stored = {each.secret_sha256: each for each in accounts}
+        new_tenants = {UUID(each["tenant"]): each for each in tenants}
+        new_dids = {each["did"]: each for each in dids}
+        opened = {key: self._open(key, each) for key, each in stored.items()}
+        changed = [tenant for tenant, entry in new_tenants.items() if self._tenants.get(tenant) != entry]
+        if changed or stored != self._stored or new_dids != self._dids or len(new_tenants) != len(self._tenants):
+            self.changes += 1
+            self._parsed.clear()
+        self._stored, self._accounts, self._tenants, self._dids = stored, opened, new_tenants, new_dids
+        self.confirmed_at = confirmed_at
+        self.loaded = True
+        return changed
+
+    def _open(self, key: bytes, stored: StoredAccount) -> Account:
+        known = self._accounts.get(key)
+        return known if known is not None and self._stored.get(key) == stored else stored.opened(self._seal)
+
+    def dump(self) -> _Json:
+        """All of it as JSON values; secrets stay sealed."""
+        return {
+            "format": FORMAT,
+            "confirmed_at": self.confirmed_at.isoformat() if self.confirmed_at else None,
+            "accounts": [_dump_account(each) for each in self._stored.values()],
+            "tenants": list(self._tenants.values()),
+            "dids": list(self._dids.values()),
+            "callers": [[str(tenant), number, entry] for (tenant, number), entry in self._callers.items()],
+        }
+
+    def restore(self, dumped: _Json) -> None:
+        """Raises :class:`SnapshotBroken` when this cannot be what :meth:`dump` gave."""
+        try:
+            if dumped["format"] != FORMAT:
+                raise SnapshotBroken("the snapshot is of another format")
+            confirmed = dumped["confirmed_at"]
+            self.replace(
+                accounts=[_load_account(each) for each in dumped["accounts"]],
+                tenants=dumped["tenants"],
+                dids=dumped["dids"],
+                confirmed_at=datetime.fromisoformat(confirmed) if confirmed else None,
+            )
+            for tenant, number, entry in dumped["callers"]:
+                self.learn_caller(UUID(tenant), number, entry)
+        except (KeyError, TypeError, ValueError) as error:
+            raise SnapshotBroken("the snapshot misses a part") from error
+
+
+def _dump_account(stored: StoredAccount) -> _Json:
+    return {
+        "tenant": str(stored.tenant),
+        "id": str(stored.id),
+        "vendor": stored.vendor,
+        "label": stored.label,
+        "secret_sha256": stored.secret_sha256.hex(),
+        "sealed_tokens": [base64.b64encode(each).decode() for each in stored.sealed_tokens],
+    }
+
+
+def _load_account(dumped: _Json) -> StoredAccount:
+    return StoredAccount(
+        tenant=UUID(dumped["tenant"]),
+        id=UUID(dumped["id"]),
+        vendor=dumped["vendor"],
+        label=dumped["label"],
+        secret_sha256=bytes.fromhex(dumped["secret_sha256"]),
+        sealed_tokens=tuple(base64.b64decode(each) for each in dumped["sealed_tokens"]),
+    )
+
+
+def write_snapshot(path: Path, dumped: _Json) -> None:
+    """Put it on the disk whole or not at all: a checksum, then the JSON, renamed into place when it is durable."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    body = to_json(dumped)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(file, "wb") as handle:
+        handle.write(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+        handle.flush()
+        os.fsync(handle.fileno())
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def read_snapshot(path: Path) -> _Json | None:
+    """What was written last, or None when nothing was. Raises :class:`SnapshotBroken`."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    checksum, _, body = data.partition(b"\n")
+    if hashlib.sha256(body).hexdigest().encode() != checksum:
+        raise SnapshotBroken("the snapshot on disk does not match its checksum")
+    dumped: _Json = from_json(body)
+    return dumped

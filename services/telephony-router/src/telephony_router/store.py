@@ -1,0 +1,238 @@
+"""Postgres, as the router sees it. The only module with SQL, which is in ``queries.sql``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from kit.postgres import Transaction, load_queries
+from telephony_router.entries import caller_row, did_row, tenant_row
+from telephony_router.seal import Seal, hash_of_secret
+from telephony_router.vendors.base import Account
+
+__all__ = ["Intake", "IntakeRow", "StoredAccount", "add_account", "find_account", "take_in"]
+
+Q = load_queries("telephony_router")
+_Json = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Intake:
+    """One webhook on its way to the disk."""
+
+    tenant: UUID
+    identity: str
+    kind: str
+    account_id: UUID
+    call_id: UUID
+    received_at: datetime
+    signal: str
+    answer: str | None
+    body: bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IntakeRow:
+    seq: int
+    identity: str
+    kind: str
+    account_id: UUID
+    call_id: UUID
+    received_at: datetime
+    signal: str
+    answer: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredAccount:
+    """An account with its tokens still sealed: how it is kept on disk and in the snapshot."""
+
+    tenant: UUID
+    id: UUID
+    vendor: str
+    label: str
+    secret_sha256: bytes
+    sealed_tokens: tuple[bytes, ...]
+
+    def opened(self, seal: Seal) -> Account:
+        tokens = tuple(seal.open(self.id, token) for token in self.sealed_tokens)
+        return Account(id=self.id, tenant=self.tenant, vendor=self.vendor, label=self.label, auth_tokens=tokens)
+
+
+async def take_in(tx: Transaction, rows: Sequence[Intake]) -> dict[tuple[UUID, str], tuple[str | None, int]]:
+    """Store webhooks in one statement; identities must differ. Gives each its stored answer and its repeats.
+
+    Sorted, so that two routers that store the same calls at once cannot deadlock.
+    """
+    ordered = sorted(rows, key=lambda row: (row.tenant, row.identity))
+    stored = await tx.fetch(
+        Q.take_in,
+        [row.tenant for row in ordered],
+        [row.identity for row in ordered],
+        [row.kind for row in ordered],
+        [row.account_id for row in ordered],
+        [row.call_id for row in ordered],
+        [row.received_at for row in ordered],
+        [row.signal for row in ordered],
+        [row.answer for row in ordered],
+        [row.body for row in ordered],
+    )
+    return {(row["tenant_id"], row["identity"]): (row["answer"], row["repeats"]) for row in stored}
+
+
+async def add_account(
+    tx: Transaction, *, account_id: UUID, vendor: str, label: str, secret: str, sealed_tokens: Sequence[bytes]
+) -> None:
+    await tx.execute(Q.add_account, tx.tenant, account_id, vendor, label, hash_of_secret(secret), list(sealed_tokens))
+
+
+async def list_accounts(tx: Transaction) -> list[_Json]:
+    return [dict(row) for row in await tx.fetch(Q.list_accounts)]
+
+
+def _account(row: Any) -> StoredAccount:
+    return StoredAccount(
+        tenant=row["tenant_id"],
+        id=row["id"],
+        vendor=row["vendor"],
+        label=row["label"],
+        secret_sha256=row["secret_sha256"],
+        sealed_tokens=tuple(row["sealed_tokens"]),
+    )
+
+
+async def all_accounts(tx: Transaction) -> list[StoredAccount]:
+    return [_account(row) for row in await tx.fetch(Q.all_accounts)]
+
+
+async def find_account(tx: Transaction, secret_sha256: bytes) -> StoredAccount | None:
+    row = await tx.fetchrow(Q.find_account, secret_sha256)
+    return _account(row) if row is not None else None
+
+
+async def waiting_intake(tx: Transaction, limit: int) -> list[tuple[int, UUID, UUID]]:
+    """(seq, tenant, call) of what waits, oldest first."""
+    return [(row["seq"], row["tenant_id"], row["call_id"]) for row in await tx.fetch(Q.waiting_intake, limit)]
+
+
+async def intake_backlog(tx: Transaction) -> tuple[int, datetime | None, int]:
+    """How many webhooks wait, since when the oldest does, and how many are parked."""
+    row = await tx.fetchrow(Q.intake_backlog)
+    return (row["waiting"], row["oldest"], row["parked"]) if row is not None else (0, None, 0)
+
+
+async def claim_intake(tx: Transaction, seqs: Sequence[int]) -> list[IntakeRow]:
+    return [IntakeRow(**row) for row in await tx.fetch(Q.claim_intake, list(seqs))]
+
+
+async def mark_processed(tx: Transaction, seqs: Sequence[int]) -> None:
+    await tx.execute(Q.mark_processed, list(seqs))
+
+
+async def park_intake(tx: Transaction, seq: int, reason: str) -> None:
+    await tx.execute(Q.park_intake, seq, reason)
+
+
+async def prune_intake(tx: Transaction, keep_days: int) -> None:
+    await tx.execute(Q.prune_intake, keep_days)
+
+
+async def find_calls(tx: Transaction, ids: Iterable[UUID]) -> list[Any]:
+    return await tx.fetch(Q.find_calls, list(ids))
+
+
+async def put_rows(tx: Transaction, query: str, rows: Sequence[Sequence[object]]) -> list[Any]:
+    """Run a named query that takes the tenant and one array per column."""
+    if not rows:
+        return []
+    return await tx.fetch(getattr(Q, query), tx.tenant, *(list(column) for column in zip(*rows, strict=True)))
+
+
+async def staff_by_number(tx: Transaction, numbers: Iterable[str]) -> dict[str, str]:
+    rows = await tx.fetch(Q.staff_by_number, sorted(set(numbers)))
+    return {row["number"]: row["staff_id"] for row in rows}
+
+
+async def call_story(tx: Transaction, call_id: UUID) -> tuple[Any, Any, list[Any]] | None:
+    """A call, its decision (or None), and its timeline."""
+    call = await tx.fetchrow(Q.find_call, call_id)
+    if call is None:
+        return None
+    return call, await tx.fetchrow(Q.find_decision, call_id), await tx.fetch(Q.call_timeline, call_id)
+
+
+async def view_tenants(tx: Transaction, tenant: UUID | None = None) -> list[_Json]:
+    return [tenant_row(dict(row)) for row in await tx.fetch(Q.view_tenants, tenant)]
+
+
+async def view_dids(tx: Transaction, tenant: UUID | None = None, dids: Sequence[str] | None = None) -> list[_Json]:
+    return [did_row(dict(row)) for row in await tx.fetch(Q.view_dids, tenant, dids)]
+
+
+async def view_callers(tx: Transaction, tenant: UUID, numbers: Sequence[str] | None = None) -> list[_Json]:
+    return [caller_row(dict(row)) for row in await tx.fetch(Q.view_callers, tenant, numbers)]
+
+
+async def note_changes(tx: Transaction, changes: Iterable[tuple[str, str]], *, tenant: UUID | None = None) -> None:
+    """Say what a transaction changed of the routing view, as (kind, key). The last write of a transaction."""
+    touched = list(changes)
+    if touched:
+        kinds, keys = zip(*touched, strict=True)
+        await tx.execute(Q.note_changes, tenant or tx.tenant, list(kinds), list(keys))
+
+
+async def view_versions(tx: Transaction) -> dict[UUID, int]:
+    return {row["tenant_id"]: row["version"] for row in await tx.fetch(Q.view_versions)}
+
+
+async def changes_since(tx: Transaction, tenant: UUID, version: int) -> list[tuple[str, str]]:
+    return [(row["kind"], row["key"]) for row in await tx.fetch(Q.changes_since, tenant, version)]
+
+
+async def forget_changes(tx: Transaction) -> None:
+    await tx.execute(Q.forget_changes)
+
+
+async def promote_unclaimed(tx: Transaction) -> list[tuple[UUID, str]]:
+    """Give numbers that nobody holds any more to whoever has wanted them longest."""
+    wanted = [(row["tenant_id"], row["did"]) for row in await tx.fetch(Q.unclaimed_dids)]
+    granted = []
+    for tenant, did in wanted:
+        if await tx.execute(Q.claim_did, tenant, did) == "INSERT 0 1":
+            await note_changes(tx, [("did", did)], tenant=tenant)
+            granted.append((tenant, did))
+    return granted
+
+
+def jsonb(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+__all__ += [
+    "Q",
+    "all_accounts",
+    "call_story",
+    "changes_since",
+    "claim_intake",
+    "find_calls",
+    "forget_changes",
+    "intake_backlog",
+    "jsonb",
+    "list_accounts",
+    "mark_processed",
+    "note_changes",
+    "park_intake",
+    "promote_unclaimed",
+    "prune_intake",
+    "put_rows",
+    "staff_by_number",
+    "view_callers",
+    "view_dids",
+    "view_tenants",
+    "view_versions",
+    "waiting_intake",
+]  # fmt: skip

@@ -1,0 +1,204 @@
+"""The routing view in Redis: one round trip for all calls that ring at the same moment, versioned writes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from telephony_router.entries import caller_from_json, did_from_json, packed, tenant_from_json, unpacked
+from telephony_router.metrics import METRICS
+from telephony_router.routing import CallerEntry, DidEntry, TenantEntry
+
+__all__ = ["Found", "RedisView", "ViewUnavailable", "caller_key", "did_key", "tenant_key"]
+
+PREFIX = "router:"
+GONE_SECONDS = 24 * 3600
+PARSED_MAX = 4096
+GONE = "gone"
+
+# Writes each entry unless a later one is there. A version is the digits before the first space.
+_PUT = """
+local written = 0
+for i = 1, #KEYS do
+    local old = redis.call('GET', KEYS[i])
+    local known = old and tonumber(string.match(old, '^(%d+) ')) or -1
+    if tonumber(ARGV[3 * i - 2]) >= known then
+        if ARGV[3 * i] == '0' then
+            redis.call('SET', KEYS[i], ARGV[3 * i - 1])
+        else
+            redis.call('SET', KEYS[i], ARGV[3 * i - 1], 'EX', ARGV[3 * i])
+        end
+        written = written + 1
+    end
+end
+return written
+"""
+
+
+def did_key(did: str) -> str:
+    return f"{PREFIX}did:{did}"
+
+
+def tenant_key(tenant: UUID) -> str:
+    return f"{PREFIX}tenant:{tenant}"
+
+
+def caller_key(tenant: UUID, number: str) -> str:
+    return f"{PREFIX}caller:{tenant}:{number}"
+
+
+class ViewUnavailable(Exception):
+    """Redis did not answer within its budget, or not sensibly."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """What Redis holds for one call; None where it holds nothing."""
+
+    tenant: TenantEntry | None
+    did: DidEntry | None
+    caller: CallerEntry | None
+
+
+class RedisView:
+    def __init__(self, url: str, *, read_budget_seconds: float = 0.03, write_timeout_seconds: float = 2.0) -> None:
+        self._reads: Redis = _client(url, read_budget_seconds)
+        self._writes: Redis = _client(url, write_timeout_seconds)
+        self._budget = read_budget_seconds
+        self._waiting: list[tuple[Sequence[str], asyncio.Future[list[bytes | None]]]] = []
+        self._reading: asyncio.Task[None] | None = None
+        self._parsed: dict[bytes, Any] = {}
+
+    async def close(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+        await self._reads.aclose()
+        await self._writes.aclose()
+
+    async def find(self, tenant: UUID, did: str | None, number: str | None) -> Found:
+        """Raises :class:`ViewUnavailable` after the read budget at the latest."""
+        keys = [tenant_key(tenant)]
+        if did is not None:
+            keys.append(did_key(did))
+        if number is not None:
+            keys.append(caller_key(tenant, number))
+        done: asyncio.Future[list[bytes | None]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((keys, done))
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._read_all())
+        try:
+            async with asyncio.timeout(self._budget):
+                values = iter(await done)
+        except TimeoutError:
+            raise ViewUnavailable("slow") from None
+        try:
+            return Found(
+                tenant=self._entry(next(values), tenant_from_json),
+                did=self._entry(next(values), did_from_json) if did is not None else None,
+                caller=self._entry(next(values), caller_from_json) if number is not None else None,
+            )
+        except (ValueError, TypeError, KeyError):
+            raise ViewUnavailable("malformed") from None
+
+    async def _read_all(self) -> None:
+        """Everything that waits is one MGET; what arrives meanwhile is the next one."""
+        while self._waiting:
+            group, self._waiting = self._waiting, []
+            keys = list({key: None for wanted, _ in group for key in wanted})
+            try:
+                values: list[Any] = await self._reads.mget(keys)
+                found: dict[str, bytes | None] = dict(zip(keys, values, strict=True))
+            except (RedisError, OSError, TimeoutError) as error:
+                why = "slow" if "imeout" in type(error).__name__ else "down"
+                for _, done in group:
+                    if not done.done():
+                        done.set_exception(ViewUnavailable(why))
+            else:
+                for wanted, done in group:
+                    if not done.done():
+                        done.set_result([found[key] for key in wanted])
+
+    def _entry(self, value: bytes | None, parse: Callable[[dict[str, Any]], Any]) -> Any:
+        """Parsed once for the same bytes: a tenant's entry is read by every call and changes rarely."""
+        if value is None:
+            return None
+        if value in self._parsed:
+            return self._parsed[value]
+        entry = unpacked(value)
+        parsed = parse(entry) if entry is not None else None
+        if len(self._parsed) >= PARSED_MAX:
+            self._parsed.clear()
+        self._parsed[value] = parsed
+        return parsed
+
+    async def put(self, entries: Iterable[tuple[str, dict[str, Any]]], *, chunk: int = 500) -> int:
+        """Write entries, each unless a later one is there; return how many were written. Raises ``RedisError``."""
+        written = 0
+        batch = list(entries)
+        for start in range(0, len(batch), chunk):
+            part = batch[start : start + chunk]
+            arguments: list[bytes | int] = []
+            for _, entry in part:
+                arguments += [entry["version"], packed(entry), GONE_SECONDS if entry.get("gone") else 0]
+            done: int = await self._writes.eval(_PUT, len(part), *(key for key, _ in part), *arguments)
+            METRICS.view_writes.labels("written").inc(done)
+            METRICS.view_writes.labels("refused_older").inc(len(part) - done)
+            written += done
+        return written
+
+    async def drifted(self, entries: Sequence[tuple[str, dict[str, Any]]], *, chunk: int = 500) -> list[str]:
+        """The keys whose value is not this entry. A sweep decides what to do about them."""
+        wrong: list[str] = []
+        for start in range(0, len(entries), chunk):
+            part = entries[start : start + chunk]
+            values: list[Any] = await self._writes.mget([key for key, _ in part])
+            for (key, entry), value in zip(part, values, strict=True):
+                if value is None or _content(value) != _content(packed(entry)):
+                    wrong.append(key)
+        return wrong
+
+    async def force(self, entries: Iterable[tuple[str, dict[str, Any]]]) -> None:
+        """Write entries whatever is there: after Postgres was restored its versions are older than Redis's."""
+        async with self._writes.pipeline(transaction=False) as pipe:
+            for key, entry in entries:
+                pipe.set(key, packed(entry), ex=GONE_SECONDS if entry.get("gone") else None)
+            await pipe.execute()
+
+    async def keys(self) -> set[str]:
+        """Every key of the view."""
+        return {key.decode() async for key in self._writes.scan_iter(match=f"{PREFIX}*", count=1000)}
+
+    async def living(self, keys: Iterable[str]) -> list[str]:
+        """Those of the keys that hold something; the marks of what is gone expire by themselves."""
+        wanted = sorted(keys)
+        values: list[Any] = await self._writes.mget(wanted) if wanted else []
+        return [key for key, value in zip(wanted, values, strict=True) if value is not None and _content(value) != GONE]
+
+    async def delete(self, keys: Iterable[str]) -> None:
+        gone = list(keys)
+        for start in range(0, len(gone), 500):
+            await self._writes.delete(*gone[start : start + 500])
+
+
+def _content(value: bytes) -> Any:
+    """An entry without its version: a tenant's count of changes grows without every entry having changed."""
+    try:
+        entry = unpacked(value)
+    except (ValueError, TypeError):
+        return None
+    return {name: each for name, each in entry.items() if name != "version"} if entry is not None else GONE
+
+
+def _client(url: str, timeout_seconds: float) -> Redis:
+    client: Redis = Redis.from_url(
+        url, socket_timeout=timeout_seconds, socket_connect_timeout=timeout_seconds, retry=Retry(NoBackoff(), 0)
+    )
+    return client

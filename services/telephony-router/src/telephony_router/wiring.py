@@ -1,0 +1,238 @@
+"""The only place that makes clients."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from kit.consume import Consumer
+from kit.postgres import Database
+from kit.relay import Relay
+from kit.service import AsgiApp, Component, run
+from kit.telemetry import configure_logging, configure_tracing, get_logger
+from telephony_router.accounts import AccountTable
+from telephony_router.answer_ring import Answers, RingAnswerer
+from telephony_router.api import admin_app, router_app
+from telephony_router.budget import Budget
+from telephony_router.consumers import SUBSCRIPTIONS
+from telephony_router.hooks import Hooks
+from telephony_router.journal import Journal
+from telephony_router.keep_view import ViewKeeper
+from telephony_router.ladder import Ladder, PostgresView
+from telephony_router.process_intake import IntakeProcessor
+from telephony_router.record import DATABASE_FAILURES, PostgresIntakes, Recorder, drain
+from telephony_router.seal import Seal
+from telephony_router.settings import Settings
+from telephony_router.snapshot import Snapshot
+from telephony_router.vendors import VENDORS
+from telephony_router.view import RedisView
+
+__all__ = ["Behind", "JournalDrain", "Wired", "build", "make_database", "make_view", "serve"]
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wired:
+    http: AsgiApp
+    components: list[Component]
+
+
+class Behind:
+    """A part that callers do not wait for: the router is ready without it."""
+
+    optional = True
+
+    def __init__(self, part: Component) -> None:
+        self._part = part
+        self.name = part.name
+
+    async def start(self) -> None:
+        await self._part.start()
+
+    async def stop(self) -> None:
+        await self._part.stop()
+
+    def alive(self) -> str | None:
+        return self._part.alive()
+
+    def ready(self) -> str | None:
+        return None
+
+    def status(self) -> dict[str, object]:
+        return {"serving": self._part.ready() or "yes", **self._part.status()}
+
+
+class JournalDrain:
+    """Brings the journal to Postgres when it is back; at the end waits for what is being recorded."""
+
+    name = "journal"
+
+    def __init__(self, journal: Journal, recorder: Recorder, intakes: PostgresIntakes, *, seconds: float = 1.0) -> None:
+        self._journal = journal
+        self._recorder = recorder
+        self._intakes = intakes
+        self._seconds = seconds
+        self._drained = 0
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name=self.name)
+
+    async def stop(self) -> None:
+        await self._recorder.close()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+        # The journal stays open: HTTP is served until after the last part has stopped.
+
+    def alive(self) -> str | None:
+        return "the journal is not drained any more" if self._task is not None and self._task.done() else None
+
+    def ready(self) -> str | None:
+        return None
+
+    def status(self) -> dict[str, object]:
+        return {"bytes": self._journal.size(), "drained": self._drained}
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(self._seconds)
+            try:
+                self._journal.open()
+                if not self._journal.empty:
+                    self._drained += (count := await drain(self._journal, self._intakes))
+                    log.info("journal_drained", webhooks=count)
+            except DATABASE_FAILURES as error:
+                log.warning("journal_waits", error=type(error).__name__, bytes=self._journal.size())
+            except Exception:
+                log.exception("journal_not_drained")
+
+
+def make_database(
+    settings: Settings, *, connect_timeout: float = 5.0, command_timeout: float = 60.0, system_pool: int = 4
+) -> Database:
+    return Database(
+        service=settings.service,
+        dsn=settings.postgres_dsn,
+        app_password=settings.app_password.get_secret_value(),
+        system_password=settings.system_password.get_secret_value(),
+        system_pool=system_pool,
+        connect_timeout=connect_timeout,
+        command_timeout=command_timeout,
+    )
+
+
+def make_view(settings: Settings) -> RedisView:
+    return RedisView(settings.redis_url, read_budget_seconds=settings.redis_budget_ms / 1000)
+
+
+def clock() -> datetime:
+    return datetime.now(UTC)
+
+
+def build(settings: Settings) -> Wired:
+    """Everything, without touching a server: the snapshot comes from the disk, the rest connects when it is used."""
+    data = Path(settings.data_dir)
+    # The ringing path has connections of its own, which give up soon: a caller must not queue behind a sweep.
+    ringing = make_database(settings, connect_timeout=1.0, command_timeout=2.0)
+    database = make_database(settings)
+    view = make_view(settings)
+    snapshot = Snapshot(Seal(settings.secret_key.get_secret_value()), callers_max=settings.snapshot_callers_max)
+    keeper = ViewKeeper(
+        database=database,
+        view=view,
+        snapshot=snapshot,
+        path=data / "snapshot",
+        clock=clock,
+        poll_seconds=settings.view_poll_ms / 1000,
+        sweep_seconds=settings.view_sweep_seconds,
+    )
+    keeper.load()
+    postgres_budget = Budget(settings.postgres_budget_ms / 1000, failures=DATABASE_FAILURES)
+    journal = Journal(data / "journal", max_bytes=settings.journal_max_bytes)
+    intakes = PostgresIntakes(ringing)
+    recorder = Recorder(intakes, postgres_budget, journal)
+    ladder = Ladder(
+        cached=view,
+        cached_budget=Budget(settings.redis_budget_ms / 1000, failures=()),
+        snapshot=snapshot,
+        projections=PostgresView(ringing, postgres_budget),
+    )
+    hooks = Hooks(
+        vendors=VENDORS,
+        accounts=AccountTable(snapshot, ringing, postgres_budget),
+        answerer=RingAnswerer(
+            ladder=ladder,
+            snapshot=snapshot,
+            recorder=recorder,
+            answers=Answers(),
+            clock=clock,
+            deadline_seconds=settings.deadline_ms / 1000,
+        ),
+        recorder=recorder,
+        clock=clock,
+        public_base_url=settings.public_base_url,
+    )
+    intake = IntakeProcessor(
+        database,
+        on_change=keeper.doorbell.set,
+        poll_seconds=settings.intake_poll_ms / 1000,
+        limit=settings.intake_batch_max,
+        keep_days=settings.intake_keep_days,
+    )
+    consumer = Consumer(
+        service=settings.service,
+        database=database,
+        kafka_bootstrap=settings.kafka_bootstrap,
+        subscriptions=SUBSCRIPTIONS,
+    )
+    relay = Relay(database=database, kafka_bootstrap=settings.kafka_bootstrap, service=settings.service)
+    parts: list[Component] = [Closing(view, ringing, database), relay, keeper, intake, consumer]
+    components: list[Component] = [part if part is keeper else Behind(part) for part in parts]
+    components.append(Behind(JournalDrain(journal, recorder, intakes)))
+    return Wired(http=router_app(hooks, admin_app(database, settings.admin_token)), components=components)
+
+
+class Closing:
+    """Closes the clients when everything that uses them has stopped."""
+
+    name = "connections"
+
+    def __init__(self, view: RedisView, *databases: Database) -> None:
+        self._view = view
+        self._databases = databases
+
+    async def start(self) -> None:
+        return
+
+    async def stop(self) -> None:
+        await self._view.close()
+        for database in self._databases:
+            await database.close()
+
+    def alive(self) -> str | None:
+        return None
+
+    def ready(self) -> str | None:
+        return None
+
+    def status(self) -> dict[str, object]:
+        return {}
+
+
+def serve(settings: Settings) -> None:
+    """Run until SIGTERM."""
+    configure_logging(settings.service, settings.log_level)
+    configure_tracing(settings.service, settings.otlp_endpoint)
+    wired = build(settings)
+    run(
+        name=settings.service,
+        http=wired.http,
+        host=settings.bind_host,
+        port=settings.http_port,
+        components=wired.components,
+    )
