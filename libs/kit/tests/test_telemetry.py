@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 
@@ -57,3 +58,18 @@ def test_a_log_line_is_json_without_personal_data(capsys: pytest.CaptureFixture[
     assert "98470" not in text
     assert "abc" not in text
     assert "anyone" not in text
+
+
+def test_a_logger_outlives_the_stream_that_it_first_wrote_to(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patch:
+        stream = io.StringIO()
+        patch.setattr("sys.stderr", stream)
+        configure_logging("test", "INFO")
+        log = get_logger("test")
+        log.info("before")
+        stream.close()
+    log.info("after")
+    logging.getLogger("library").warning("after too")
+    assert len(capsys.readouterr().err.splitlines()) == 2
