@@ -1,0 +1,19 @@
+"""Runs the engine: ``python -m anomaly_engine``."""
+
+from anomaly_engine.settings import Settings
+from anomaly_engine.wiring import build
+from kit.service import run
+from kit.telemetry import configure_logging, configure_tracing
+
+
+def main() -> None:
+    settings = Settings.load()
+    configure_logging(settings.service, settings.log_level)
+    configure_tracing(settings.service, settings.otlp_endpoint)
+    wired = build(settings)
+    host, port = settings.bind_host, settings.http_port
+    run(name=settings.service, http=wired.http, host=host, port=port, components=wired.components)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""The only place that makes clients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING
+
+from anomaly_engine import store
+from anomaly_engine.detect import Detector
+from anomaly_engine.rules import load_rules
+from anomaly_engine.store import RuleReader
+from kit.postgres import Database
+
+if TYPE_CHECKING:
+    from anomaly_engine.settings import Settings
+    from kit.service import AsgiApp, Component
+
+__all__ = ["Wired", "build", "make_database", "make_detector"]
+
+FORGET_EVERY_SECONDS = 3600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wired:
+    http: AsgiApp
+    components: list[Component]
+
+
+def make_database(settings: Settings) -> Database:
+    return Database(
+        service=settings.service,
+        dsn=settings.postgres_dsn,
+        app_password=settings.app_password.get_secret_value(),
+        system_password=settings.system_password.get_secret_value(),
+    )
+
+
+def make_detector(settings: Settings, database: Database) -> Detector:
+    reader = RuleReader(
+        service=settings.service,
+        dsn=settings.postgres_dsn,
+        ro_password=settings.ro_password.get_secret_value(),
+        timeout_seconds=settings.rule_timeout_seconds,
+        connections=settings.tenants_at_once,
+    )
+    return Detector(
+        database=database,
+        reader=reader,
+        rules=load_rules(),
+        now=lambda: datetime.now(UTC),
+        interval=timedelta(seconds=settings.rule_interval_seconds),
+        tenants_at_once=settings.tenants_at_once,
+    )
+
+
+def build(settings: Settings) -> Wired:
+    """The service: consumer, relay, the periodic evaluation and HTTP."""
+    from anomaly_engine.api import make_api
+    from anomaly_engine.consumers import SUBSCRIPTIONS
+    from kit.consume import Consumer
+    from kit.relay import Relay
+    from kit.service import Every
+
+    database = make_database(settings)
+    detector = make_detector(settings, database)
+    forget = partial(store.forget_runs, database, keep_days=settings.run_keep_days)
+    return Wired(
+        http=make_api(
+            database,
+            detector.rules,
+            admin_token=settings.admin_token.get_secret_value(),
+            stale_after=max(detector.interval * 3, timedelta(seconds=10)),
+            now=detector.now,
+        ),
+        components=[
+            database,
+            detector.reader,
+            Relay(database=database, kafka_bootstrap=settings.kafka_bootstrap, service=settings.service),
+            Consumer(
+                service=settings.service,
+                database=database,
+                kafka_bootstrap=settings.kafka_bootstrap,
+                subscriptions=SUBSCRIPTIONS,
+            ),
+            Every("rules", settings.rule_interval_seconds, detector.run),
+            Every("forget runs", FORGET_EVERY_SECONDS, forget),
+        ],
+    )
