@@ -1,0 +1,58 @@
+# The only front door. `make` alone explains every target.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup up down clean demo check test bench lock fmt contracts
+
+BIN := .venv/bin
+TEST_STACK := --run-dir .run/test --port-base 18000
+SOURCES := libs services cli tests bench conftest.py
+
+help: ## Explain every target
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Install what is missing: Debian packages, .venv, Python packages
+	@deploy/native/bootstrap
+
+demo: setup ## Start everything and tell the whole story in the terminal
+	@$(BIN)/trunkline up
+	@$(BIN)/trunkline demo
+
+up: setup ## Start the stack and wait until it is ready
+	@$(BIN)/trunkline up
+
+down: ## Stop the stack; its data stays
+	@$(BIN)/trunkline down
+
+clean: ## Stop the stack and forget its data
+	@if [ -x $(BIN)/trunkline ]; then $(BIN)/trunkline clean && $(BIN)/trunkline clean $(TEST_STACK); fi
+
+check: setup ## Lint, types, import rules, event contracts, unit tests: under a minute, no servers
+	@$(BIN)/ruff check $(SOURCES)
+	@$(BIN)/ruff format --check -q $(SOURCES)
+	@$(BIN)/mypy libs/*/src services/*/src cli/src
+	@$(BIN)/lint-imports
+	@$(BIN)/trunkline contracts check
+	@$(BIN)/pytest -q -m "not real"
+
+test: ## Everything that CI runs: check, then all tests on real servers
+	@deploy/native/bootstrap --for-tests
+	@$(MAKE) --no-print-directory check
+	@trap '$(BIN)/trunkline down $(TEST_STACK)' EXIT; $(BIN)/pytest -q -m real --durations=15
+
+bench: ## Measure, beside limits of the same run; NAME=midring for one
+	@deploy/native/bootstrap --for-tests
+	@trap '$(BIN)/trunkline down $(TEST_STACK)' EXIT; \
+	 eval "$$($(BIN)/trunkline up --only servers $(TEST_STACK) --json | $(BIN)/python -m bench.addresses)"; \
+	 $(BIN)/python -m bench $(or $(NAME),all)
+
+contracts: ## Generate schemas and docs from the event classes
+	@$(BIN)/trunkline contracts generate
+
+lock: ## Write requirements.lock anew from every package's dependencies
+	@$(BIN)/uv lock -q
+	@$(BIN)/uv export -q --locked --all-groups --no-emit-workspace --format requirements.txt --no-header --no-annotate -o requirements.lock >/dev/null
+
+fmt: ## Format the code
+	@$(BIN)/ruff check -q --fix $(SOURCES) || true
+	@$(BIN)/ruff format -q $(SOURCES)
