@@ -1,0 +1,334 @@
+"""The webhooks over fakes: what callers get while servers fail, and what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+
+from telephony_router.answer_ring import Answers, RingAnswerer
+from telephony_router.budget import Budget, Unavailable
+from telephony_router.entries import did_from_json, tenant_from_json
+from telephony_router.hooks import AccountsUnknown, Hooks
+from telephony_router.journal import Journal
+from telephony_router.ladder import Ladder
+from telephony_router.record import NotRecorded, Recorded
+from telephony_router.routing import CallerEntry
+from telephony_router.seal import Seal
+from telephony_router.snapshot import Snapshot
+from telephony_router.store import Intake
+from telephony_router.vendors import VENDORS
+from telephony_router.vendors.base import Account
+from telephony_router.view import Found, ViewUnavailable
+
+TENANT, OTHER = UUID(int=7), UUID(int=8)
+NOW = datetime(2026, 3, 4, 6, 30, tzinfo=UTC)
+DID, CALLER = "+914842000100", "+919847000001"
+ACCOUNTS = {
+    "open": Account(id=UUID(int=1), tenant=TENANT, vendor="generic"),
+    "signed": Account(id=UUID(int=2), tenant=TENANT, vendor="twilio", auth_tokens=("12345",)),
+}
+
+
+def agent(staff_id: str, number: str) -> dict[str, Any]:
+    return {"staff_id": staff_id, "name": staff_id, "numbers": [number], "active": True, "hours": [], "leave": []}
+
+
+TENANT_ENTRY: dict[str, Any] = {
+    "tenant": str(TENANT),
+    "version": 1,
+    "timezone": "Asia/Kolkata",
+    "active": True,
+    "agents": [agent("asha", "+919847000010"), agent("meera", "+919847000012")],
+    "routing": {"last_agent_days": 30, "ring_seconds": 25, "fallback_number": "+914842000199", "blocked": []},
+}
+DID_ENTRY: dict[str, Any] = {
+    "did": DID,
+    "tenant": str(TENANT),
+    "version": 1,
+    "label": "",
+    "default_staff_ids": ["meera"],
+    "fallback_number": "+914842000190",
+}
+OWNED = CallerEntry(number=CALLER, version=1, owner_staff_id="asha")
+
+
+class FakeView:
+    def __init__(self) -> None:
+        self.found: Found | Exception = Found(
+            tenant=tenant_from_json(TENANT_ENTRY), did=did_from_json(DID_ENTRY), caller=OWNED
+        )
+        self.asked = 0
+        self.delay = 0.0
+
+    async def find(self, tenant: UUID, did: str | None, number: str | None) -> Found:
+        self.asked += 1
+        await asyncio.sleep(self.delay)
+        if isinstance(self.found, Exception):
+            raise self.found
+        return self.found
+
+
+class FakeRecorder:
+    def __init__(self) -> None:
+        self.rows: dict[str, Intake] = {}
+        self.failure: Exception | None = None
+        self.delay = 0.0
+
+    async def record(self, row: Intake) -> Recorded:
+        await asyncio.sleep(self.delay)
+        if self.failure is not None:
+            raise self.failure
+        repeated = row.identity in self.rows
+        answer = self.rows.setdefault(row.identity, row).answer
+        return Recorded(where="postgres", answer=answer, repeated=repeated)
+
+
+class FakeAccounts:
+    unknown = False
+
+    async def find(self, secret: str) -> Account | None:
+        if self.unknown:
+            raise AccountsUnknown
+        return ACCOUNTS.get(secret)
+
+
+class Router:
+    """A router over fakes, and a client that calls it."""
+
+    def __init__(self) -> None:
+        self.redis, self.postgres = FakeView(), FakeView()
+        self.postgres.found = Unavailable("down")
+        self.snapshot = Snapshot(Seal(base64.b64encode(bytes(32)).decode()))
+        self.snapshot.replace(accounts=[], tenants=[TENANT_ENTRY], dids=[DID_ENTRY], confirmed_at=NOW)
+        self.recorder, self.accounts = FakeRecorder(), FakeAccounts()
+        self.client = self.another()
+
+    def another(self) -> httpx.AsyncClient:
+        """A second process with the same servers behind it."""
+        ladder = Ladder(
+            cached=self.redis,
+            cached_budget=Budget(0.03, failures=()),
+            snapshot=self.snapshot,
+            projections=self.postgres,
+        )
+        recorder: Any = self.recorder
+        answerer = RingAnswerer(
+            ladder=ladder, snapshot=self.snapshot, recorder=recorder, answers=Answers(), clock=lambda: NOW
+        )
+        hooks = Hooks(vendors=VENDORS, accounts=self.accounts, answerer=answerer, recorder=recorder, clock=lambda: NOW)
+        transport = httpx.ASGITransport(app=hooks)  # type: ignore[arg-type]
+        return httpx.AsyncClient(transport=transport, base_url="https://calls.example.com")
+
+    async def ring(self, call_id: str | None = "c1", caller: str = CALLER, did: str = DID) -> httpx.Response:
+        body = {"call_id": call_id, "from": caller, "to": did}
+        return await self.client.post("/v1/hooks/generic/open/ring", json=body)
+
+    def recorded(self) -> dict[str, Any]:
+        (row,) = self.recorder.rows.values()
+        values: dict[str, Any] = json.loads(row.answer or "{}")["decision"]
+        return values
+
+
+@pytest.fixture
+def router() -> Router:
+    return Router()
+
+
+def dialled(response: httpx.Response) -> list[tuple[str, str]]:
+    assert response.status_code == 200
+    return [(each["number"], each["reason"]) for each in response.json()["destinations"]]
+
+
+async def test_a_ringing_caller_is_put_through_and_the_answer_is_recorded(router: Router) -> None:
+    response = await router.ring()
+    assert dialled(response) == [("+919847000010", "owner")]
+    assert response.json()["call_id"] == "c1"
+    assert router.recorded()["rung"] == "redis"
+
+
+@pytest.mark.parametrize("failure", [ViewUnavailable("slow"), ViewUnavailable("down")])
+async def test_without_redis_the_snapshot_answers_with_the_callers_it_knows(router: Router, failure: Exception) -> None:
+    await router.ring("before")
+    router.recorder.rows.clear()
+    router.redis.found = failure
+    assert dialled(await router.ring()) == [("+919847000010", "owner")]
+    assert router.recorded()["rung"] == "snapshot"
+
+
+async def test_without_redis_postgres_is_asked_about_a_caller_the_snapshot_does_not_know(router: Router) -> None:
+    router.postgres.found, router.redis.found = router.redis.found, ViewUnavailable("down")
+    assert dialled(await router.ring()) == [("+919847000010", "owner")]
+    assert router.recorded()["rung"] == "postgres"
+
+
+async def test_without_redis_and_postgres_an_unknown_caller_rings_the_defaults(router: Router) -> None:
+    router.redis.found = ViewUnavailable("down")
+    assert dialled(await router.ring()) == [("+919847000012", "did_default")]
+    assert router.recorded()["rung"] == "snapshot"
+
+
+async def test_a_redis_that_was_emptied_is_not_believed(router: Router) -> None:
+    await router.ring("before")
+    router.recorder.rows.clear()
+    router.redis.found = Found(tenant=None, did=None, caller=None)
+    assert dialled(await router.ring()) == [("+919847000010", "owner")]
+    router.redis.found = Found(tenant=tenant_from_json(TENANT_ENTRY), did=None, caller=None)
+    assert dialled(await router.ring("c2")) == [("+919847000010", "owner")]
+
+
+async def test_with_nothing_but_the_did_its_fallback_is_rung(router: Router) -> None:
+    router.redis.found = ViewUnavailable("down")
+    router.snapshot.replace(accounts=[], tenants=[], dids=[DID_ENTRY], confirmed_at=NOW)
+    assert dialled(await router.ring()) == [("+914842000190", "did_fallback")]
+    assert router.recorded()["rung"] == "static"
+
+
+async def test_a_did_of_another_tenant_rings_nobody_there(router: Router) -> None:
+    foreign = {**DID_ENTRY, "tenant": str(OTHER)}
+    router.redis.found = Found(tenant=tenant_from_json(TENANT_ENTRY), did=did_from_json(foreign), caller=None)
+    assert dialled(await router.ring()) == [("+914842000199", "tenant_fallback")]
+
+
+async def test_a_dead_redis_is_not_asked_by_every_caller(router: Router) -> None:
+    router.redis.found = ViewUnavailable("down")
+    for call in range(10):
+        await router.ring(f"c{call}")
+    assert router.redis.asked == 1
+
+
+async def test_a_bug_in_the_view_still_rings_the_fallback(router: Router) -> None:
+    router.redis.found = KeyError("poisoned entry")
+    assert dialled(await router.ring()) == [("+914842000190", "did_fallback")]
+
+
+async def test_repeated_and_concurrent_polls_get_the_identical_answer(router: Router) -> None:
+    router.redis.delay = 0.01
+    answers = await asyncio.gather(*(router.ring() for _ in range(10)))
+    router.redis.found = Found(tenant=tenant_from_json(TENANT_ENTRY), did=None, caller=None)
+    answers.append(await router.ring())
+    assert len({answer.content for answer in answers}) == 1
+    assert router.redis.asked == 1
+
+
+async def test_another_router_replays_the_answer_that_stands(router: Router) -> None:
+    first = await router.ring()
+    router.client = router.another()
+    router.redis.found = Found(tenant=tenant_from_json(TENANT_ENTRY), did=did_from_json(DID_ENTRY), caller=None)
+    second = await router.ring()
+    assert first.content == second.content
+    assert (await router.ring("c2")).content != first.content
+
+
+async def test_when_nothing_can_be_written_the_caller_is_answered_and_everyone_else_told_to_retry(
+    router: Router,
+) -> None:
+    router.recorder.failure = NotRecorded()
+    first = await router.ring()
+    assert dialled(first) == [("+919847000010", "owner")]
+    status = await router.client.post("/v1/hooks/generic/open/status", json={"call_id": "c1", "status": "answered"})
+    assert (status.status_code, status.headers["retry-after"]) == (503, "5")
+    router.recorder.failure = None
+    assert (await router.ring()).content == first.content
+    assert router.recorder.rows
+
+
+async def test_a_disk_that_hangs_does_not_hold_the_caller_up(router: Router) -> None:
+    router.recorder.delay = 5.0
+    began = time.monotonic()
+    assert dialled(await router.ring()) == [("+919847000010", "owner")]
+    assert time.monotonic() - began < 0.5
+
+
+async def test_a_ring_without_a_call_id_is_answered_each_time(router: Router) -> None:
+    assert dialled(await router.ring(None)) == dialled(await router.ring(None))
+    assert len(router.recorder.rows) == 2
+
+
+async def test_a_status_is_stored_before_it_is_acknowledged(router: Router) -> None:
+    body = {"call_id": "c1", "status": "answered", "sequence": 2}
+    response = await router.client.post("/v1/hooks/generic/open/status", json=body)
+    assert (response.status_code, response.json()) == (200, {})
+    (row,) = router.recorder.rows.values()
+    assert (row.kind, row.answer, json.loads(row.body)) == ("status", None, body)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "wanted"),
+    [
+        ("POST", "/v1/hooks/generic/wrong/ring", 404),
+        ("POST", "/v1/hooks/nobody/open/ring", 404),
+        ("POST", "/v1/hooks/generic/open/other", 404),
+        ("POST", "/v1/hooks/generic/open", 404),
+        ("POST", "/v1/hooks/generic/open/ring/more", 404),
+        ("POST", "/v1/hooks/generic/signed/ring", 404),
+        ("POST", "/v1/hooks/twilio/signed/voice", 403),
+        ("GET", "/v1/hooks/twilio/signed/voice?CallSid=CA1", 403),
+        ("GET", "/v1/hooks/generic/open/ring", 405),
+        ("DELETE", "/v1/hooks/twilio/signed/voice", 405),
+        ("HEAD", "/v1/hooks/generic/open/ring", 200),
+        ("HEAD", "/v1/hooks/generic/wrong/ring", 404),
+        ("POST", "/v1/hooks/generic/open/ring?" + "a" * 9000, 414),
+    ],
+)
+async def test_what_is_not_asked_properly_is_refused(router: Router, method: str, path: str, wanted: int) -> None:
+    response = await router.client.request(method, path)
+    assert response.status_code == wanted
+    assert router.recorder.rows == {}
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[1]", b'{"call_id": []}', b"\xff", b'{"call_id":"' + b"a" * 200 + b'"}'])
+async def test_what_cannot_be_understood_is_a_clear_400(router: Router, body: bytes) -> None:
+    response = await router.client.post("/v1/hooks/generic/open/ring", content=body)
+    assert response.status_code == 400
+    assert response.json()["error"] == "bad_request"
+    assert response.json()["detail"]
+
+
+async def test_a_body_beyond_the_limit_is_refused_announced_or_not(router: Router) -> None:
+    async def stream() -> Any:
+        for _ in range(9):
+            yield b"x" * 8192
+
+    for content in (b"x" * 70_000, stream()):
+        response = await router.client.post("/v1/hooks/generic/open/ring", content=content)
+        assert response.status_code == 413
+
+
+async def test_while_accounts_cannot_be_looked_up_senders_are_told_to_retry(router: Router) -> None:
+    router.accounts.unknown = True
+    assert (await router.ring()).status_code == 503
+
+
+async def test_a_signed_form_is_answered_in_the_vendors_words(router: Router) -> None:
+    from telephony_router.vendors.twilio import signature
+
+    url = "https://calls.example.com/v1/hooks/twilio/signed/voice"
+    form = {"CallSid": "CA1", "From": CALLER, "To": DID, "CallStatus": "ringing"}
+    header = {"x-twilio-signature": signature("12345", url, form.items())}
+    response = await router.client.post("/v1/hooks/twilio/signed/voice", data=form, headers=header)
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "text/xml"
+    assert "https://calls.example.com/v1/hooks/twilio/signed/status" in response.text
+    assert "+919847000010" in response.text
+
+
+async def test_a_journal_that_is_full_counts_as_nothing_written(router: Router, tmp_path: Path) -> None:
+    from telephony_router.record import DATABASE_FAILURES, Recorder
+
+    class Down:
+        async def take_in(self, rows: Any) -> Any:
+            raise OSError
+
+    recorder = Recorder(Down(), Budget(0.1, failures=DATABASE_FAILURES), Journal(tmp_path, max_bytes=1))
+    router.recorder = recorder  # type: ignore[assignment]
+    router.client = router.another()
+    assert dialled(await router.ring()) == [("+919847000010", "owner")]
