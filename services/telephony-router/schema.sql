@@ -1,0 +1,213 @@
+-- The router's own tables as all migrations leave them; a test compares this page with a migrated database.
+
+-- Vendor accounts. The path's secret is kept as a hash only; auth tokens are sealed (AES-GCM).
+CREATE TABLE account (
+    tenant_id uuid NOT NULL,
+    id uuid NOT NULL,
+    vendor text NOT NULL,
+    label text NOT NULL DEFAULT '',
+    secret_sha256 bytea NOT NULL UNIQUE,
+    sealed_tokens bytea[] NOT NULL DEFAULT '{}',
+    created_at timestamptz NOT NULL DEFAULT now(),
+    disabled_at timestamptz,
+    PRIMARY KEY (tenant_id, id)
+);
+SELECT protect('account');
+SELECT open_to_system('account', 'SELECT');
+
+-- Webhooks as they were taken in, each with its answer, before anything is made of them.
+CREATE TABLE intake (
+    tenant_id uuid NOT NULL,
+    identity text NOT NULL,
+    seq bigint GENERATED ALWAYS AS IDENTITY,
+    kind text NOT NULL,
+    account_id uuid NOT NULL,
+    call_id uuid NOT NULL,
+    received_at timestamptz NOT NULL,
+    signal text NOT NULL,
+    answer text,
+    body bytea NOT NULL,
+    repeats integer NOT NULL DEFAULT 0,
+    processed_at timestamptz,
+    parked text,
+    PRIMARY KEY (tenant_id, identity)
+);
+CREATE INDEX intake_waiting ON intake (seq) WHERE processed_at IS NULL AND parked IS NULL;
+CREATE INDEX intake_received_at ON intake USING brin (received_at);
+SELECT protect('intake', 'SELECT, UPDATE');
+SELECT open_to_system('intake');
+
+CREATE TABLE call (
+    tenant_id uuid NOT NULL,
+    id uuid NOT NULL,
+    vendor text NOT NULL,
+    account_id uuid NOT NULL,
+    vendor_call_id text NOT NULL,
+    direction text NOT NULL DEFAULT 'inbound',
+    caller text,
+    caller_kind text NOT NULL DEFAULT 'invalid',
+    caller_raw text NOT NULL DEFAULT '',
+    did text,
+    did_raw text NOT NULL DEFAULT '',
+    asked_at timestamptz,
+    quarantined boolean NOT NULL DEFAULT false,
+    state text NOT NULL,
+    facts jsonb NOT NULL,
+    staff_id text,
+    agent_number text,
+    started_at timestamptz,
+    answered_at timestamptz,
+    ended_at timestamptz,
+    duration_seconds integer,
+    cause text NOT NULL DEFAULT '',
+    version integer NOT NULL DEFAULT 0,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (tenant_id, id)
+);
+CREATE INDEX call_by_vendor_id ON call (tenant_id, vendor_call_id);
+SELECT protect('call');
+
+-- Every status of a call, once: the timeline, and what makes a repetition harmless.
+CREATE TABLE call_status (
+    tenant_id uuid NOT NULL,
+    call_id uuid NOT NULL,
+    identity text NOT NULL,
+    leg text NOT NULL,
+    status text NOT NULL,
+    status_raw text NOT NULL,
+    sequence text NOT NULL,
+    attempt boolean NOT NULL,
+    agent_raw text NOT NULL,
+    at timestamptz,
+    received_at timestamptz NOT NULL,
+    PRIMARY KEY (tenant_id, call_id, identity)
+);
+SELECT protect('call_status');
+
+CREATE TABLE routing_decision (
+    tenant_id uuid NOT NULL,
+    call_id uuid NOT NULL,
+    decided_at timestamptz NOT NULL,
+    answer_ms real,
+    rule text NOT NULL,
+    rung text NOT NULL,
+    decision jsonb NOT NULL,
+    PRIMARY KEY (tenant_id, call_id)
+);
+SELECT protect('routing_decision');
+
+CREATE TABLE last_agent (
+    tenant_id uuid NOT NULL,
+    number text NOT NULL,
+    staff_id text NOT NULL,
+    at timestamptz NOT NULL,
+    PRIMARY KEY (tenant_id, number)
+);
+SELECT protect('last_agent');
+SELECT open_to_system('last_agent', 'SELECT');
+
+-- The directory as events told it. Rows are only replaced by newer versions.
+CREATE TABLE dir_tenant (
+    tenant_id uuid PRIMARY KEY,
+    version bigint NOT NULL,
+    timezone text NOT NULL,
+    active boolean NOT NULL
+);
+SELECT protect('dir_tenant');
+SELECT open_to_system('dir_tenant', 'SELECT');
+
+CREATE TABLE dir_staff (
+    tenant_id uuid NOT NULL,
+    staff_id text NOT NULL,
+    version bigint NOT NULL,
+    name text NOT NULL,
+    numbers text[] NOT NULL,
+    active boolean NOT NULL,
+    working_hours jsonb NOT NULL,
+    leave jsonb NOT NULL,
+    PRIMARY KEY (tenant_id, staff_id)
+);
+SELECT protect('dir_staff');
+SELECT open_to_system('dir_staff', 'SELECT');
+
+-- Customers and leads: whoever may call and has an owner.
+CREATE TABLE dir_customer (
+    tenant_id uuid NOT NULL,
+    kind text NOT NULL,
+    customer_id text NOT NULL,
+    version bigint NOT NULL,
+    name text NOT NULL,
+    owner_staff_id text,
+    PRIMARY KEY (tenant_id, kind, customer_id)
+);
+SELECT protect('dir_customer');
+SELECT open_to_system('dir_customer', 'SELECT');
+
+CREATE TABLE dir_customer_number (
+    tenant_id uuid NOT NULL,
+    number text NOT NULL,
+    kind text NOT NULL,
+    customer_id text NOT NULL,
+    PRIMARY KEY (tenant_id, number, kind, customer_id),
+    FOREIGN KEY (tenant_id, kind, customer_id) REFERENCES dir_customer ON DELETE CASCADE
+);
+CREATE INDEX dir_customer_number_owner ON dir_customer_number (tenant_id, kind, customer_id);
+SELECT protect('dir_customer_number');
+SELECT open_to_system('dir_customer_number', 'SELECT');
+
+CREATE TABLE dir_did (
+    tenant_id uuid NOT NULL,
+    did text NOT NULL,
+    version bigint NOT NULL,
+    label text NOT NULL,
+    default_staff_ids text[] NOT NULL,
+    fallback_number text,
+    first_seen timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (tenant_id, did)
+);
+SELECT protect('dir_did');
+SELECT open_to_system('dir_did', 'SELECT');
+
+-- Which tenant a DID rings for: the first to claim it, until that one gives it up.
+CREATE TABLE did_claim (
+    tenant_id uuid NOT NULL,
+    did text NOT NULL UNIQUE,
+    PRIMARY KEY (tenant_id, did),
+    FOREIGN KEY (tenant_id, did) REFERENCES dir_did ON DELETE CASCADE
+);
+SELECT protect('did_claim');
+SELECT open_to_system('did_claim', 'SELECT, INSERT');
+
+CREATE TABLE dir_routing (
+    tenant_id uuid PRIMARY KEY,
+    version bigint NOT NULL,
+    last_agent_days integer NOT NULL,
+    ring_seconds integer NOT NULL,
+    fallback_number text,
+    blocked_numbers text[] NOT NULL
+);
+SELECT protect('dir_routing');
+SELECT open_to_system('dir_routing', 'SELECT');
+
+-- The number of the last change of what a tenant's calls are routed by, and what each change touched. An entry of
+-- the Redis view carries the number it was made at and never replaces one made at a later number. One sequence for
+-- all tenants, taken under the tenant's row lock: also a DID that moves between tenants only moves forward.
+CREATE SEQUENCE view_change_number;
+CREATE TABLE view_version (
+    tenant_id uuid PRIMARY KEY,
+    version bigint NOT NULL
+);
+SELECT protect('view_version');
+SELECT open_to_system('view_version', 'SELECT, INSERT, UPDATE');
+
+CREATE TABLE view_change (
+    tenant_id uuid NOT NULL,
+    version bigint NOT NULL,
+    kind text NOT NULL CHECK (kind IN ('tenant', 'did', 'caller')),
+    key text NOT NULL,
+    at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (tenant_id, version, kind, key)
+);
+SELECT protect('view_change', 'SELECT, INSERT');
+SELECT open_to_system('view_change', 'SELECT, INSERT, DELETE');

@@ -1,0 +1,267 @@
+"""Directory events to Postgres, Redis and the snapshot, on real servers."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from redis.asyncio import Redis
+
+from contracts.directory import CustomerV1, DidV1, LeadV1, OpeningHours, RoutingV1, StaffV1, TenantV1
+from contracts.event import Event
+from kit.consume import Deletion
+from kit.postgres import Database
+from telephony_router import store
+from telephony_router.consumers import SUBSCRIPTIONS
+from telephony_router.keep_view import ViewKeeper, rebuild_view, sweep_view
+from telephony_router.seal import Seal, hash_of_secret
+from telephony_router.simulate import simulate
+from telephony_router.snapshot import Snapshot
+from telephony_router.view import RedisView, caller_key, did_key, tenant_key
+
+pytestmark = pytest.mark.real
+MakeDatabase = Callable[..., Awaitable[Database]]
+NOW = datetime(2026, 3, 4, 6, 30, tzinfo=UTC)
+DID, CALLER = "+914842000100", "+919847000001"
+HANDLERS = {(each.topic, each.kind): each.handler for each in SUBSCRIPTIONS}
+
+
+@dataclass
+class World:
+    database: Database
+    view: RedisView
+    redis: Redis
+    snapshot: Snapshot
+    keeper: ViewKeeper
+
+    async def hears(self, tenant: UUID, *events: Event) -> None:
+        """Deliver events as the consumer would: each in a transaction of its own."""
+        for event in events:
+            async with self.database.transaction(tenant) as tx:
+                await HANDLERS[event.topic(), "each"](event, tx)
+
+    async def loses(self, tenant: UUID, topic: str, entity_id: str) -> None:
+        async with self.database.transaction(tenant) as tx:
+            deletion = Deletion(topic=topic, tenant=tenant, entity_id=entity_id)
+            await HANDLERS[topic, "deleted"](deletion, tx)
+
+    async def office(self, tenant: UUID) -> None:
+        await self.hears(
+            tenant,
+            TenantV1(tenant_id=str(tenant), version=1, name="Kochi"),
+            StaffV1(staff_id="asha", version=1, name="Asha", numbers=("+919847000010",)),
+            StaffV1(staff_id="meera", version=1, name="Meera", numbers=("+919847000012",)),
+            CustomerV1(customer_id="c1", version=1, name="Asian Tiles", numbers=(CALLER,), owner_staff_id="asha"),
+            DidV1(did=DID, version=1, default_staff_ids=("meera",), fallback_number="+914842000190"),
+            RoutingV1(version=1, fallback_number="+914842000199"),
+        )
+
+    async def rings(self, tenant: UUID, caller: str = CALLER, did: str = DID) -> list[tuple[str, str | None]]:
+        """Whom Redis's view would ring."""
+        from identifiers.phone import parse_caller
+        from telephony_router.routing import Request, RoutingView, TenantEntry, decide
+
+        found = await self.view.find(tenant, did, caller)
+        own = found.did if found.did is not None and found.did.tenant == tenant else None
+        view = RoutingView(
+            tenant=found.tenant or TenantEntry(tenant=tenant), did=own, caller=found.caller, rung="redis"
+        )
+        decision = decide(view, Request(caller=parse_caller(caller), did=did), NOW)
+        return [(each.reason, each.staff_id) for each in decision.destinations]
+
+
+@pytest.fixture
+async def world(make_database: MakeDatabase, redis_url: str, tmp_path: Path) -> AsyncIterator[World]:
+    database = await make_database(service="telephony-router", package="telephony_router")
+    redis: Redis = Redis.from_url(redis_url)
+    await redis.delete(*await redis.keys("router:*"), "router:none")
+    view = RedisView(redis_url, read_budget_seconds=2.0)
+    snapshot = Snapshot(Seal(base64.b64encode(bytes(32)).decode()))
+    keeper = ViewKeeper(
+        database=database, view=view, snapshot=snapshot, path=tmp_path / "snapshot", clock=lambda: datetime.now(UTC)
+    )
+    yield World(database, view, redis, snapshot, keeper)
+    await view.close()
+    await redis.aclose()
+
+
+async def test_the_directory_reaches_redis_and_the_snapshot(world: World, tenant: UUID) -> None:
+    await world.keeper.follow()
+    await world.office(tenant)
+    await world.keeper.follow()
+    assert await world.rings(tenant) == [("owner", "asha")]
+    assert await world.rings(tenant, "+919847000055") == [("did_default", "meera")]
+    assert world.snapshot.loaded
+    assert world.snapshot.did(DID) is not None
+    assert world.snapshot.tenant(tenant) is not None
+
+
+async def test_older_and_repeated_versions_have_no_effect(world: World, tenant: UUID) -> None:
+    await world.keeper.follow()
+    await world.office(tenant)
+    away = StaffV1(staff_id="asha", version=3, name="Asha", numbers=("+919847000010",), active=False)
+    await world.hears(tenant, away, StaffV1(staff_id="asha", version=2, name="Asha", numbers=("+919847000010",)))
+    await world.keeper.follow()
+    assert await world.rings(tenant) == [("did_default", "meera")]
+
+
+async def test_what_is_deleted_is_forgotten_everywhere(world: World, tenant: UUID) -> None:
+    await world.keeper.follow()
+    await world.office(tenant)
+    await world.keeper.follow()
+    await world.loses(tenant, "directory.customer", "c1")
+    await world.keeper.follow()
+    assert await world.rings(tenant) == [("did_default", "meera")]
+    await world.loses(tenant, "directory.staff", "meera")
+    await world.keeper.follow()
+    assert await world.rings(tenant) == [("did_fallback", None)]
+    await world.loses(tenant, "directory.did", DID)
+    await world.keeper.follow()
+    assert await world.rings(tenant) == [("tenant_fallback", None)]
+    assert world.snapshot.did(DID) is None
+
+
+async def test_a_number_that_leaves_a_customer_is_a_stranger_again(world: World, tenant: UUID) -> None:
+    await world.keeper.follow()
+    await world.office(tenant)
+    moved = CustomerV1(
+        customer_id="c1", version=2, name="Asian Tiles", numbers=("+919847000002",), owner_staff_id="asha"
+    )
+    await world.hears(tenant, moved)
+    await world.keeper.follow()
+    assert await world.rings(tenant) == [("did_default", "meera")]
+    assert await world.rings(tenant, "+919847000002") == [("owner", "asha")]
+
+
+async def test_a_lead_has_an_owner_until_the_number_is_a_customers(world: World, tenant: UUID) -> None:
+    await world.keeper.follow()
+    await world.office(tenant)
+    await world.hears(
+        tenant, LeadV1(lead_id="l1", version=1, name="Lead", numbers=(CALLER, "+919847000003"), owner_staff_id="meera")
+    )
+    await world.keeper.follow()
+    assert await world.rings(tenant) == [("owner", "asha")]
+    assert await world.rings(tenant, "+919847000003") == [("owner", "meera")]
+
+
+async def test_a_did_rings_for_who_claimed_it_first_and_is_passed_on_when_given_up(world: World) -> None:
+    first, second = uuid4(), uuid4()
+    await world.keeper.follow()
+    await world.office(first)
+    await world.office(second)
+    await world.keeper.follow()
+    assert await world.rings(second) == [("owner", "asha")]
+    assert await world.rings(second, "+919847000055") == [("tenant_fallback", None)]
+    assert await world.rings(first, "+919847000055") == [("did_default", "meera")]
+    await world.loses(first, "directory.did", DID)
+    await world.keeper.follow()
+    await sweep_view(world.database, world.view)
+    await world.keeper.follow()
+    assert await world.rings(second, "+919847000055") == [("did_default", "meera")]
+
+
+async def test_working_hours_and_leave_survive_the_way(world: World, tenant: UUID) -> None:
+    await world.keeper.follow()
+    await world.office(tenant)
+    hours = (OpeningHours(weekday=4, start="09:00", until="24:00"),)
+    asha = StaffV1(staff_id="asha", version=2, name="Asha", numbers=("+919847000010",), working_hours=hours)
+    leave = StaffV1.model_validate(
+        {"staff_id": "meera", "version": 2, "name": "Meera", "numbers": ["+919847000012"],
+         "leave": [{"start": "2026-03-04T00:00:00Z", "until": None, "reason": "fever"}]}
+    )  # fmt: skip
+    await world.hears(tenant, asha, leave)
+    result = await simulate(world.database, tenant, did="0484 2000100", caller="98470 00001", at=NOW)
+    excluded = [(each["staff_id"], each["reason"]) for each in result["decision"]["excluded"]]
+    assert excluded == [("asha", "outside_hours"), ("meera", "on_leave")]
+    assert "Asha" in result["why"]
+    assert "on leave" in result["why"]
+
+
+async def test_an_older_entry_never_replaces_a_newer_one_in_redis(world: World, tenant: UUID) -> None:
+    entry = {"did": DID, "tenant": str(tenant), "label": "", "default_staff_ids": [], "fallback_number": None}
+    assert await world.view.put([(did_key(DID), {**entry, "version": 5})]) == 1
+    assert await world.view.put([(did_key(DID), {**entry, "version": 4, "label": "old"})]) == 0
+    assert await world.view.put([(did_key(DID), {"version": 4, "gone": True})]) == 0
+    found = await world.view.find(tenant, DID, None)
+    assert found.did is not None
+    assert found.did.version == 5
+
+
+@pytest.mark.parametrize("damage", ["flushed", "altered", "from the future", "nonsense", "orphan"])
+async def test_a_sweep_repairs_whatever_redis_lost_or_made_up(world: World, tenant: UUID, damage: str) -> None:
+    await world.keeper.follow()
+    await world.office(tenant)
+    await world.keeper.follow()
+    assert await sweep_view(world.database, world.view) == 0
+    keys = [did_key(DID), tenant_key(tenant), caller_key(tenant, CALLER)]
+    before = [await world.redis.get(key) for key in keys]
+    if damage == "flushed":
+        await world.redis.delete(*keys)
+    elif damage == "altered":
+        await world.redis.set(keys[2], before[2].replace(b"asha", b"ravi"))
+    elif damage == "from the future":
+        await world.redis.set(keys[2], b"999999 " + before[2].partition(b" ")[2].replace(b"asha", b"ravi"))
+    elif damage == "nonsense":
+        await world.redis.set(keys[0], b"\xff")
+    else:
+        await world.redis.set(did_key("+914842000150"), before[0].replace(b"0100", b"0150"))
+    assert await sweep_view(world.database, world.view) >= 1
+    assert await world.rings(tenant) == [("owner", "asha")]
+    assert await world.redis.get(did_key("+914842000150")) is None
+    assert await sweep_view(world.database, world.view) == 0
+
+
+async def test_the_view_is_rebuilt_by_one_command(world: World, tenant: UUID) -> None:
+    await world.office(tenant)
+    await world.redis.set(did_key("+914842000150"), b"7 {}")
+    assert await rebuild_view(world.database, world.view) == 3
+    assert await world.rings(tenant) == [("owner", "asha")]
+    assert await world.redis.exists(did_key("+914842000150")) == 0
+
+
+async def test_changes_made_while_redis_was_down_are_swept_in_when_it_is_back(
+    world: World, tenant: UUID, tmp_path: Path
+) -> None:
+    dead = RedisView("redis://127.0.0.1:1/0")
+    keeper = ViewKeeper(
+        database=world.database, view=dead, snapshot=world.snapshot, path=tmp_path / "s", clock=lambda: NOW
+    )
+    await keeper.follow()
+    await world.office(tenant)
+    await keeper.follow()
+    assert world.snapshot.tenant(tenant) is not None
+    keeper._view = world.view
+    await keeper._sweep_when_due()
+    assert await world.rings(tenant) == [("owner", "asha")]
+    await dead.close()
+
+
+async def test_accounts_are_in_the_snapshot_that_a_cold_start_loads(world: World, tenant: UUID, tmp_path: Path) -> None:
+    await world.office(tenant)
+    async with world.database.transaction(tenant) as tx:
+        await store.add_account(
+            tx, account_id=uuid4(), vendor="generic", label="", secret="path-secret", sealed_tokens=[]
+        )
+    await world.keeper.follow()
+    await world.keeper._write(at_once=True)
+    cold: Any = Snapshot(Seal(base64.b64encode(bytes(32)).decode()))
+    keeper = ViewKeeper(
+        database=world.database, view=world.view, snapshot=cold, path=tmp_path / "snapshot", clock=lambda: NOW
+    )
+    assert keeper.ready() is not None
+    keeper.load()
+    assert keeper.ready() is None
+    assert cold.account(hash_of_secret("path-secret")).tenant == tenant
+    assert cold.did(DID).tenant == tenant
+
+
+async def test_an_empty_directory_is_a_loaded_snapshot(world: World) -> None:
+    assert world.keeper.ready() is not None
+    await world.keeper.follow()
+    assert world.keeper.ready() is None
