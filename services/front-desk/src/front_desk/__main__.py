@@ -1,5 +1,8 @@
 """Run front-desk: ``python -m front_desk``."""
 
+import sys
+
+from configuration import ConfigurationError
 from front_desk.settings import Settings
 from front_desk.wiring import build
 from kit.service import run
@@ -7,17 +10,15 @@ from kit.telemetry import configure_logging, configure_tracing
 
 
 def main() -> None:
-    settings = Settings.load()
-    configure_logging("front-desk", settings.log_level)
-    configure_tracing("front-desk", settings.otlp_endpoint)
+    try:
+        settings = Settings.load()
+    except ConfigurationError as error:
+        sys.exit(str(error))
+    configure_logging(settings.service, settings.log_level)
+    configure_tracing(settings.service, settings.otlp_endpoint)
     service = build(settings)
-    run(
-        name="front-desk",
-        http=service.app,
-        host=settings.bind_host,
-        port=settings.http_port,
-        components=service.components,
-    )
+    host, port = settings.bind_host, settings.http_port
+    run(name=settings.service, http=service.app, host=host, port=port, components=service.components)
 
 
 if __name__ == "__main__":

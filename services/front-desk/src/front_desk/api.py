@@ -3,6 +3,7 @@
 # Without deferred annotations: FastAPI reads those of functions made in functions.
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from enum import Enum
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -53,6 +54,10 @@ def directory_api(database: Database) -> APIRouter:
     return api
 
 
+def _tags(kind: Kind) -> list[str | Enum]:
+    return [kind.plural]
+
+
 def _parsed(body: Any, *ref: str) -> Entity:
     try:
         entity: Entity = body.entity(*ref)
@@ -77,7 +82,7 @@ def _answer(kind: Kind, kept: Kept, response: Response) -> EntityAnswer:
 
 def _entity_routes(api: APIRouter, database: Database, kind: Kind, body_type: type[Body]) -> None:
     Tenant = Annotated[UUID, Depends(tenant_guard(database))]  # noqa: N806 - a type
-    what, tags = kind.name, [kind.plural]
+    what, tags = kind.name, _tags(kind)
 
     @api.put(
         f"/{kind.plural}/{{ref}}",
@@ -131,7 +136,7 @@ def _entity_routes(api: APIRouter, database: Database, kind: Kind, body_type: ty
 
 def _leave_routes(api: APIRouter, database: Database) -> None:
     Tenant = Annotated[UUID, Depends(tenant_guard(database))]  # noqa: N806 - a type
-    kind, tags = KINDS["staff"], ["staff"]
+    kind, tags = KINDS["staff"], _tags(KINDS["staff"])
 
     @api.post(
         "/staff/{ref}/leave",
@@ -156,7 +161,7 @@ def _leave_routes(api: APIRouter, database: Database) -> None:
 
 def _routing_routes(api: APIRouter, database: Database) -> None:
     Tenant = Annotated[UUID, Depends(tenant_guard(database))]  # noqa: N806 - a type
-    kind, tags = KINDS["routing"], ["routing"]
+    kind, tags = KINDS["routing"], _tags(KINDS["routing"])
 
     @api.put("/routing", summary="Set how calls are routed", tags=tags, response_model=EntityAnswer)
     async def put_routing(tenant: Tenant, body: RoutingBody, response: Response) -> EntityAnswer:

@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-import asyncpg
-
 from contracts.anomalies import AnomalyFiredV1
 from contracts.calls import CallInboundV1, CallStateV1
 from contracts.facts import FactExtractedV1
@@ -39,6 +37,7 @@ PREVIEW = 160
 _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 _SWEEPS = (Q.sweep_calls, Q.sweep_anomalies, Q.sweep_mails, Q.sweep_imports)
 
+Row = dict[str, Any]
 Place = tuple[datetime, str]
 """Where a page ended: time and id of its last card."""
 
@@ -160,15 +159,13 @@ async def cursor(tx: Transaction) -> int:
     return found
 
 
-async def recent(
-    tx: Transaction, panel: str, *, facet: str | None, before: Place | None, limit: int
-) -> list[asyncpg.Record]:
+async def recent(tx: Transaction, panel: str, *, facet: str | None, before: Place | None, limit: int) -> list[Row]:
     at, id_ = before or (None, None)
-    return await tx.fetch(getattr(Q, f"recent_{panel}"), facet, at, id_, limit)
+    return [dict(row) for row in await tx.fetch(getattr(Q, f"recent_{panel}"), facet, at, id_, limit)]
 
 
-async def changed(tx: Transaction, panel: str, *, since: int, limit: int) -> list[asyncpg.Record]:
-    return await tx.fetch(getattr(Q, f"changed_{panel}"), since, limit)
+async def changed(tx: Transaction, panel: str, *, since: int, limit: int) -> list[Row]:
+    return [dict(row) for row in await tx.fetch(getattr(Q, f"changed_{panel}"), since, limit)]
 
 
 async def counts(tx: Transaction, day_began: datetime) -> dict[str, int]:

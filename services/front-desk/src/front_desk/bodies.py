@@ -139,7 +139,7 @@ class CustomerBody(Body):
         name="Kottakkal Traders",
         numbers=["+91 98470 00021", "0484 200 0021"],
         emails=["accounts@kottakkal.example"],
-        gstin="32AAACK1234A1ZR",
+        gstin="32AAACK1234A1ZJ",
         owner="asha",
     )
 

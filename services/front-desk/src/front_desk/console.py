@@ -215,9 +215,8 @@ class _Console:
             cursor = await board_store.cursor(tx)
             for panel in page.panels:
                 mine = of in (None, panel.name)
-                facet = next(
-                    (f.value for f in panel.facets if mine and f.value == request.query_params.get("only")), None
-                )
+                wanted = request.query_params.get("only") if mine else None
+                facet = next((each.value for each in panel.facets if each.value == wanted), None)
                 rows = await board_store.recent(
                     tx, panel.name, facet=facet, before=before if mine else None, limit=CARDS_MAX + 1
                 )

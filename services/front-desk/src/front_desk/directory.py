@@ -308,7 +308,7 @@ class Did:
         )
         if made.did and made.did == made.fallback_number:
             check.problems.append(
-                Problem(field="fallback_number", sentence="is the DID itself and would ring for ever")
+                Problem(field="fallback_number", sentence="is the DID itself; calls would ring in a circle")
             )
         check.done()
         return made
@@ -364,8 +364,6 @@ class Absence:
             check.problems.append(Problem(field="start", sentence="times need a zone, like 2026-11-20T09:00:00+05:30"))
         elif until is not None and until <= start:
             check.problems.append(Problem(field="until", sentence="is not after the start"))
-        made = cls(
-            start=start, until=until, reason=check.field("reason", lambda: _text(reason, longest=REASON_MAX), "")
-        )
+        text = check.field("reason", lambda: _text(reason, longest=REASON_MAX), "")
         check.done()
-        return made
+        return cls(start=start, until=until, reason=text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 from uuid import UUID
@@ -86,10 +87,8 @@ class BodyLimit:
             begun = True
             await send(message)
 
-        try:
+        with contextlib.suppress(_TooLong):
             await self._app(scope, counted, watched)
-        except _TooLong:
-            pass
         if too_long and not begun:
             await self._refuse(scope, receive, send)
 

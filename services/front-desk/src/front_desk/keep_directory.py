@@ -1,4 +1,4 @@
-"""Keep, remove and republish entities: state and event in one transaction, a new version only when something changed."""
+"""Keep, remove and republish entities: state and event in one transaction, a version only for a change."""
 
 from __future__ import annotations
 
