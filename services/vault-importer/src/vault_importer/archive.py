@@ -15,6 +15,8 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from asyncpg.pgproto.pgproto import UUID as QuickUUID  # noqa: N811 - a class
+
 from contracts.vault import MessageImportedV1
 from vault_importer.formats.android_kinds import WAITING
 from vault_importer.formats.base import ChatKind, SourceMessage
@@ -78,7 +80,9 @@ class Staged(NamedTuple):
 def message_key(chat_id: bytes, from_me: bool, key_id: str, sender_jid_key: bytes) -> UUID:
     """The hash of the four parts: 16 bytes, so that one lean index finds every message ever seen."""
     digest = sha256(b"%b%c%b%b" % (chat_id, from_me, sender_jid_key.rjust(16, b"\0"), key_id.encode()))
-    return UUID(bytes=digest.digest()[:16])
+    # Equal to the standard one in every way, and made and encoded several times as fast.
+    quick: UUID = QuickUUID(digest.digest()[:16])
+    return quick
 
 
 def stage(n: int, message: SourceMessage, chat: Chat, sender: Person | None) -> Staged:
@@ -148,7 +152,7 @@ def settle(staged: Iterable[Staged], known: Mapping[UUID, UUID]) -> tuple[list[S
 
 
 def to_event(row: Staged, *, account_id: str, revision: int) -> MessageImportedV1:
-    """What the other services learn. Built without validation: every field was made by this module."""
+    """What the other services learn."""
     chat = row.chat
     author = None if row.from_me else row.sender or chat.peer
     values: dict[str, Any] = {
@@ -169,4 +173,4 @@ def to_event(row: Staged, *, account_id: str, revision: int) -> MessageImportedV
         "revision": revision,
         "revoked": row.revoked,
     }
-    return MessageImportedV1.model_construct(_fields_set=None, **values)
+    return MessageImportedV1.model_validate(values)

@@ -23,7 +23,7 @@ from vault_importer import metrics, store
 from vault_importer.accounts import Account
 from vault_importer.audit_store import append_audit
 from vault_importer.crypt15 import Limits
-from vault_importer.load_backup import Loading, Progress, load_backup
+from vault_importer.load_backup import LANES, Loading, Progress, load_backup
 from vault_importer.open_backup import OpenedBackup, open_backup
 from vault_importer.refusals import BackupRefused
 from vault_importer.store import ImportRun
@@ -126,7 +126,6 @@ def _run(
         state=state,
         started_at=at,
         finished_at=None if state == "started" else at,
-        rows_done=0,
         messages_seen=0,
         messages_new=0,
         messages_changed=0,
@@ -144,10 +143,11 @@ async def _begin(job: ImportJob, survey: Survey, interrupted: ImportRun | None) 
     async with job.database.transaction(account.tenant_id, emits=[str(account.id)]) as tx:
         if interrupted is None:
             await store.add_import(tx, run)
+            await store.add_lanes(tx, run.id, LANES)
             await _tell(tx, account, run, "started", at=run.started_at)
-        details = {"file_bytes": survey.size, "rows_done": run.rows_done}
+        details = {"file_bytes": survey.size}
         await _audit(tx, job, run, "import.resumed" if interrupted else "import.started", details)
-    log.info("import_began", import_id=str(run.id), bytes=survey.size, resumed_at_row=run.rows_done)
+    log.info("import_began", import_id=str(run.id), bytes=survey.size, resumed=interrupted is not None)
     return run
 
 
@@ -174,7 +174,8 @@ async def _complete(job: ImportJob, run: ImportRun, manifest: dict[str, Any], ap
         newest = await store.note_newest_message(tx, account.id, done.newest_message_at)
         await _tell(tx, account, done, "completed", at=at, newest=newest)
         counts = {"seen": done.messages_seen, "new": done.messages_new, "changed": done.messages_changed}
-        details = {**manifest, "messages": {**counts, **manifest.get("messages", {})}, "app_version": app_version}
+        messages = {**counts, **done.manifest["messages"]}
+        details = {**done.manifest, "messages": messages, "app_version": app_version}
         await _audit(tx, job, done, "import.completed", details)
     metrics.IMPORTS.labels("completed").inc()
     metrics.MESSAGES.labels("new").inc(done.messages_new)

@@ -40,13 +40,23 @@ INSERT INTO import_run (tenant_id, id, account_id, file_name, file_sha256, file_
     newest_message_at, format)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 
--- name: advance_import
--- Note how far an import has come. No row when another process has moved it meanwhile.
-UPDATE import_run
-SET rows_done = $3, messages_seen = messages_seen + $4, messages_new = messages_new + $5,
-    messages_changed = messages_changed + $6, newest_message_at = greatest(newest_message_at, $7), manifest = $8
-WHERE id = $1 AND rows_done = $2 AND state = 'started'
-RETURNING id
+-- name: add_lanes
+-- The parts in which an import takes the chats.
+INSERT INTO import_lane (tenant_id, import_id, lane) SELECT $1, $2, n - 1 FROM generate_series(1, $3::integer) n
+
+-- name: lanes
+-- How far each part has come.
+SELECT lane, rows_done, messages_seen, messages_new, messages_changed, messages_repeated, skipped, newest_message_at
+FROM import_lane WHERE import_id = $1 ORDER BY lane
+
+-- name: advance_lane
+-- Note how far a part has come. No row when another process has moved it meanwhile.
+UPDATE import_lane
+SET rows_done = $4, messages_seen = messages_seen + $5, messages_new = messages_new + $6,
+    messages_changed = messages_changed + $7, messages_repeated = messages_repeated + $8, skipped = $9,
+    newest_message_at = greatest(newest_message_at, $10)
+WHERE import_id = $1 AND lane = $2 AND rows_done = $3
+RETURNING lane
 
 -- name: note_step
 -- Counts of contacts and chats, and the manifest so far.
@@ -55,7 +65,9 @@ WHERE id = $1 AND state = 'started'
 
 -- name: finish_import
 -- Complete or fail an import; an import is finished once.
-UPDATE import_run SET state = $2, finished_at = $3, error = $4, manifest = $5
+UPDATE import_run
+SET state = $2, finished_at = $3, error = $4, manifest = $5, messages_seen = $6, messages_new = $7,
+    messages_changed = $8, newest_message_at = $9
 WHERE id = $1 AND state = 'started'
 RETURNING *
 

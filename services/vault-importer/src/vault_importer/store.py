@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +15,7 @@ from vault_importer.accounts import Account
 from vault_importer.archive import Chat, Person, Staged
 from vault_importer.formats.base import Alias, ChatKind, SourceChat
 
-__all__ = ["Advance", "ImportRun", "Merged"]
+__all__ = ["Advance", "ImportRun", "Lane", "Merged"]
 
 Q = load_queries("vault_importer")
 
@@ -32,7 +33,6 @@ class ImportRun:
     state: str
     started_at: datetime
     finished_at: datetime | None
-    rows_done: int
     messages_seen: int
     messages_new: int
     messages_changed: int
@@ -50,16 +50,31 @@ class Merged:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Lane:
+    """How far one part of an import has come."""
+
+    lane: int
+    rows_done: int = 0
+    messages_seen: int = 0
+    messages_new: int = 0
+    messages_changed: int = 0
+    messages_repeated: int = 0
+    skipped: Mapping[str, int]
+    newest_message_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Advance:
     """One chunk of messages, done."""
 
-    rows_before: int
-    rows_after: int
+    rows: int
     seen: int
     new: int
     changed: int
+    repeated: int
+    skipped: Mapping[str, int]
+    """Of the whole lane."""
     newest_message_at: datetime | None
-    manifest: Mapping[str, Any]
 
 
 def _account(row: Any) -> Account:
@@ -121,18 +136,28 @@ async def add_import(tx: Transaction, run: ImportRun) -> None:
     )
 
 
-async def advance_import(tx: Transaction, import_id: UUID, step: Advance) -> bool:
-    """Whether the import was where we left it; if not, another process works on it."""
+async def add_lanes(tx: Transaction, import_id: UUID, lanes: int) -> None:
+    await tx.execute(Q.add_lanes, tx.tenant, import_id, lanes)
+
+
+async def lanes_of(tx: Transaction, import_id: UUID) -> list[Lane]:
+    return [Lane(**{**dict(row), "skipped": json.loads(row["skipped"])}) for row in await tx.fetch(Q.lanes, import_id)]
+
+
+async def advance_lane(tx: Transaction, import_id: UUID, lane: int, rows_before: int, step: Advance) -> bool:
+    """Whether the lane was where we left it; if not, another process works on it."""
     moved = await tx.fetchval(
-        Q.advance_import,
+        Q.advance_lane,
         import_id,
-        step.rows_before,
-        step.rows_after,
+        lane,
+        rows_before,
+        rows_before + step.rows,
         step.seen,
         step.new,
         step.changed,
+        step.repeated,
+        json.dumps(step.skipped),
         step.newest_message_at,
-        json.dumps(step.manifest),
     )
     return moved is not None
 
@@ -146,7 +171,24 @@ async def note_step(
 async def finish_import(
     tx: Transaction, import_id: UUID, *, state: str, at: datetime, error: str | None, manifest: Mapping[str, Any]
 ) -> ImportRun | None:
-    row = await tx.fetchrow(Q.finish_import, import_id, state, at, error, json.dumps(manifest))
+    """Sum up the lanes and end the import; nothing when it has ended before."""
+    lanes = await lanes_of(tx, import_id)
+    skipped: Counter[str] = Counter()
+    for lane in lanes:
+        skipped.update(lane.skipped)
+    figures = {"skipped": dict(skipped), "repeated": sum(lane.messages_repeated for lane in lanes)}
+    row = await tx.fetchrow(
+        Q.finish_import,
+        import_id,
+        state,
+        at,
+        error,
+        json.dumps({**manifest, "messages": figures}),
+        sum(lane.messages_seen for lane in lanes),
+        sum(lane.messages_new for lane in lanes),
+        sum(lane.messages_changed for lane in lanes),
+        max((lane.newest_message_at for lane in lanes if lane.newest_message_at), default=None),
+    )
     return _import_run(row) if row else None
 
 
@@ -239,8 +281,7 @@ async def merge_messages(
     tx: Transaction, staged: Sequence[Staged], *, import_id: UUID, at: datetime
 ) -> dict[UUID, int]:
     """Add what is new, change what says something else; the revision of each message that was written."""
-    await tx.execute(Q.prepare_staging)
-    await tx.execute(Q.probe_by_index)
+    await tx.execute(f"{Q.prepare_staging};\n{Q.probe_by_index}")
     width = len(STAGED_COLUMNS)
     await tx.copy_records_to_table("staged_message", records=[row[:width] for row in staged], columns=STAGED_COLUMNS)
     written = {row["id"]: 1 for row in await tx.fetch(Q.add_messages, tx.tenant, import_id)}

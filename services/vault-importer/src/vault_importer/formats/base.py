@@ -7,7 +7,7 @@ memory and never writes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
@@ -17,6 +17,7 @@ __all__ = [
     "Backup",
     "ChatKind",
     "Format",
+    "MessageRows",
     "NameSource",
     "SkippedRow",
     "SourceChat",
@@ -87,6 +88,10 @@ class SourceMessage(NamedTuple):
     """What this kind of message carries besides text, for instance a place."""
 
 
+MessageRows = Generator[SourceMessage | SkippedRow, None, None]
+"""To be closed before the backup is."""
+
+
 class Backup(Protocol):
     """An opened source. Iterators are consumed in this order: aliases, contacts, chats, messages."""
 
@@ -100,9 +105,12 @@ class Backup(Protocol):
 
     def chats(self) -> Iterator[SourceChat | SkippedRow]: ...
 
-    def messages(self, *, skip: int = 0) -> Iterator[SourceMessage | SkippedRow]:
-        """One item for each source row, chat by chat, in each chat the oldest first; the same order every time,
-        so that ``skip`` continues where an interrupted import stopped."""
+    def messages(self, *, lane: int = 0, lanes: int = 1, skip: int = 0) -> MessageRows:
+        """One item for each source row of one lane: a part of the chats, of about the same size as each other lane.
+
+        Chat by chat, in each chat the oldest first; the same lanes and the same order every time, so that ``skip``
+        continues where an interrupted import stopped.
+        """
         ...
 
     def close(self) -> None: ...

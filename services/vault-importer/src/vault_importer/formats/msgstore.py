@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from vault_importer.formats.android_kinds import KINDS, REVOKED_KINDS
-from vault_importer.formats.base import Alias, Backup, NameSource, SkippedRow, SourceChat, SourceContact, SourceMessage
+from vault_importer.formats.base import (
+    Alias,
+    Backup,
+    MessageRows,
+    NameSource,
+    SkippedRow,
+    SourceChat,
+    SourceContact,
+    SourceMessage,
+)
 from vault_importer.formats.sqlite_source import SqliteSource, clean
 from vault_importer.identity import LID, NUMBERED, canonical, kind_of_chat
 from vault_importer.refusals import BackupRefused
@@ -16,6 +26,8 @@ from vault_importer.refusals import BackupRefused
 __all__ = ["ModernMsgstore"]
 
 SENTINEL_ROW = 1
+#: Columns have no types: whatever stands there is some number, and no row may fall between two lanes.
+CHAT_ROW = "CAST(coalesce(chat_row_id, -1) AS INTEGER)"
 #: 9999-12-31: what Python and Postgres both can tell as a date.
 LATEST_MS = 253_402_214_400_000
 READ_TABLES = (
@@ -145,15 +157,27 @@ class _Msgstore:
             self._chats[row] = jid
             yield SourceChat(jid=jid, kind=kind_of_chat(jid), name=clean(name).strip())
 
-    def messages(self, *, skip: int = 0) -> Iterator[SourceMessage | SkippedRow]:
+    def messages(self, *, lane: int = 0, lanes: int = 1, skip: int = 0) -> MessageRows:
         if not self._chats:
             for _ in self.chats():
                 pass
-        for row in self._store.select(self._message_query(), skip):
+        chats = json.dumps(self._lane(lane, lanes))
+        for row in self._store.select(self._message_query(), chats, skip):
             yield self._message(row)
 
+    def _lane(self, lane: int, lanes: int) -> list[int]:
+        """The chats of a lane: each goes, the largest first, to the lane that has least."""
+        sizes = self._store.select(f"SELECT {CHAT_ROW} AS c, count(*) FROM message GROUP BY c ORDER BY 2 DESC, 1")  # noqa: S608
+        loads = [0] * lanes
+        chosen = []
+        for chat_row, size in sizes:
+            least = loads.index(min(loads))
+            loads[least] += size
+            if least == lane:
+                chosen.append(chat_row)
+        return chosen
+
     def _message_query(self) -> str:
-        column = self._store.column
         side_tables = {
             "message_edit_info": "e",
             "message_revoked": "r",
@@ -162,11 +186,17 @@ class _Msgstore:
             "message_media": "mm",
             "message_system": "s",
         }
+        joined = [t for t in side_tables if self._store.has(t, "message_row_id") and self._store.count(t)]
         joins = " ".join(
             f"LEFT JOIN {table} {alias} ON {alias}.message_row_id = m._id"
             for table, alias in side_tables.items()
-            if self._store.has(table, "message_row_id")
+            if table in joined
         )
+
+        def column(table: str, name: str, alias: str) -> str:
+            # A join costs the same for an empty table as for a full one.
+            return self._store.column(table, name, alias) if table == "message" or table in joined else "NULL"
+
         columns = ", ".join(
             [
                 "m._id, m.chat_row_id, m.from_me, m.key_id",
@@ -185,7 +215,10 @@ class _Msgstore:
             ]
         )
         # A backup has no index to go by; sorting the ids alone keeps the sort small and free of text.
-        ordered = "SELECT _id FROM message ORDER BY chat_row_id, timestamp, _id LIMIT -1 OFFSET ?"
+        ordered = (
+            f"SELECT _id FROM message WHERE {CHAT_ROW} IN (SELECT value FROM json_each(?))"  # noqa: S608
+            " ORDER BY chat_row_id, timestamp, _id LIMIT -1 OFFSET ?"
+        )
         return f"SELECT {columns} FROM ({ordered}) o CROSS JOIN message m ON m._id = o._id {joins}"  # noqa: S608
 
     def _message(self, row: tuple[Any, ...]) -> SourceMessage | SkippedRow:

@@ -38,8 +38,6 @@ CREATE TABLE import_run (
     state text NOT NULL CHECK (state IN ('started', 'unchanged', 'completed', 'failed')),
     started_at timestamptz NOT NULL,
     finished_at timestamptz,
-    -- Source rows of messages that are done: an interrupted import continues behind them.
-    rows_done bigint NOT NULL DEFAULT 0,
     messages_seen bigint NOT NULL DEFAULT 0,
     messages_new bigint NOT NULL DEFAULT 0,
     messages_changed bigint NOT NULL DEFAULT 0,
@@ -54,6 +52,24 @@ CREATE TABLE import_run (
 );
 CREATE INDEX import_run_file ON import_run (tenant_id, account_id, file_sha256, started_at);
 SELECT protect('import_run');
+
+-- How far an import has come in each part of the chats: an interrupted one continues behind it.
+CREATE TABLE import_lane (
+    tenant_id uuid NOT NULL,
+    import_id uuid NOT NULL,
+    lane integer NOT NULL,
+    -- Source rows of messages that are done.
+    rows_done bigint NOT NULL DEFAULT 0,
+    messages_seen bigint NOT NULL DEFAULT 0,
+    messages_new bigint NOT NULL DEFAULT 0,
+    messages_changed bigint NOT NULL DEFAULT 0,
+    messages_repeated bigint NOT NULL DEFAULT 0,
+    skipped jsonb NOT NULL DEFAULT '{}',
+    newest_message_at timestamptz,
+    PRIMARY KEY (tenant_id, import_id, lane),
+    FOREIGN KEY (tenant_id, import_id) REFERENCES import_run (tenant_id, id)
+);
+SELECT protect('import_lane');
 
 -- A person, under one canonical address.
 CREATE TABLE contact (
@@ -121,7 +137,7 @@ CREATE TABLE message (
     import_id uuid NOT NULL,
     PRIMARY KEY (tenant_id, id)
 );
-CREATE INDEX message_by_chat ON message (tenant_id, chat_id, sent_at, id);
+CREATE INDEX message_by_chat ON message (tenant_id, chat_id, sent_at);
 SELECT protect('message', 'SELECT, INSERT, UPDATE');
 
 -- Other keys of a message, from edits and revocations.
