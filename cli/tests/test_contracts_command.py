@@ -3,12 +3,17 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from typer.testing import CliRunner
 
 from contracts import archive
+from contracts.event import Event
+from contracts.registry import REGISTRY, Registry
 from contracts.topics import TOPICS
+from contracts.vault import VaultStateV1
+from trunkline import contracts_command
 from trunkline.contracts_command import app
 
 runner = CliRunner()
@@ -107,3 +112,39 @@ def test_generate_releases_what_has_no_schema_yet(checkout: Path) -> None:
     assert result.exit_code == 0, result.stdout
     assert archive.read(checkout).digests == committed.digests
     assert archive.read(checkout).lock == committed.lock
+
+
+def test_generate_refuses_a_breaking_change_and_writes_nothing(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(Event):
+        type: ClassVar[str] = "vault.state.v1"
+        minor: ClassVar[int] = 1
+        account_id: int
+
+    events = [event for event in REGISTRY if event.type != Broken.type]
+    monkeypatch.setattr(contracts_command, "REGISTRY", Registry([*events, Broken]))
+    before = archive.read(checkout)
+
+    result = runner.invoke(app, ["generate"])
+
+    assert result.exit_code == 1
+    assert "backward.type_changed  vault.state.v1 /account_id (v1.0 -> v1.1)" in result.stdout
+    assert "  breaks anomaly-engine, front-desk" in result.stdout
+    assert "nothing was written" in result.stderr
+    assert archive.read(checkout) == before
+
+
+def test_generate_releases_an_additive_change_as_a_new_minor(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Wider(VaultStateV1):
+        minor: ClassVar[int] = 1
+        device: str | None = None
+        """The phone that made the backup."""
+
+    events = [event for event in REGISTRY if event.type != Wider.type]
+    monkeypatch.setattr(contracts_command, "REGISTRY", Registry([*events, Wider]))
+
+    result = runner.invoke(app, ["generate"])
+
+    assert "released schemas/vault.state/v1.1.writer.json" in result.stderr
+    # What remains to be done is told.
+    assert result.exit_code == 1
+    assert "no example of v1.1" in result.stdout

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -107,20 +108,18 @@ def _print_topics(as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps([_topic(topic) for topic in TOPICS.values()], indent=2) + "\n")
         return
-    table = Table(title="Topics", title_justify="left")
-    for column in ("topic", "version", "key", "parts", "remembers", "producer", "consumers", "replay"):
-        table.add_column(column, overflow="fold")
+    table = Table(box=SIMPLE_HEAD)
+    for column in ("topic, version", "key, partitions"):
+        table.add_column(column, no_wrap=True)
+    for column in ("remembers, replay", "producer -> consumers"):
+        table.add_column(column)
     for topic in TOPICS.values():
         cls = REGISTRY.newest(topic.name)
         table.add_row(
-            topic.name,
-            f"{cls.major()}.{cls.minor}",
-            topic.key,
-            str(topic.partitions),
-            catalogue.retention(topic),
-            ", ".join(topic.producers),
-            ", ".join(topic.consumers),
-            topic.replay,
+            f"{topic.name} {cls.major()}.{cls.minor}",
+            f"{topic.key}, {topic.partitions}",
+            f"{catalogue.retention(topic)}; {topic.replay}",
+            f"{', '.join(topic.producers)} -> {', '.join(topic.consumers)}",
         )
     Console().print(table)
 
@@ -144,7 +143,7 @@ def _print_event(cls: type[Event], topic: Topic, as_json: bool) -> None:
     console.print(f"key {topic.key}, {topic.partitions} partitions, {remembers}, replay {topic.replay}")
     console.print(f"{', '.join(topic.producers)} -> {', '.join(topic.consumers)}: {topic.carries}\n")
     for model in models:
-        table = Table(title=model.__name__, title_justify="left")
+        table = Table(title=model.__name__, title_justify="left", box=SIMPLE_HEAD)
         for column in ("field", "type", "default", "meaning"):
             table.add_column(column, overflow="fold")
         for field in catalogue.fields_of(model):
@@ -165,18 +164,14 @@ def _topic(topic: Topic) -> dict[str, object]:
 
 
 def _print_findings(findings: list[checks.Finding]) -> None:
-    table = Table(title=f"{len(findings)} findings", title_justify="left", show_lines=True)
-    for column in ("rule", "event and field", "versions", "what is wrong", "breaks"):
-        table.add_column(column, overflow="fold")
     for finding in findings:
-        table.add_row(
-            finding.rule,
-            f"{finding.event}\n{finding.field}".strip(),
-            f"{finding.old} -> {finding.new}" if finding.old else "",
-            finding.message,
-            ", ".join(finding.breaks),
-        )
-    Console().print(table)
+        versions = f" ({finding.old} -> {finding.new})" if finding.old else ""
+        place = f"{finding.event} {finding.field}".rstrip()
+        typer.secho(f"{finding.rule}  {place}{versions}", bold=True)
+        typer.echo(f"  {finding.message}")
+        if finding.breaks:
+            typer.echo(f"  breaks {', '.join(finding.breaks)}")
+    typer.echo(f"{len(findings)} findings" if len(findings) != 1 else "1 finding")
 
 
 def _say(line: str) -> None:
