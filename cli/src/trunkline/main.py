@@ -125,6 +125,24 @@ def down(run_dir: RunDir = None, port_base: PortBase = None) -> None:
 
 
 @app.command()
+def stop(name: str, run_dir: RunDir = None, port_base: PortBase = None) -> None:
+    """Stop one process and keep it stopped: for a drill, or to work on it."""
+    from trunkline.stack import control
+
+    control.stop_one(Layout.of(run_dir, port_base), name)
+    err.print(f"{name} is stopped; start it again by: trunkline start {name}", highlight=False)
+
+
+@app.command()
+def start(name: str, run_dir: RunDir = None, port_base: PortBase = None) -> None:
+    """Start one process that was stopped."""
+    from trunkline.stack import control
+
+    control.start_one(Layout.of(run_dir, port_base), name)
+    err.print(f"{name} is started")
+
+
+@app.command()
 def clean(run_dir: RunDir = None, port_base: PortBase = None) -> None:
     """Stop the stack and forget all of its data."""
     from trunkline.stack import control
@@ -155,9 +173,11 @@ def status(run_dir: RunDir = None, port_base: PortBase = None, as_json: Json = F
     if not rows:
         err.print("nothing is running; start it by: trunkline up")
         raise typer.Exit(1)
-    table = Table(box=None, padding=(0, 2))
+    table = Table(box=None, padding=(0, 1))
     for column in ("process", "state", "pid", "restarts", "MB", "where"):
-        table.add_column(column, justify="right" if column in ("pid", "restarts", "MB") else "left")
+        table.add_column(
+            column, justify="right" if column in ("pid", "restarts", "MB") else "left", no_wrap=column != "state"
+        )
     for row in rows:
         colour = "green" if row["state"] == "ready" else "yellow" if row["state"] == "running" else "red"
         table.add_row(row["name"], f"[{colour}]{row['state']}[/] {row['why']}", str(row["pid"] or ""),

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, cast
 
 from confluent_kafka import OFFSET_END, Consumer, TopicPartition
@@ -20,6 +21,8 @@ __all__ = ["Seen", "Tail"]
 class Seen:
     envelope: Envelope
     data: dict[str, Any]
+    published: datetime
+    """When the relay handed it to Kafka."""
 
     @property
     def topic(self) -> str:
@@ -54,7 +57,8 @@ class Tail:
                 envelope = Envelope.from_headers(headers)
             except MalformedEnvelope:
                 continue
-            self.seen.append(Seen(envelope, json.loads(value)))
+            published = datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC)
+            self.seen.append(Seen(envelope, json.loads(value), published))
 
     def wait(self, topic: str, matches: Callable[[dict[str, Any]], bool], within: float = 20.0) -> Seen:
         """The first event of a topic that matches; :class:`TimeoutError` when none comes in time."""

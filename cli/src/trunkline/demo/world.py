@@ -32,6 +32,8 @@ class Addresses:
 
     console: str
     router: str
+    brain: str
+    anomaly: str
     mail: str
     kafka: str
     admin_token: str
@@ -62,6 +64,9 @@ class World:
     kochi: Business
     mumbai: Business
     runs: int
+
+    def businesses(self) -> tuple[Business, Business]:
+        return self.kochi, self.mumbai
 
     def kochi_pbx(self) -> GenericPbx:
         return GenericPbx(router_url=self.addresses.router, hook_path=self.kochi.hook_path)

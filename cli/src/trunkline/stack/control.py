@@ -24,7 +24,7 @@ from trunkline.stack.problems import Problem
 from trunkline.stack.processes import Process, read_table, servers, services, write_table
 from trunkline.stack.supervisor import lock_path, state_path
 
-__all__ = ["clean", "down", "migrate_all", "probe", "state", "supervisor_pid", "up"]
+__all__ = ["clean", "down", "migrate_all", "probe", "start_one", "state", "stop_one", "supervisor_pid", "up"]
 
 START_SECONDS = 60.0
 Tell = Callable[[str], None]
@@ -95,6 +95,35 @@ def _run(layout: Layout, processes: Sequence[Process]) -> None:
         )  # fmt: skip
 
 
+def stop_one(layout: Layout, name: str) -> None:
+    """Stop one process and keep it stopped, until ``start_one`` or ``up``."""
+    table = read_table(layout)
+    if name not in {process.name for process in table} or supervisor_pid(layout) is None:
+        names = ", ".join(process.name for process in table) if supervisor_pid(layout) else "nothing"
+        raise Problem(f"{name} is not running; running are: {names}", "trunkline status")
+    _run(layout, [process for process in table if process.name != name])
+    _wait_until(lambda: name not in state(layout), f"{name} did not stop", name)
+
+
+def start_one(layout: Layout, name: str) -> None:
+    """Start one process of the stack that was stopped."""
+    known = {process.name: process for process in (*servers(layout), *services(layout))}
+    if name not in known or supervisor_pid(layout) is None:
+        raise Problem(f"{name} cannot be started by itself; there are: {', '.join(known)}", "trunkline up")
+    table = read_table(layout)
+    if name not in {process.name for process in table}:
+        _run(layout, [process for process in known.values() if process.name == name or process in table])
+    _wait_until(lambda: state(layout).get(name, {}).get("state") == "running", f"{name} did not start", name)
+
+
+def _wait_until(condition: Callable[[], bool], otherwise: str, name: str) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            raise Problem(otherwise, f"trunkline logs {name}")
+        time.sleep(0.05)
+
+
 def _wait(layout: Layout, conditions: dict[str, Callable[[Layout], bool]]) -> None:
     deadline = time.monotonic() + START_SECONDS
     for name, is_up in conditions.items():
@@ -110,7 +139,9 @@ def _wait_http(layout: Layout, processes: Sequence[Process]) -> None:
     deadline = time.monotonic() + START_SECONDS
     for process in processes:
         while (verdict := probe(process.ready_url or ""))[0] != 200:
-            if time.monotonic() > deadline:
+            # One that keeps dying will not come up by waiting.
+            given_up = state(layout).get(process.name, {}).get("restarts", 0) > 3 and verdict[0] == 0
+            if given_up or time.monotonic() > deadline:
                 why = verdict[1] or _last_lines(layout, process.name)
                 raise Problem(f"{process.name} is not ready: {why}", f"trunkline logs {process.name}")
             time.sleep(0.1)
