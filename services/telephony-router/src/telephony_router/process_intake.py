@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from uuid import UUID
@@ -100,9 +100,8 @@ async def _process(database: Database, tenant: UUID, rows: Sequence[tuple[int, U
         # Another router may have been at it while we waited for the calls' locks.
         claimed = await store.claim_intake(tx, seqs)
         signals = {row.seq: _signal(row) for row in claimed}
-        numbers = {n for s in signals.values() if s.agent_raw and (n := number_of(s.agent_raw))}
         found = {row["id"]: CallRecord.from_row(row) for row in await store.find_calls(tx, call_ids)}
-        numbers |= {call.agent_number for call in found.values() if call.agent_number}
+        numbers = _numbers(signals.values(), found.values())
         batch = _Batch(calls=found, staff=await store.staff_by_number(tx, numbers) if numbers else {})
         new = await _new_statuses(tx, claimed, signals)
         for row in claimed:
@@ -112,6 +111,13 @@ async def _process(database: Database, tenant: UUID, rows: Sequence[tuple[int, U
                 batch.parked[row.seq] = str(error)
         await _write(tx, batch, [row.seq for row in claimed if row.seq not in batch.parked])
     METRICS.intake_processed.labels("done").inc(len(claimed) - len(batch.parked))
+
+
+def _numbers(signals: Iterable[CallSignal], calls: Iterable[CallRecord]) -> set[str]:
+    """Every number that may be somebody's who works here: an agent's, or a caller's."""
+    raw = {each for signal in signals for each in (signal.agent_raw, signal.caller_raw) if each}
+    known = {each for call in calls for each in (call.agent_number, call.caller) if each}
+    return known | {number for each in raw if (number := number_of(each))}
 
 
 def _signal(row: IntakeRow) -> CallSignal:

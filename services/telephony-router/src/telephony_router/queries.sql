@@ -35,9 +35,9 @@ SELECT count(*) FILTER (WHERE parked IS NULL) AS waiting, min(received_at) FILTE
 FROM intake WHERE processed_at IS NULL
 
 -- name: claim_intake
--- The rows that are still to be processed, now that their calls are held.
+-- The rows that are still to be processed, now that their calls are held, as they came.
 SELECT seq, identity, kind, account_id, call_id, received_at, signal, answer
-FROM intake WHERE seq = ANY($1::bigint[]) AND processed_at IS NULL AND parked IS NULL ORDER BY seq
+FROM intake WHERE seq = ANY($1::bigint[]) AND processed_at IS NULL AND parked IS NULL ORDER BY received_at, seq
 
 -- name: mark_processed
 -- These rows have had their effect.

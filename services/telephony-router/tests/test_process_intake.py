@@ -1,0 +1,278 @@
+"""Webhooks taken in become calls, states, events and last agents, on a real Postgres."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from contracts.directory import StaffV1
+from contracts.registry import REGISTRY
+from kit.postgres import Database
+from telephony_router import store
+from telephony_router.answer_ring import answer_to_json, intake_of
+from telephony_router.process_intake import process_some
+from telephony_router.project_directory import project_staff
+from telephony_router.record import PostgresIntakes
+from telephony_router.routing import Decision, Target
+from telephony_router.signals import CallSignal
+from telephony_router.store import Intake
+from telephony_router.vendors.base import Account
+
+pytestmark = pytest.mark.real
+MakeDatabase = Callable[..., Awaitable[Database]]
+NOW = datetime(2026, 3, 4, 6, 30, tzinfo=UTC)
+CALLER, ASHA = "+919847000001", "+919847000010"
+RING = CallSignal(kind="ring", vendor="generic", call_id="c1", caller_raw="09847000001", did_raw="04842000100")
+DECISION = Decision(
+    action="dial",
+    destinations=(Target(number=ASHA, reason="owner", staff_id="asha", name="Asha"),),
+    excluded=(),
+    rule="owner",
+    rung="redis",
+    customer_id="cust",
+)
+
+
+def status(name: str, second: int, **more: Any) -> CallSignal:
+    base = CallSignal(kind="status", vendor="generic", call_id="c1", status=name, status_raw=name)
+    return replace(base, at=NOW + timedelta(seconds=second), **more)
+
+
+COURSE = (
+    status("ringing", 1),
+    status("answered", 9, agent_raw=ASHA),
+    status("completed", 69, duration_seconds=60, cause="16"),
+)
+
+
+@dataclass
+class Office:
+    database: Database
+    account: Account
+    seconds: Any
+
+    async def takes(self, *signals: CallSignal) -> None:
+        rows = {}
+        for signal in signals:
+            row = self.intake(signal)
+            rows.setdefault(row.identity, row)
+        await PostgresIntakes(self.database).take_in(list(rows.values()))
+
+    def intake(self, signal: CallSignal) -> Intake:
+        answer = answer_to_json(DECISION, 1.5) if signal.kind == "ring" else None
+        body = json.dumps([signal.call_id, signal.status]).encode()
+        return intake_of(self.account, signal, body, NOW + timedelta(seconds=next(self.seconds)), answer)
+
+    async def call(self) -> dict[str, Any]:
+        async with self.database.transaction(self.account.tenant) as tx:
+            (row,) = await tx.fetch("SELECT * FROM call")
+            return dict(row)
+
+    async def events(self) -> list[Any]:
+        async with self.database.system() as tx:
+            rows = await tx.fetch(
+                "SELECT type, payload FROM outbox WHERE tenant_id = $1 ORDER BY seq", self.account.tenant
+            )
+        return [REGISTRY.decode(row["type"], row["payload"].encode()) for row in rows]
+
+    async def last_agents(self) -> dict[str, str]:
+        async with self.database.transaction(self.account.tenant) as tx:
+            return {row["number"]: row["staff_id"] for row in await tx.fetch("SELECT * FROM last_agent")}
+
+
+async def office_in(database: Database) -> Office:
+    account = Account(id=uuid4(), tenant=uuid4(), vendor="generic")
+    async with database.transaction(account.tenant) as tx:
+        await project_staff(StaffV1(staff_id="asha", version=1, name="Asha", numbers=(ASHA, "+914842000110")), tx)
+    return Office(database, account, itertools.count())
+
+
+@pytest.fixture
+async def database(make_database: MakeDatabase) -> Database:
+    return await make_database(service="telephony-router", package="telephony_router")
+
+
+@pytest.fixture
+async def office(database: Database) -> Office:
+    return await office_in(database)
+
+
+async def test_a_ring_becomes_a_call_its_decision_and_one_event(office: Office) -> None:
+    await office.takes(RING)
+    assert await process_some(office.database) == 1
+    call = await office.call()
+    assert (call["caller"], call["did"], call["state"]) == (CALLER, "+914842000100", "initiated")
+    assert not call["quarantined"]
+    (event,) = await office.events()
+    assert (event.rule, event.rung, event.caller, event.customer_id) == ("owner", "redis", CALLER, "cust")
+    assert event.destinations[0].staff_id == "asha"
+    assert event.answer_ms == 1.5
+    assert await process_some(office.database) == 0
+
+
+async def test_a_call_runs_its_course_and_the_last_agent_is_learned(office: Office) -> None:
+    await office.takes(RING, *COURSE)
+    await process_some(office.database)
+    call = await office.call()
+    assert (call["state"], call["staff_id"], call["duration_seconds"]) == ("completed", "asha", 60)
+    assert (call["answered_at"], call["ended_at"]) == (NOW + timedelta(seconds=9), NOW + timedelta(seconds=69))
+    _, *states = await office.events()
+    assert [(each.previous_state, each.state, each.version) for each in states] == [
+        ("initiated", "ringing", 1),
+        ("ringing", "answered", 2),
+        ("answered", "completed", 3),
+    ]
+    assert await office.last_agents() == {CALLER: "asha"}
+
+
+async def test_everything_twice_has_effect_once(office: Office) -> None:
+    for _ in range(2):
+        await office.takes(RING, *COURSE)
+        await process_some(office.database)
+    assert len(await office.events()) == 4
+
+
+async def test_a_late_status_fills_the_times_without_moving_the_state_back(office: Office) -> None:
+    await office.takes(RING, COURSE[2])
+    await process_some(office.database)
+    await office.takes(COURSE[1], COURSE[0])
+    await process_some(office.database)
+    call = await office.call()
+    assert (call["state"], call["staff_id"], call["answered_at"]) == ("completed", "asha", NOW + timedelta(seconds=9))
+    assert [each.state for each in (await office.events())[1:]] == ["completed", "completed", "completed"]
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(order=st.permutations([RING, *COURSE]), cuts=st.lists(st.integers(0, 4), max_size=2))
+async def test_any_order_and_any_grouping_end_in_the_same_call(
+    database: Database, order: list[CallSignal], cuts: list[int]
+) -> None:
+    office = await office_in(database)
+    for group in (order[: min(cuts, default=2)], order[min(cuts, default=2) :], order):
+        await office.takes(*group)
+        await process_some(database)
+    call = await office.call()
+    assert (call["state"], call["staff_id"], call["caller"], call["quarantined"]) == (
+        "completed",
+        "asha",
+        CALLER,
+        False,
+    )
+    assert (call["started_at"], call["duration_seconds"], call["cause"]) == (NOW + timedelta(seconds=1), 60, "16")
+    assert await office.last_agents() == {CALLER: "asha"}
+
+
+async def test_a_call_we_were_never_asked_about_is_kept_apart(office: Office) -> None:
+    await office.takes(*(replace(each, caller_raw=CALLER) for each in COURSE))
+    await process_some(office.database)
+    call = await office.call()
+    assert (call["quarantined"], call["state"], call["caller"]) == (True, "completed", CALLER)
+    assert await office.last_agents() == {}
+    await office.takes(RING)
+    await process_some(office.database)
+    assert (await office.call())["quarantined"] is False
+    assert await office.last_agents() == {CALLER: "asha"}
+
+
+async def test_a_status_without_a_call_id_is_accepted_once(office: Office) -> None:
+    lost = replace(COURSE[2], call_id="")
+    await office.takes(lost)
+    await office.takes(lost)
+    await process_some(office.database)
+    assert (await office.call())["quarantined"] is True
+
+
+async def test_an_unknown_status_is_parked_and_blocks_nothing(office: Office) -> None:
+    await office.takes(RING, replace(COURSE[0], status="unknown", status_raw="no-channel"), *COURSE[1:])
+    await process_some(office.database)
+    assert (await office.call())["state"] == "completed"
+    async with office.database.system() as tx:
+        assert (await store.intake_backlog(tx))[2] == 1
+        assert "no-channel" in await tx.fetchval("SELECT parked FROM intake WHERE parked IS NOT NULL")
+
+
+async def test_a_webhook_nobody_can_read_is_parked_and_blocks_nothing(office: Office) -> None:
+    broken = replace(office.intake(replace(RING, call_id="broken")), signal="{not json")
+    await PostgresIntakes(office.database).take_in([broken])
+    await office.takes(RING, *COURSE)
+    await process_some(office.database)
+    assert (await office.call())["state"] == "completed"
+    assert await process_some(office.database) == 0
+
+
+async def test_two_routers_at_the_same_intake_process_everything_once(office: Office) -> None:
+    calls = [replace(signal, call_id=f"c{n}") for n in range(30) for signal in (RING, *COURSE)]
+    await office.takes(*calls)
+    await asyncio.gather(*(process_some(office.database) for _ in range(4)))
+    while await process_some(office.database):
+        pass
+    events = await office.events()
+    assert len(events) == 120
+    assert len({(each.call_id, getattr(each, "version", 0)) for each in events}) == 120
+
+
+async def test_an_agent_calling_the_office_is_not_their_own_last_agent(office: Office) -> None:
+    await office.takes(replace(RING, caller_raw="+914842000110"), *COURSE)
+    await process_some(office.database)
+    assert (await office.call())["staff_id"] == "asha"
+    assert await office.last_agents() == {}
+
+
+async def test_an_older_talk_never_replaces_a_newer_one(office: Office) -> None:
+    async with office.database.transaction(office.account.tenant) as tx:
+        await store.put_rows(tx, "put_last_agents", [(CALLER, "ravi", NOW + timedelta(days=1))])
+    await office.takes(RING, *COURSE)
+    await process_some(office.database)
+    assert await office.last_agents() == {CALLER: "ravi"}
+
+
+async def test_outbound_calls_are_nobodys_quarantine(office: Office) -> None:
+    await office.takes(*(replace(each, direction="outbound") for each in COURSE))
+    await process_some(office.database)
+    call = await office.call()
+    assert (call["direction"], call["quarantined"]) == ("outbound", False)
+    assert await office.last_agents() == {}
+
+
+async def test_a_thousand_webhooks_a_second_are_no_problem(office: Office) -> None:
+    calls = [replace(signal, call_id=f"c{n}") for n in range(250) for signal in (RING, *COURSE)]
+    for start in range(0, len(calls), 500):
+        await office.takes(*calls[start : start + 500])
+    began = asyncio.get_running_loop().time()
+    while await process_some(office.database):
+        pass
+    # Far above the promised 500 a second on an idle machine; the bound allows for a busy one.
+    assert asyncio.get_running_loop().time() - began < 4
+    assert len(await office.events()) == 1000
+
+
+async def test_what_is_long_processed_is_forgotten(office: Office) -> None:
+    await office.takes(RING)
+    await process_some(office.database)
+    async with office.database.system() as tx:
+        await tx.execute("UPDATE intake SET received_at = now() - interval '29 days'")
+        await store.prune_intake(tx, 30)
+        assert await tx.fetchval("SELECT count(*) FROM intake") == 1
+        await tx.execute("UPDATE intake SET received_at = now() - interval '31 days'")
+        await store.prune_intake(tx, 30)
+        assert await tx.fetchval("SELECT count(*) FROM intake") == 0
+
+
+async def test_the_same_vendors_id_on_two_tenants_are_two_calls(database: Database) -> None:
+    one, two = await office_in(database), await office_in(database)
+    for office in (one, two):
+        await office.takes(RING)
+    await process_some(database)
+    first, second = await one.call(), await two.call()
+    assert isinstance(first["id"], UUID)
+    assert first["id"] != second["id"]
