@@ -112,7 +112,7 @@ def _print_topics(as_json: bool) -> None:
     for column in ("topic, version", "key, partitions"):
         table.add_column(column, no_wrap=True)
     for column in ("remembers, replay", "producer -> consumers"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold", min_width=17)
     for topic in TOPICS.values():
         cls = REGISTRY.newest(topic.name)
         table.add_row(

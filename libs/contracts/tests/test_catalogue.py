@@ -24,5 +24,5 @@ def test_fields_are_told_with_type_default_and_meaning() -> None:
     assert fields["unit"].type == "string or null"
     assert fields["unit"].default == "null"
     assert fields["evidence"].type == "Evidence"
-    assert fields["value_type"].type == "`gstin` or `pan` or `phone` or `email` or `money`"
+    assert fields["state"].type == "`asserted` or `superseded` or `conflicting` or `retracted`"
     assert fields["state"].meaning.startswith("`conflicting` when")

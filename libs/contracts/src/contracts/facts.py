@@ -43,8 +43,8 @@ class FactExtractedV1(Event):
     """As written in the source."""
     value: str
     """Normalised; amounts in paise as a decimal integer."""
-    value_type: Literal["gstin", "pan", "phone", "email", "money"]
-    """How ``value`` is to be read."""
+    value_type: str
+    """How ``value`` is to be read: ``gstin``, ``pan``, ``phone``, ``email``, ``money`` …; kinds are added."""
     unit: str | None = None
     """``INR`` for money."""
     evidence: Evidence

@@ -20,8 +20,8 @@ class NotificationStateV1(Event):
     """Grows with each change of state."""
     kind: str
     """``daily_pulse`` …"""
-    channel: Literal["email"]
-    """How it travels."""
+    channel: str
+    """How it travels: ``email`` …; channels are added."""
     recipient: str
     """The address; personal data, so this topic forgets like the others."""
     state: Literal["accepted", "sent", "failed", "unknown", "suppressed"]
