@@ -1,0 +1,208 @@
+"""A whole stack for journeys and faults: its own run directory and ports, started once, stopped at the end.
+
+``TRUNKLINE_TEST_STACK_RUN_DIR`` and ``TRUNKLINE_TEST_STACK_PORT_BASE`` point at another one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+import secrets
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+
+from trunkline.demo.clients import Directory, GenericPbx, Platform
+from trunkline.demo.command import addresses_of
+from trunkline.demo.events import Tail
+from trunkline.demo.world import Addresses, command
+from trunkline.stack import control
+from trunkline.stack.layout import Layout
+
+RUN_DIR, PORT_BASE = ".run/journeys", 21000
+AGENTS = {"reception": "+919847000031", "accounts": "+919847000032"}
+_dids = itertools.count(secrets.randbelow(900_000))
+
+
+@dataclass(frozen=True)
+class Tenant:
+    """A business made for one test."""
+
+    id: str
+    slug: str
+    did: str
+    hook_path: str
+    vault_account: str
+    directory: Directory
+    customer_number: str
+
+    @property
+    def owner_email(self) -> str:
+        return f"owner@{self.slug}.example"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The running stack, as tests see it."""
+
+    layout: Layout
+    addresses: Addresses
+
+    def process(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = control.state(self.layout).get(name, {})
+        return found
+
+    def kill(self, name: str) -> None:
+        """kill -9, without a word of warning."""
+        os.kill(self.process(name)["pid"], signal.SIGKILL)
+
+    def wait_until_ready(self, within: float = 60.0) -> None:
+        for name in (
+            "front-desk",
+            "telephony-router",
+            "vault-importer",
+            "brain-distiller",
+            "anomaly-engine",
+            "notifier",
+        ):
+            url = f"{self.layout.url(name)}/readyz"
+            wait_for(lambda url=url: control.probe(url)[0] == 200, f"{name} is not ready", within)
+
+    def query(self, sql: str, *args: object) -> list[Any]:
+        """Look into the database past every fence, as the superuser that only tests and backups are."""
+
+        async def ask() -> list[Any]:
+            connection = await asyncpg.connect(self.layout.admin_dsn("trunkline"))
+            try:
+                return list(await connection.fetch(sql, *args))
+            finally:
+                await connection.close()
+
+        return asyncio.run(ask())
+
+    def admin(self, service: str, path: str, tenant: Tenant) -> dict[str, Any]:
+        """Ask a service's admin API about a tenant."""
+        headers = {"Authorization": f"Bearer {self.addresses.admin_token}", "X-Tenant": tenant.id}
+        response = httpx.get(self.layout.url(service) + path, headers=headers, timeout=10)
+        response.raise_for_status()
+        found: dict[str, Any] = response.json()
+        return found
+
+    def mails_to(self, address: str) -> list[dict[str, str]]:
+        mails = httpx.get(f"{self.addresses.mail}/api/mails", timeout=10).json()["mails"]
+        return [mail for mail in mails if address in mail["to"]]
+
+    def run(self, *arguments: str, stdin: str | None = None) -> Any:
+        return command(self.addresses, *arguments, stdin=stdin)
+
+    def pbx(self, tenant: Tenant) -> GenericPbx:
+        return GenericPbx(router_url=self.addresses.router, hook_path=tenant.hook_path)
+
+
+def wait_for(condition: Callable[[], Any], otherwise: str, within: float = 30.0) -> Any:
+    """Wait until ``condition`` gives something true, and return it."""
+    deadline = time.monotonic() + within
+    while True:
+        result = condition()
+        if result:
+            return result
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{otherwise} (after {within:.0f} s)")
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    given = os.environ.get("TRUNKLINE_TEST_STACK_RUN_DIR")
+    layout = Layout.of(given or RUN_DIR, int(os.environ.get("TRUNKLINE_TEST_STACK_PORT_BASE", PORT_BASE)))
+    if given is None:
+        control.clean(layout)
+    control.up(layout, with_services=True, tell=lambda _: None)
+    yield Stack(layout, addresses_of(layout))
+    if given is None:
+        control.down(layout)
+
+
+@pytest.fixture
+def make_tenant(stack: Stack) -> Callable[[str], Tenant]:
+    """Make a business with two agents, a line, a customer, a PBX account and an archive."""
+
+    def make(name: str) -> Tenant:
+        slug = f"{name}-{secrets.token_hex(3)}"
+        platform = Platform(console_url=stack.addresses.console, admin_token=stack.addresses.admin_token)
+        tenant_id = platform.tenant(
+            slug, name=name, timezone="Asia/Kolkata", owner_email=f"owner@{slug}.example", pulse_at="23:59"
+        )
+        directory = Directory(console_url=stack.addresses.console, api_key=platform.api_key(tenant_id, "test"))
+        did = f"+914842{next(_dids) % 900_000 + 100_000}"
+        for reference, number in AGENTS.items():
+            directory.put(f"/v1/staff/{reference}", {"name": reference, "numbers": [number]})
+        directory.put(f"/v1/dids/{did}", {"label": "Main", "default_staff": ["reception"]})
+        directory.put("/v1/routing", {"fallback_number": "+914842000098"})
+        customer_number = f"+9198471{next(_dids) % 90_000 + 10_000}"
+        directory.put("/v1/customers/c1", {"name": "First", "numbers": [customer_number], "owner": "accounts"})
+        account = stack.run("router", "account", "add", "--tenant", tenant_id, "--vendor", "generic", "--label", "PBX")
+        vault = stack.run("vault", "account", "add", "--tenant", tenant_id, "--name", "Desk")
+        tenant = Tenant(
+            tenant_id, slug, did, account["hook_base_path"], vault["account_id"], directory, customer_number
+        )
+        pbx = stack.pbx(tenant)
+        probes = itertools.count()
+
+        def known() -> bool:
+            answer = pbx.ring(f"probe-{slug}-{next(probes)}", customer_number, did)
+            return answer.status == 200 and bool(answer.body["destinations"]) and answer.first["reason"] == "owner"
+
+        wait_for(known, "the directory has not reached the router")
+        return tenant
+
+    return make
+
+
+@pytest.fixture
+def tail(stack: Stack) -> Iterator[Tail]:
+    tail = Tail(stack.layout.kafka_bootstrap)
+    yield tail
+    tail.close()
+
+
+@pytest.fixture(scope="session")
+def make_backup(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """An encrypted backup with its key beside it; two messages give one number two tax numbers."""
+
+    def make(conflict_number: str, messages: int = 3000) -> Path:
+        folder = tmp_path_factory.mktemp("backup")
+        stack.run(
+            "vault", "sample", "--out", str(folder), "--messages", str(messages), "--conflict-number", conflict_number
+        )
+        return folder
+
+    return make
+
+
+def import_until_done(stack: Stack, tenant: Tenant, folder: Path, within: float = 90.0) -> dict[str, Any]:
+    """Import as an operator would: run the command again when a server went away under it."""
+    last: list[str] = []
+
+    def attempt() -> dict[str, Any] | None:
+        try:
+            result: dict[str, Any] = stack.run(
+                "vault", "import", str(folder / "msgstore.db.crypt15"), "--account", tenant.vault_account,
+                "--key-file", str(folder / "backup.key"),
+            )  # fmt: skip
+        except (RuntimeError, json.JSONDecodeError) as error:
+            last[:] = [str(error)[-400:]]
+            return None
+        return result
+
+    found: dict[str, Any] = wait_for(attempt, f"the import did not finish: {last}", within)
+    return found

@@ -1,0 +1,97 @@
+"""A ringing caller is answered whatever is down, and what was acknowledged is there once it is up again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from tests.conftest import AGENTS, Stack, Tenant, wait_for
+
+from trunkline.demo.events import Tail
+from trunkline.stack import control
+
+pytestmark = [pytest.mark.real, pytest.mark.slow]
+
+DEADLINE_MS = 250
+
+
+@pytest.fixture
+def without(stack: Stack) -> Iterator[Callable[..., None]]:
+    """Stop servers, and have them back at the end of the test."""
+
+    def stop(*names: str) -> None:
+        for name in names:
+            control.stop_one(stack.layout, name)
+
+    yield stop
+    bring_back(stack)
+
+
+def bring_back(stack: Stack) -> None:
+    control.up(stack.layout, with_services=True, tell=lambda _: None)
+
+
+def test_webhooks_that_arrive_while_kafka_is_down_are_published_when_it_is_back(
+    stack: Stack, make_tenant: Callable[[str], Tenant], without: Callable[..., None]
+) -> None:
+    tenant = make_tenant("no-kafka")
+    tail = Tail(stack.layout.kafka_bootstrap)
+    pbx = stack.pbx(tenant)
+    without("kafka")
+    calls = [f"{tenant.slug}-{number}" for number in range(10)]
+    for call in calls:
+        assert pbx.ring(call, tenant.customer_number, tenant.did).status == 200
+        for sequence, status in enumerate(("ringing", "answered", "completed")):
+            fields = {"sequence": sequence, "agent_number": AGENTS["accounts"], "from": tenant.customer_number,
+                      "to": tenant.did}  # fmt: skip
+            assert pbx.status(call, status, **fields).status == 200
+    bring_back(stack)
+    for call in calls:
+        tail.wait("call.inbound", lambda d, call=call: d["vendor_call_id"] == call, 60)
+        tail.wait("call.state", lambda d, call=call: (d["vendor_call_id"], d["state"]) == (call, "completed"), 60)
+    tail.close()
+
+
+def test_with_redis_postgres_and_kafka_down_a_caller_is_answered_in_time_and_recorded_later(
+    stack: Stack, make_tenant: Callable[[str], Tenant], without: Callable[..., None]
+) -> None:
+    tenant = make_tenant("all-down")
+    tail = Tail(stack.layout.kafka_bootstrap)
+    pbx = stack.pbx(tenant)
+    without("kafka", "postgres", "redis")
+    answers = {}
+    for number in range(20):
+        call = f"{tenant.slug}-{number}"
+        answers[call] = pbx.ring(call, tenant.customer_number, tenant.did)
+    slowest = max(answer.ms for answer in answers.values())
+    assert {answer.status for answer in answers.values()} == {200}
+    assert {answer.first["reason"] for answer in answers.values()} == {"owner"}
+    assert slowest <= DEADLINE_MS, f"the slowest answer took {slowest:.0f} ms"
+    assert control.probe(f"{stack.layout.url('telephony-router')}/readyz")[0] == 200, "the router must stay in service"
+
+    bring_back(stack)
+    for call, answer in answers.items():
+        seen = tail.wait("call.inbound", lambda d, call=call: d["vendor_call_id"] == call, 60)
+        assert seen.data["rung"] == "snapshot"
+        assert seen.data["destinations"][0]["number"] == answer.first["number"]
+    tail.close()
+
+
+def test_a_router_that_starts_with_everything_down_answers_from_its_disk(
+    stack: Stack, make_tenant: Callable[[str], Tenant], without: Callable[..., None]
+) -> None:
+    tenant = make_tenant("cold-start")
+    snapshot_writes_seconds = 6
+    time.sleep(snapshot_writes_seconds)
+    without("kafka", "postgres", "redis")
+    before = stack.process("telephony-router")["restarts"]
+    stack.kill("telephony-router")
+    wait_for(lambda: stack.process("telephony-router")["restarts"] > before, "the router was not started again")
+    ready = f"{stack.layout.url('telephony-router')}/readyz"
+    wait_for(lambda: control.probe(ready)[0] == 200, "the router is not ready from its snapshot")
+    pbx = stack.pbx(tenant)
+    answers = [pbx.ring(f"{tenant.slug}-{n}", tenant.customer_number, tenant.did) for n in range(5)]
+    assert [answer.status for answer in answers] == [200] * 5
+    assert {answer.body["destinations"][0]["number"] for answer in answers} <= set(AGENTS.values())
+    assert max(answer.ms for answer in answers) <= DEADLINE_MS
