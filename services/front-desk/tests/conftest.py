@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -12,14 +13,20 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from contracts.anomalies import AnomalyFiredV1
+from contracts.calls import CallInboundV1, CallStateV1, Destination, Excluded
 from contracts.envelope import Envelope
 from contracts.event import Event
+from contracts.facts import Evidence, FactExtractedV1
+from contracts.notifications import NotificationStateV1
+from contracts.vault import MessageImportedV1, VaultStateV1
 from front_desk.settings import Settings
 from front_desk.wiring import build
 from kit.consume import Received
 from kit.ids import uuid7
 from kit.postgres import Database
 
+PASSWORD = "a good password"
 ADMIN = "an admin token for tests"
 
 
@@ -51,9 +58,7 @@ class Desk:
         text = key.json()["api_key"]
         return Business(UUID(tenant), text, {"Authorization": f"Bearer {text}"})
 
-    async def user(
-        self, business: Business, email: str, role: str = "owner", password: str = "a good password"
-    ) -> None:
+    async def user(self, business: Business, email: str, role: str = "owner", password: str = PASSWORD) -> None:
         made = await self.http.post(
             f"/v1/tenants/{business.tenant}/users",
             json={"email": email, "password": password, "role": role},
@@ -69,9 +74,7 @@ class Desk:
         """A client with cookies of its own."""
         return httpx.AsyncClient(transport=self.http._transport, base_url="http://desk.test", follow_redirects=False)
 
-    async def sign_in(
-        self, browser: httpx.AsyncClient, email: str, password: str = "a good password"
-    ) -> httpx.Response:
+    async def sign_in(self, browser: httpx.AsyncClient, email: str, password: str = PASSWORD) -> httpx.Response:
         page = await browser.get("/")
         return await browser.post("/login", data={"csrf": hidden(page, "csrf"), "email": email, "password": password})
 
@@ -122,3 +125,108 @@ async def desk(make_database: Callable[..., Awaitable[Database]]) -> AsyncIterat
     async with httpx.AsyncClient(transport=transport, base_url="http://desk.test") as http:
         live = next(component for component in service.components if component.name == "live board")
         yield Desk(database, settings, http, live)
+
+
+NOW = datetime.now(UTC)
+
+
+def a_call(call_id: str = "c1", **fields: Any) -> CallInboundV1:
+    given: dict[str, Any] = {
+        "vendor": "generic",
+        "account_id": "a1",
+        "vendor_call_id": call_id,
+        "caller": "+919847000021",
+        "caller_kind": "number",
+        "caller_raw": "09847000021",
+        "did": "+914842000001",
+        "asked_at": NOW,
+        "destinations": (Destination(number="+919847000011", staff_id="s1", name="Asha", reason="owner"),),
+        "excluded": (Excluded(staff_id="s2", name="Biju", rule="last_agent", reason="on_leave"),),
+        "rule": "owner",
+        "rung": "redis",
+        "view_age_ms": 4200,
+        "answer_ms": 3.2,
+        "rule_version": "1",
+    }
+    return CallInboundV1(call_id=call_id, **{**given, **fields})
+
+
+def a_state(call_id: str = "c1", state: str = "answered", version: int = 2, **fields: Any) -> CallStateV1:
+    given = {"vendor": "generic", "vendor_call_id": call_id, "leg": "1", "at": NOW, "caller": "+919847000021"}
+    return CallStateV1(call_id=call_id, state=state, version=version, **{**given, **fields})
+
+
+def a_message(message_id: str = "m1", **fields: Any) -> MessageImportedV1:
+    given: dict[str, Any] = {
+        "account_id": "a1",
+        "chat_id": "chat1",
+        "chat_kind": "direct",
+        "chat_name": "Kottakkal Traders",
+        "direction": "in",
+        "sender_name": "Kottakkal",
+        "sent_at": NOW,
+        "kind": "text",
+        "raw_kind": 0,
+        "text": "GST 32AAACK1234A1ZJ",
+    }
+    return MessageImportedV1(message_id=message_id, **{**given, **fields})
+
+
+def a_fact(fact_id: str = "f1", version: int = 1, **fields: Any) -> FactExtractedV1:
+    given: dict[str, Any] = {
+        "subject": "contact:+919847000021",
+        "key": "gstin",
+        "raw_value": "32AAACK1234A1ZJ",
+        "value": "32AAACK1234A1ZJ",
+        "value_type": "gstin",
+        "evidence": Evidence(
+            source_type="message", source_id="m1", start=4, end=19, quote="Our GST 32AAACK1234A1ZJ please bill", at=NOW
+        ),
+        "confidence": 0.99,
+        "extractor": "gstin/1",
+        "state": "asserted",
+    }
+    return FactExtractedV1(fact_id=fact_id, version=version, **{**given, **fields})
+
+
+def an_anomaly(anomaly_id: str = "n1", **fields: Any) -> AnomalyFiredV1:
+    given: dict[str, Any] = {
+        "rule": "capsule_fact_value_conflict",
+        "rule_version": "1",
+        "title": "A customer has two different GSTINs",
+        "description": "Two messages state different values for something that can only have one.",
+        "learning": "Ask the customer which one is right before the next invoice goes out.",
+        "severity": "critical",
+        "local_day": "2026-11-20",
+        "as_of": NOW,
+        "fingerprint": "f",
+        "evidence": ({"subject": "contact:1", "key": "gstin", "values": 2},),
+        "evidence_total": 1,
+    }
+    return AnomalyFiredV1(anomaly_id=anomaly_id, **{**given, **fields})
+
+
+def a_mail(notification_id: str = "p1", version: int = 1, **fields: Any) -> NotificationStateV1:
+    given: dict[str, Any] = {
+        "kind": "daily_pulse",
+        "channel": "email",
+        "recipient": "owner@malabar.example",
+        "state": "sent",
+        "at": NOW,
+        "subject_line": "Malabar: one thing to look at",
+        "local_day": "2026-11-20",
+    }
+    return NotificationStateV1(notification_id=notification_id, version=version, **{**given, **fields})
+
+
+def an_import(import_id: str = "i1", state: Any = "completed", **fields: Any) -> VaultStateV1:
+    given: dict[str, Any] = {"account_id": "a1", "account_name": "Shop phone", "file_sha256": "ab" * 32, "at": NOW}
+    return VaultStateV1(import_id=import_id, state=state, **{**given, **fields})
+
+
+@pytest.fixture
+def make() -> Any:
+    """Builders of events with everything filled in."""
+    return SimpleNamespace(
+        call=a_call, state=a_state, message=a_message, fact=a_fact, anomaly=an_anomaly, mail=a_mail, imported=an_import
+    )

@@ -47,6 +47,10 @@ def _rows(records: Sequence[Mapping[str, Any]]) -> str:
     return _NUL.sub(r"\1", json.dumps(records, ensure_ascii=False))
 
 
+def _plain(*values: object) -> list[object]:
+    return [value.replace("\0", "") if isinstance(value, str) else value for value in values]
+
+
 async def keep_inbound(tx: Transaction, events: Sequence[CallInboundV1]) -> None:
     await tx.execute(Q.board_inbound, tx.tenant, _rows([event.model_dump(mode="json") for event in events]))
 
@@ -77,17 +81,19 @@ async def keep_anomaly(tx: Transaction, event: AnomalyFiredV1) -> None:
     await tx.execute(
         Q.board_anomaly,
         tx.tenant,
-        event.anomaly_id,
-        event.as_of,
-        event.rule,
-        event.rule_version,
-        event.title,
-        event.description,
-        event.learning,
-        event.severity,
-        event.local_day,
-        _rows(event.evidence),
-        event.evidence_total,
+        *_plain(
+            event.anomaly_id,
+            event.as_of,
+            event.rule,
+            event.rule_version,
+            event.title,
+            event.description,
+            event.learning,
+            event.severity,
+            event.local_day,
+            _rows(event.evidence),
+            event.evidence_total,
+        ),
     )
 
 
@@ -95,16 +101,18 @@ async def keep_mail(tx: Transaction, event: NotificationStateV1) -> None:
     await tx.execute(
         Q.board_mail,
         tx.tenant,
-        event.notification_id,
-        event.at,
-        event.version,
-        event.kind,
-        event.channel,
-        event.recipient,
-        event.state,
-        event.reason,
-        event.subject_line,
-        event.local_day,
+        *_plain(
+            event.notification_id,
+            event.at,
+            event.version,
+            event.kind,
+            event.channel,
+            event.recipient,
+            event.state,
+            event.reason,
+            event.subject_line,
+            event.local_day,
+        ),
     )
 
 
@@ -112,19 +120,21 @@ async def keep_import(tx: Transaction, event: VaultStateV1) -> None:
     await tx.execute(
         Q.board_import,
         tx.tenant,
-        event.import_id,
-        event.at,
-        event.account_id,
-        event.account_name,
-        event.state,
-        event.file_sha256,
-        event.messages_new,
-        event.messages_changed,
-        event.messages_seen,
-        event.contacts_seen,
-        event.chats_seen,
-        event.newest_message_at,
-        event.error,
+        *_plain(
+            event.import_id,
+            event.at,
+            event.account_id,
+            event.account_name,
+            event.state,
+            event.file_sha256,
+            event.messages_new,
+            event.messages_changed,
+            event.messages_seen,
+            event.contacts_seen,
+            event.chats_seen,
+            event.newest_message_at,
+            event.error,
+        ),
     )
 
 
