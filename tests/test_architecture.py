@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from contracts.registry import REGISTRY
+from contracts.topics import TOPICS
+
 ROOT = Path(__file__).parents[1]
 FUNCTION_LINES = 50
 PARAMETERS = 8
@@ -335,3 +338,31 @@ def test_every_item_of_a_menu_has_samples(service: str) -> None:
         if not path.exists() or (path.is_dir() and not any(path.iterdir())):
             missing.append(relative(path))
     nothing(missing)
+
+
+def subscribed(service: str) -> dict[str, set[str]]:
+    """The topics in a service's table of subscriptions, by the words that subscribe: on, on_batch, on_deleted."""
+    topics = {event.__name__: event.topic() for event in REGISTRY}
+    found: dict[str, set[str]] = {"on": set(), "on_batch": set(), "on_deleted": set()}
+    for node in ast.walk(tree(ROOT / "services" / service / "src" / package_of(service) / "consumers.py")):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in found and node.args:
+            found[node.func.id].add(topics[ast.unparse(node.args[0])])
+    return found
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_topics_table_names_exactly_who_consumes(service: str) -> None:
+    """The compatibility check says whom a change breaks from this table, so the table has to be right."""
+    read = subscribed(service)["on"] | subscribed(service)["on_batch"]
+    declared = {topic.name for topic in TOPICS.values() if service in topic.consumers}
+    nothing([f"{service} consumes {name}; name it in topics.py" for name in sorted(read - declared)])
+    nothing([f"{service} does not consume {name}; take it out of topics.py" for name in sorted(declared - read)])
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_whoever_keeps_a_compacted_topic_understands_a_deletion(service: str) -> None:
+    found = subscribed(service)
+    kept = {name for name in found["on"] | found["on_batch"] if TOPICS[name].cleanup == "compact"}
+    nothing(
+        [f"{service} ignores deletions of {name}; subscribe on_deleted" for name in sorted(kept - found["on_deleted"])]
+    )
