@@ -36,6 +36,9 @@ def router_app(hooks: Hooks, admin: AsgiApp) -> AsgiApp:
     return app
 
 
+Tenant = Annotated[UUID, Header(alias="X-Tenant")]
+
+
 class SimulateRequest(BaseModel):
     did: str = Field(max_length=64)
     caller: str = Field(alias="from", max_length=64)
@@ -43,8 +46,6 @@ class SimulateRequest(BaseModel):
 
 
 def admin_app(database: Database, admin_token: SecretStr) -> FastAPI:
-    app = FastAPI(title="Trunkline telephony-router", version="1", docs_url="/docs", redoc_url=None)
-
     async def allowed(authorization: Annotated[str, Header()] = "") -> None:
         wanted = admin_token.get_secret_value()
         scheme, _, given = authorization.partition(" ")
@@ -52,10 +53,7 @@ def admin_app(database: Database, admin_token: SecretStr) -> FastAPI:
         if not wanted or scheme.lower() != "bearer" or not same:
             raise HTTPException(401, "an admin token is needed")
 
-    async def tenant_of(x_tenant: Annotated[UUID, Header()], _: Annotated[None, Depends(allowed)]) -> UUID:
-        return x_tenant
-
-    Tenant = Annotated[UUID, Depends(tenant_of)]  # noqa: N806 - it is a type
+    app = FastAPI(title="Trunkline telephony-router", version="1", redoc_url=None, dependencies=[Depends(allowed)])
 
     async def story(call_id: UUID, tenant: UUID) -> tuple[Any, Any, list[Any]]:
         async with database.transaction(tenant) as tx:

@@ -1,0 +1,263 @@
+"""The router as it runs: whole processes on real servers, and on servers that are gone or do not answer."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+from redis.asyncio import Redis
+
+from contracts.directory import CustomerV1, DidV1, RoutingV1, StaffV1, TenantV1
+from kit.postgres import Database
+from kit.testing import eventually
+from telephony_router import store
+from telephony_router.project_directory import (
+    project_customer,
+    project_did,
+    project_routing,
+    project_staff,
+    project_tenant,
+)
+
+pytestmark = pytest.mark.real
+MakeDatabase = Callable[..., Awaitable[Database]]
+DID, CALLER, ASHA = "+914842000100", "+919847000001", "+919847000010"
+SECRET = "the-secret-in-the-path"
+HOOK = f"/v1/hooks/generic/{SECRET}"
+ADMIN = {"authorization": "Bearer admin"}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Process:
+    process: asyncio.subprocess.Process
+    http: httpx.AsyncClient
+
+    async def ready(self) -> bool:
+        try:
+            return (await self.http.get("/readyz")).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    async def ring(self, call_id: str, caller: str = CALLER) -> httpx.Response:
+        return await self.http.post(f"{HOOK}/ring", json={"call_id": call_id, "from": caller, "to": DID})
+
+    async def status(self, call_id: str, name: str, **more: object) -> httpx.Response:
+        return await self.http.post(f"{HOOK}/status", json={"call_id": call_id, "status": name, **more})
+
+
+@dataclass
+class World:
+    database: Database
+    environment: dict[str, str]
+    tenant: UUID
+    folder: Path
+
+    @asynccontextmanager
+    async def router(self, name: str = "one", **environment: str) -> AsyncIterator[Process]:
+        port = free_port()
+        own = {f"TRUNKLINE_TELEPHONY_ROUTER_{key}": value for key, value in environment.items() if key.islower()}
+        shared = {key: value for key, value in environment.items() if not key.islower()}
+        own = {key.upper(): value for key, value in own.items()}
+        log = (self.folder / f"{name}.log").open("ab")
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "telephony_router",
+            env={
+                **os.environ,
+                **self.environment,
+                "TRUNKLINE_TELEPHONY_ROUTER_HTTP_PORT": str(port),
+                "TRUNKLINE_TELEPHONY_ROUTER_DATA_DIR": str(self.folder / name),
+                **own,
+                **shared,
+            },
+            stderr=log,
+        )
+        log.close()
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10) as http:
+            router = Process(process, http)
+            try:
+                await eventually(router.ready, within=20)
+                yield router
+            finally:
+                if process.returncode is None:
+                    process.terminate()
+                    await asyncio.wait_for(process.wait(), 20)
+
+    async def intake(self) -> set[str]:
+        """The vendors' ids of the rings that are in Postgres."""
+        async with self.database.system() as tx:
+            rows = await tx.fetch("SELECT identity FROM intake WHERE kind = 'ring'")
+        return {row["identity"].rpartition("ring:")[2] for row in rows}
+
+
+@pytest.fixture
+async def world(
+    make_database: MakeDatabase, postgres_dsn: str, redis_url: str, kafka_bootstrap: str, tmp_path: Path
+) -> AsyncIterator[World]:
+    database = await make_database(service="telephony-router", package="telephony_router")
+    tenant = uuid4()
+    async with database.transaction(tenant) as tx:
+        name = await tx.fetchval("SELECT current_database()")
+        await project_tenant(TenantV1(tenant_id=str(tenant), version=1, name="Kochi"), tx)
+        await project_staff(StaffV1(staff_id="asha", version=1, name="Asha", numbers=(ASHA,)), tx)
+        await project_staff(StaffV1(staff_id="meera", version=1, name="Meera", numbers=("+919847000012",)), tx)
+        customer = CustomerV1(customer_id="c", version=1, name="Tiles", numbers=(CALLER,), owner_staff_id="asha")
+        await project_customer(customer, tx)
+        await project_did(DidV1(did=DID, version=1, default_staff_ids=("meera",)), tx)
+        await project_routing(RoutingV1(version=1, fallback_number="+914842000199"), tx)
+        await store.add_account(tx, account_id=uuid4(), vendor="generic", label="", secret=SECRET, sealed_tokens=[])
+    parts = urlsplit(postgres_dsn)
+    redis: Redis = Redis.from_url(redis_url)
+    await redis.delete(*await redis.keys("router:*"), "router:none")
+    await redis.aclose()
+    environment = {
+        "TRUNKLINE_DEMO": "true",
+        "TRUNKLINE_ADMIN_TOKEN": "admin",
+        "TRUNKLINE_POSTGRES_DSN": urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], path=f"/{name}")),
+        "TRUNKLINE_REDIS_URL": redis_url,
+        "TRUNKLINE_KAFKA_BOOTSTRAP": kafka_bootstrap,
+        "TRUNKLINE_TELEPHONY_ROUTER_APP_PASSWORD": "test",
+        "TRUNKLINE_TELEPHONY_ROUTER_SYSTEM_PASSWORD": "test",
+        "TRUNKLINE_TELEPHONY_ROUTER_SECRET_KEY": base64.b64encode(bytes(32)).decode(),
+    }
+    return World(database, environment, tenant, tmp_path)
+
+
+@contextmanager
+def black_hole() -> Iterator[int]:
+    """A port that takes connections and never says a word."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(512)
+        yield int(listening.getsockname()[1])
+
+
+async def test_two_routers_give_one_call_one_answer_and_a_story_that_can_be_asked_for(world: World) -> None:
+    async with world.router("one") as one, world.router("two") as two:
+        answers = await asyncio.gather(*(router.ring("c1") for _ in range(10) for router in (one, two)))
+        assert {answer.status_code for answer in answers} == {200}
+        assert len({answer.content for answer in answers}) == 1
+        assert answers[0].json()["destinations"] == [{"number": ASHA, "name": "Asha", "reason": "owner"}]
+
+        headers = {**ADMIN, "x-tenant": str(world.tenant)}
+        for name, number in (("answered", "+919847000012"), ("completed", "+919847000012"), ("ringing", "")):
+            assert (await two.status("c1", name, agent_number=number)).status_code == 200
+
+        async def learned() -> bool:
+            response = await one.ring(f"next-{time.monotonic()}")
+            return bool(response.json()["destinations"][0]["reason"] == "last_agent")
+
+        await eventually(learned)
+        async with world.database.transaction(world.tenant) as tx:
+            call_id = await tx.fetchval("SELECT id FROM call WHERE vendor_call_id = 'c1'")
+        call = (await one.http.get(f"/v1/calls/{call_id}", headers=headers)).json()
+        assert (call["state"], call["staff_id"], len(call["timeline"])) == ("completed", "meera", 3)
+        why = (await two.http.get(f"/v1/calls/{call_id}/why", headers=headers)).json()
+        assert why["why"] == "Asha was rung because this person owns this customer."
+        stranger = {"x-tenant": str(world.tenant)}
+        assert (await one.http.get(f"/v1/calls/{call_id}", headers=stranger)).status_code == 401
+        other = {**ADMIN, "x-tenant": str(uuid4())}
+        assert (await one.http.get(f"/v1/calls/{call_id}", headers=other)).status_code == 404
+        body = {"did": DID, "from": "anonymous"}
+        simulated = (await one.http.post("/v1/simulate", headers=headers, json=body)).json()
+        assert simulated["decision"]["rule"] == "did_default"
+
+
+async def test_a_cold_start_with_every_server_gone_answers_from_the_disk_and_loses_nothing(world: World) -> None:
+    async with world.router() as router:
+        await eventually(lambda: (world.folder / "one" / "snapshot").exists())
+        assert (await router.ring("before")).status_code == 200
+    dead = f"127.0.0.1:{free_port()}"
+    gone = {
+        "TRUNKLINE_POSTGRES_DSN": f"postgresql://{dead}/none",
+        "TRUNKLINE_REDIS_URL": f"redis://{dead}/0",
+        "TRUNKLINE_KAFKA_BOOTSTRAP": dead,
+    }
+    async with world.router(**gone) as router:
+        answer = await router.ring("dark")
+        assert answer.json()["destinations"][0] == {"number": ASHA, "name": "Asha", "reason": "owner"}
+        assert (await router.ring("dark")).content == answer.content
+        assert (await router.status("dark", "answered", agent_number=ASHA)).status_code == 200
+        router.process.send_signal(signal.SIGKILL)
+        await router.process.wait()
+    async with world.router():
+        await eventually(lambda: drained(world, {"before", "dark"}))
+
+        async def processed() -> bool:
+            async with world.database.transaction(world.tenant) as tx:
+                return bool(await tx.fetchval("SELECT state FROM call WHERE vendor_call_id = 'dark'") == "answered")
+
+        await eventually(processed)
+
+
+async def drained(world: World, wanted: set[str]) -> bool:
+    return wanted <= await world.intake()
+
+
+async def test_servers_that_take_connections_and_never_answer_do_not_hold_a_caller_up(world: World) -> None:
+    async with world.router() as router:
+        await eventually(lambda: (world.folder / "one" / "snapshot").exists())
+        await router.ring("before")
+    with black_hole() as port:
+        silent = {
+            "TRUNKLINE_POSTGRES_DSN": f"postgresql://127.0.0.1:{port}/none",
+            "TRUNKLINE_REDIS_URL": f"redis://127.0.0.1:{port}/0",
+            "TRUNKLINE_KAFKA_BOOTSTRAP": f"127.0.0.1:{port}",
+        }
+        async with world.router(**silent) as router:
+            slowest = 0.0
+            for call in range(30):
+                began = time.monotonic()
+                answer = await router.ring(f"dark-{call}", f"+91984700{call:04}")
+                slowest = max(slowest, time.monotonic() - began)
+                assert answer.json()["destinations"]
+                # Now and then late enough for the router to ask its servers again.
+                await asyncio.sleep(0.1)
+            metrics = (await router.http.get("/metrics")).text
+    assert 'trunkline_webhooks_recorded_total{where="journal"} 30.0' in metrics
+    assert slowest < 0.25 + 0.1
+    async with world.router():
+        await eventually(lambda: drained(world, {f"dark-{call}" for call in range(30)}))
+
+
+async def test_what_was_acknowledged_survives_kill_nine(world: World) -> None:
+    acknowledged: set[str] = set()
+    async with world.router() as router:
+
+        async def caller(number: int) -> None:
+            for call in range(1000):
+                call_id = f"k{number}-{call}"
+                try:
+                    response = await router.ring(call_id)
+                except httpx.TransportError:
+                    return
+                if response.status_code == 200:
+                    acknowledged.add(call_id)
+
+        callers = [asyncio.create_task(caller(number)) for number in range(8)]
+        await eventually(lambda: len(acknowledged) > 200)
+        router.process.send_signal(signal.SIGKILL)
+        await asyncio.gather(*callers)
+        await router.process.wait()
+    async with world.router():
+        await eventually(lambda: drained(world, acknowledged))
