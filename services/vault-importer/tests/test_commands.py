@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from kit.testing import eventually
+
 pytestmark = pytest.mark.real
 
 RUN = [sys.executable, "-c", "from vault_importer.commands import app; app()"]
@@ -28,6 +30,9 @@ class Operator:
             "TRUNKLINE_VAULT_IMPORTER_KEY_ENCRYPTION_KEY": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
             "TRUNKLINE_VAULT_IMPORTER_TEMPORARY_DIR": str(folder),
         }
+
+    def start(self, *arguments: object) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([*RUN, *map(str, arguments)], env=self._env, stderr=subprocess.DEVNULL)
 
     def run(self, *arguments: object, stdin: Path | None = None, fails: bool = False) -> Any:
         done = subprocess.run(
@@ -80,3 +85,26 @@ async def test_a_refusal_says_why_and_fails(operator: Operator, vault: Any, stor
     refused = operator.run("import", path, "--account", vault.account.id, "--key-file", key, fails=True)
     assert (refused["state"], refused["reason"]) == ("failed", "not_authentic")
     assert "truncated" in refused["error"]
+
+
+async def test_an_import_that_is_killed_is_continued_by_the_next_one(
+    operator: Operator, vault: Any, tmp_path: Path
+) -> None:
+    made = operator.run("sample", "--out", tmp_path, "--messages", 20_000)
+    arguments = ("import", made["backup"], "--account", vault.account.id, "--key-file", made["key_file"])
+    process = operator.start(*arguments)
+
+    async def some_are_there() -> bool:
+        rows = await vault.rows("SELECT coalesce(sum(rows_done), 0) AS n FROM import_lane")
+        return bool(rows[0]["n"]) or process.poll() is not None
+
+    await eventually(some_are_there, within=20, every=0.01)
+    process.kill()
+    process.wait()
+    result = operator.run(*arguments)
+    if result["state"] == "completed":
+        assert (result["messages_seen"], result["messages_new"]) == (20_000, 20_000)
+    events = [json.loads(payload)["message_id"] for payload in await vault.events("message.imported")]
+    assert len(events) == len(set(events)) == 20_000
+    states = [json.loads(payload)["state"] for payload in await vault.events("vault.state")]
+    assert states[:2] == ["started", "completed"]
