@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import asyncpg
 from opentelemetry.trace import Link, SpanKind, get_current_span
 
 from contracts.envelope import Envelope, MalformedEnvelope
@@ -30,7 +29,7 @@ from contracts.registry import REGISTRY, ContractViolation, Registry, UnknownMaj
 from kit.broker import BatchSource
 from kit.dead_letters import DeadLetterLimits, DeadLetters, Failure
 from kit.delivery import Deletion, Poison, Received, Retry, Subscription, claim, claim_many, on, on_batch, on_deleted
-from kit.postgres import Database
+from kit.postgres import SERVER_AWAY, TRY_AGAIN_AT_ONCE, Database
 from kit.telemetry import METRICS, get_logger, get_tracer, parent_of
 
 __all__ = ["Consumer", "Deletion", "Poison", "Received", "Retry", "Subscription", "on", "on_batch", "on_deleted"]
@@ -41,22 +40,6 @@ tracer = get_tracer(__name__)
 STUCK_SECONDS = 240.0
 LONGEST_PAUSE_SECONDS = 120.0
 ATTEMPTS = 4
-INFRASTRUCTURE = (
-    OSError,
-    TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.IdleInTransactionSessionTimeoutError,
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InvalidCatalogNameError,
-    asyncpg.ReadOnlySQLTransactionError,
-)
-AGAIN_AT_ONCE = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 
 
 class Halted(Exception):
@@ -89,8 +72,6 @@ class Consumer:
         registry: Registry = REGISTRY,
         limits: DeadLetterLimits | None = None,
         concurrency: int = 6,
-        max_records: int = 500,
-        instance_id: str | None = None,
     ) -> None:
         self.group = group or service
         self.name = f"consumer {self.group}"
@@ -110,8 +91,6 @@ class Consumer:
             "group": self.group,
             "topics": sorted({subscription.topic for subscription in subscriptions}),
             "handle": self.handle,
-            "max_records": max_records,
-            "instance_id": instance_id,
         }
         self._source: BatchSource | None = None
         self._stopping = False
@@ -172,7 +151,7 @@ class Consumer:
             while True:
                 try:
                     await self._handle_all(records)
-                except INFRASTRUCTURE as error:
+                except SERVER_AWAY as error:
                     if self._stopping or time.monotonic() > gives_up:
                         raise
                     self._pause(type(error).__name__)
@@ -259,7 +238,7 @@ class Consumer:
             attempt += 1
             try:
                 await self._handle_one(work)
-            except INFRASTRUCTURE:
+            except SERVER_AWAY:
                 raise
             except Poison as poison:
                 failure = Failure.of(poison.code, poison, attempt)
@@ -272,7 +251,7 @@ class Consumer:
             except Exception as error:
                 if attempt < ATTEMPTS:
                     METRICS.retries.labels(self.group).inc()
-                    if not isinstance(error, AGAIN_AT_ONCE):
+                    if not isinstance(error, TRY_AGAIN_AT_ONCE):
                         await asyncio.sleep(0.05 * 2**attempt * random.uniform(0.5, 1.5))  # noqa: S311
                     continue
                 failure = Failure.of("unclassified", error, attempt)
@@ -308,7 +287,7 @@ class Consumer:
         try:
             async with self._lanes:
                 await self._handle_together(works)
-        except INFRASTRUCTURE:
+        except SERVER_AWAY:
             raise
         except Exception as error:
             # One by one, so that only the guilty record is parked.

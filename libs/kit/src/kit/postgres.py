@@ -21,7 +21,27 @@ import asyncpg
 
 from contracts.envelope import Envelope, partition_key
 
-__all__ = ["Database", "KeyNotHeld", "Queries", "Transaction", "load_queries", "role_dsn", "schema_of"]
+__all__ = [
+    "SERVER_AWAY",
+    "TRY_AGAIN_AT_ONCE",
+    "Database",
+    "KeyNotHeld",
+    "Queries",
+    "Transaction",
+    "load_queries",
+    "role_dsn",
+    "schema_of",
+]
+
+
+#: The server, or its schema, is not there (yet): nothing is wrong with what was asked, so it is asked again later.
+SERVER_AWAY = (
+    OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError, asyncpg.IdleInTransactionSessionTimeoutError, asyncpg.InvalidCatalogNameError,
+    asyncpg.InvalidAuthorizationSpecificationError, asyncpg.ReadOnlySQLTransactionError, asyncpg.InvalidSchemaNameError,
+    asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.UndefinedFunctionError,
+)  # fmt: skip
+TRY_AGAIN_AT_ONCE = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 
 
 def schema_of(service: str) -> str:

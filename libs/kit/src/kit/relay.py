@@ -12,6 +12,7 @@ from confluent_kafka import KafkaException, Message, Producer
 from opentelemetry.trace import SpanKind
 
 from contracts.envelope import Envelope
+from contracts.registry import REGISTRY
 from kit.postgres import Database
 from kit.telemetry import METRICS, current_traceparent, get_logger, get_tracer, parent_of
 
@@ -233,10 +234,15 @@ class Relay:
             partitionkey=row["aggregateid"],
             correlationid=row["correlationid"] or str(row["id"]),
             causationid=row["causationid"],
-            dataschema=f"urn:trunkline:{row['type']}",
+            dataschema=_dataschema(row["type"]),
             traceparent=traceparent,
         )
         return list(envelope.to_headers())
+
+
+def _dataschema(type_: str) -> str:
+    known = REGISTRY.get(type_)
+    return known.dataschema() if known is not None else ""
 
 
 def _age(rows: list[Any]) -> float:
