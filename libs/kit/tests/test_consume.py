@@ -213,7 +213,7 @@ async def test_a_handler_that_fails_on_everything_stops_the_consumer_and_loses_n
         await bench.send(f"e{number}", number)
     group = f"g-{uuid4()}"
     limits = DeadLetterLimits(consecutive=5)
-    consumer = await start(on(bench.event, broken), group=group, limits=limits, concurrency=1)
+    consumer = await start(on(bench.event, broken), group=group, limits=limits)
     await eventually(lambda: consumer.status()["halted"])
     assert "in a row" in str(consumer.ready())
     assert len(await letters(database)) == 5

@@ -40,6 +40,7 @@ tracer = get_tracer(__name__)
 STUCK_SECONDS = 240.0
 LONGEST_PAUSE_SECONDS = 120.0
 ATTEMPTS = 4
+LANES = 6
 
 
 class Halted(Exception):
@@ -71,7 +72,7 @@ class Consumer:
         group: str | None = None,
         registry: Registry = REGISTRY,
         limits: DeadLetterLimits | None = None,
-        concurrency: int = 6,
+        max_records: int = 500,
     ) -> None:
         self.group = group or service
         self.name = f"consumer {self.group}"
@@ -79,7 +80,8 @@ class Consumer:
         self._registry = registry
         self._limits = limits or DeadLetterLimits()
         self._dead_letters = DeadLetters(database, self.group)
-        self._lanes = asyncio.Semaphore(concurrency)
+        self._lanes = asyncio.Semaphore(LANES)
+        self._parking = asyncio.Lock()
         self._by_kind: dict[tuple[str, bool], Subscription] = {}
         for subscription in subscriptions:
             slot = (subscription.topic, subscription.kind == "deleted")
@@ -91,6 +93,7 @@ class Consumer:
             "group": self.group,
             "topics": sorted({subscription.topic for subscription in subscriptions}),
             "handle": self.handle,
+            "max_records": max_records,
         }
         self._source: BatchSource | None = None
         self._stopping = False
@@ -341,11 +344,12 @@ class Consumer:
                 age.observe(max(0.0, (now - work.envelope.time).total_seconds()))
 
     async def _park(self, record: Any, envelope: Envelope | None, failure: Failure) -> None:
-        exceeded = self._limits.would_exceed()
-        if exceeded is not None:
-            raise Halted(exceeded)
-        await self._dead_letters.park(record, envelope, failure)
-        self._limits.parked()
+        async with self._parking:
+            exceeded = self._limits.would_exceed()
+            if exceeded is not None:
+                raise Halted(exceeded)
+            await self._dead_letters.park(record, envelope, failure)
+            self._limits.parked()
         self._done.add(_place(record))
         self._count(record.topic, "parked")
         log.warning(

@@ -128,7 +128,7 @@ def configure_logging(service: str, level: str = "INFO") -> None:
     handler = logging.StreamHandler(_StandardError())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared[:-2], _foreign_service(service)],
+            foreign_pre_chain=shared[:-2],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
@@ -143,14 +143,6 @@ def configure_logging(service: str, level: str = "INFO") -> None:
     root.setLevel(logging.WARNING)
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     logging.getLogger("faststream").setLevel(logging.CRITICAL)
-
-
-def _foreign_service(service: str) -> Any:
-    def add(_: Any, __: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        entry["service"] = service
-        return entry
-
-    return add
 
 
 def _redaction_of_foreign(_: Any, __: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
