@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from kit.migrations import migrate, provision
+from kit.migrations import MigrationError, migrate, provision
 from kit.postgres import role_dsn, schema_of
 from trunkline.stack import checks, kafka, postgres, redis
 from trunkline.stack.layout import SERVICES, Layout, Service
@@ -181,7 +181,12 @@ async def _migrate_all(layout: Layout) -> list[str]:
         passwords = layout.passwords(service)
         await provision(admin, service=service.name, passwords=passwords)
         owner = role_dsn(layout.postgres_dsn, f"{schema_of(service.name)}_owner", passwords["owner"])
-        applied = await migrate(owner, service=service.name, package=service.package)
+        try:
+            applied = await migrate(owner, service=service.name, package=service.package)
+        except MigrationError as error:
+            raise Problem(
+                str(error), "git diff -- '*/migrations/*'   # or, to forget a demo's data: make clean"
+            ) from error
         return [f"{service.name}: applied {name}" for name in applied]
 
     lines: list[str] = []

@@ -39,6 +39,9 @@ tracer = get_tracer(__name__)
 
 STUCK_SECONDS = 240.0
 LONGEST_PAUSE_SECONDS = 120.0
+UNREADABLE: dict[type[Exception], str] = {
+    MalformedEnvelope: "malformed_envelope", UnknownMajor: "unknown_major", ContractViolation: "contract_violation"
+}  # fmt: skip
 ATTEMPTS = 4
 LANES = 6
 
@@ -191,12 +194,8 @@ class Consumer:
                 payload: Event | Deletion | None = Deletion(record.topic, envelope.tenant, envelope.subject)
             else:
                 payload = self._registry.decode(envelope.type, record.value)
-        except MalformedEnvelope as error:
-            await self._park(record, envelope, Failure.of("malformed_envelope", error, 1))
-        except UnknownMajor as error:
-            await self._park(record, envelope, Failure.of("unknown_major", error, 1))
-        except ContractViolation as error:
-            await self._park(record, envelope, Failure.of("contract_violation", error, 1))
+        except tuple(UNREADABLE) as error:
+            await self._park(record, envelope, Failure.of(UNREADABLE[type(error)], error, 1))
         else:
             if payload is not None and subscription is not None:
                 return _Work(record, envelope, payload, subscription)

@@ -105,26 +105,11 @@ class DeadLetters:
             values.append(value)
         async with self._database.system() as tx:
             await tx.execute(
-                _PARK,
-                uuid7(),
-                tenant,
-                self._consumer,
-                record.topic,
-                record.partition,
-                record.offset,
-                record.key,
-                record.value,
-                names,
-                values,
-                envelope.id if envelope else None,
-                envelope.type if envelope else None,
-                failure.reason,
-                failure.message,
-                failure.stack_hash,
-                failure.attempts,
-                behind,
+                _PARK, uuid7(), tenant, self._consumer, record.topic, record.partition, record.offset, record.key,
+                record.value, names, values, envelope.id if envelope else None, envelope.type if envelope else None,
+                failure.reason, failure.message, failure.stack_hash, failure.attempts, behind,
                 envelope.traceparent if envelope else "",
-            )
+            )  # fmt: skip
             if record.key is not None and envelope is not None:
                 key = record.key.decode("utf-8", "backslashreplace")
                 await tx.execute(_PARK_KEY, self._consumer, tenant, key)
