@@ -1,0 +1,65 @@
+"""Kafka in: who is told, and what is red. Nothing here sends: a replayed event changes what is known, no more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+
+from contracts.anomalies import AnomalyFiredV1
+from contracts.directory import TenantV1
+from kit.consume import Deletion, Poison, Received, Subscription, on_batch, on_deleted
+from kit.postgres import Transaction
+from notifier import store
+from notifier.pulse import summary_of
+
+__all__ = ["SUBSCRIPTIONS"]
+
+
+async def on_tenants(received: Sequence[Received[TenantV1]], tx: Transaction) -> None:
+    newest = max((each.event for each in received), key=lambda event: event.version)
+    await store.put_recipient(tx, newest.model_dump())
+
+
+async def on_tenant_deleted(_: Deletion, tx: Transaction) -> None:
+    await store.delete_recipient(tx)
+
+
+async def on_anomalies(received: Sequence[Received[AnomalyFiredV1]], tx: Transaction) -> None:
+    newest: dict[tuple[str, str], Received[AnomalyFiredV1]] = {}
+    for each in received:
+        cause = (each.event.local_day, each.event.rule)
+        known = newest.get(cause)
+        if known is None or _weight(each) > _weight(known):
+            newest[cause] = each
+    await store.put_red_rules(tx, [_red_rule(each) for each in newest.values()])
+
+
+def _weight(received: Received[AnomalyFiredV1]) -> tuple[bool, float]:
+    """What was told live outweighs what a replay tells; then the newer outweighs the older."""
+    return not received.envelope.replayid, received.event.as_of.timestamp()
+
+
+def _red_rule(received: Received[AnomalyFiredV1]) -> dict[str, object]:
+    event = received.event
+    try:
+        day = date.fromisoformat(event.local_day)
+    except ValueError:
+        raise Poison("bad_local_day", "local_day is not a date") from None
+    return {
+        "local_day": day,
+        "rule": event.rule,
+        "title": event.title,
+        "learning": event.learning,
+        "severity": event.severity,
+        "evidence_summary": summary_of(event.evidence, event.evidence_total),
+        "evidence_total": event.evidence_total,
+        "as_of": event.as_of,
+        "replayed": bool(received.envelope.replayid),
+    }
+
+
+SUBSCRIPTIONS: tuple[Subscription, ...] = (
+    on_batch(TenantV1, on_tenants),
+    on_deleted(TenantV1, on_tenant_deleted),
+    on_batch(AnomalyFiredV1, on_anomalies),
+)
