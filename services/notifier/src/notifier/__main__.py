@@ -1,0 +1,19 @@
+"""Runs the notifier: ``python -m notifier``."""
+
+from kit.service import run
+from kit.telemetry import configure_logging, configure_tracing
+from notifier.settings import Settings
+from notifier.wiring import build
+
+
+def main() -> None:
+    settings = Settings.load()
+    configure_logging(settings.service, settings.log_level)
+    configure_tracing(settings.service, settings.otlp_endpoint)
+    wired = build(settings)
+    host, port = settings.bind_host, settings.http_port
+    run(name=settings.service, http=wired.http, host=host, port=port, components=wired.components)
+
+
+if __name__ == "__main__":
+    main()
