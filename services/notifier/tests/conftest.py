@@ -49,6 +49,7 @@ class MailServer:
     mails: list[EmailMessage] = field(default_factory=list)
     recipients: list[str] = field(default_factory=list)
     connections: int = 0
+    at_rcpt: int = 0
     _server: Any = None
 
     async def start(self) -> None:
@@ -69,6 +70,9 @@ class MailServer:
             return f"550 5.1.1 <{address}> is unknown here"
         if self.behaviour == "put_off_rcpt":
             return "451 4.7.1 greylisted, come again"
+        self.at_rcpt += 1
+        if self.behaviour == "silent_at_rcpt":
+            await asyncio.sleep(5)
         envelope.rcpt_tos.append(address)
         return "250 2.1.5 ok"
 
