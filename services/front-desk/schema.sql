@@ -298,7 +298,7 @@ CREATE TABLE board_anomaly (
     learning text NOT NULL,
     severity text NOT NULL,
     local_day text NOT NULL,
-    evidence jsonb NOT NULL,
+    evidence json NOT NULL,
     evidence_total integer NOT NULL,
     PRIMARY KEY (tenant_id, anomaly_id)
 );

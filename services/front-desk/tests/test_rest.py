@@ -118,7 +118,7 @@ async def test_a_person_who_is_still_named_is_not_deleted(desk: Any) -> None:
     await desk.http.put("/v1/dids/04842000001", json={"default_staff": ["asha"]}, headers=shop.headers)
     refused = await desk.http.delete("/v1/staff/asha", headers=shop.headers)
     assert refused.status_code == 409
-    assert "1 dids" in refused.json()["detail"]
+    assert "named by 1 DID." in refused.json()["detail"]
 
 
 async def test_wrong_fields_are_all_named_in_a_problem_document(desk: Any) -> None:

@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 REPUBLISH_PAGE = 500
+_WORDS = {"customers": ("customer", "customers"), "leads": ("lead", "leads"), "dids": ("DID", "DIDs")}
 
 
 class DidTaken(Exception):
@@ -111,9 +112,9 @@ async def _let_go_of(tx: Transaction, ref: str) -> None:
         raise NoSuchEntity
     named = await store.staff_named_by(tx, staff_id)
     if any(named.values()):
-        holders = ", ".join(f"{count} {what}" for what, count in named.items() if count)
+        holders = ", ".join(f"{count} {_WORDS[what][count > 1]}" for what, count in named.items() if count)
         raise StaffInUse(
-            f"{holders} still name this person; give them somebody else first, or put the person with active: false"
+            f"Still named by {holders}. Give them somebody else first, or put the person with active: false."
         )
     await store.forget_leave(tx, staff_id)
 

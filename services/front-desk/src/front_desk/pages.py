@@ -61,14 +61,14 @@ class Tile:
 
 
 TILES = (
-    Tile(name="calls", label="Calls today", page="calls"),
+    Tile(name="calls", label="Calls", page="calls"),
     Tile(name="answered", label="Answered", page="calls"),
     Tile(name="missed", label="Missed", page="calls", facet="missed", alarming=True),
-    Tile(name="anomalies", label="Anomalies today", page="anomalies", alarming=True),
-    Tile(name="conflicts", label="Conflicting facts", page="facts", facet="conflicting", alarming=True),
+    Tile(name="anomalies", label="Anomalies", page="anomalies", alarming=True),
+    Tile(name="conflicts", label="Conflicts", page="facts", facet="conflicting", alarming=True),
     Tile(name="facts", label="Facts", page="facts"),
-    Tile(name="mails", label="Mails today", page="mails"),
-    Tile(name="messages", label="Messages archived", page="archive"),
+    Tile(name="mails", label="Mails", page="mails"),
+    Tile(name="messages", label="Archived", page="archive"),
 )
 
 

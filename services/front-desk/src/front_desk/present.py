@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
+from functools import lru_cache
 from zoneinfo import ZoneInfo
+
+import phonenumbers
 
 __all__ = [
     "Highlight",
@@ -100,13 +103,17 @@ def indian_rupees(paise: str) -> str:
 
 
 def phone(number: str | None) -> str:
-    """E.164 with the spaces people read it by."""
-    if number is None:
-        return ""
-    mobile = re.fullmatch(r"\+91([6-9]\d{4})(\d{5})", number)
-    if mobile:
-        return f"+91 {mobile[1]} {mobile[2]}"
-    return number
+    """E.164 with the spaces people read it by; what is no number is shown as it is."""
+    return _spaced(number) if number else ""
+
+
+@lru_cache(maxsize=4096)
+def _spaced(number: str) -> str:
+    try:
+        parsed = phonenumbers.parse(number)
+    except phonenumbers.NumberParseException:
+        return number
+    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.INTERNATIONAL)
 
 
 def mask_email(address: str) -> str:

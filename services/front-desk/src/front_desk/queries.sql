@@ -323,7 +323,7 @@ WHERE b.version < excluded.version
 -- A red rule, once.
 INSERT INTO board_anomaly (tenant_id, anomaly_id, at, rule, rule_version, title, description, learning, severity,
     local_day, evidence, evidence_total)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::jsonb, $12)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::json, $12)
 ON CONFLICT DO NOTHING
 
 -- name: board_mail

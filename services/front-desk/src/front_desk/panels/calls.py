@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from front_desk.panels.base import Facet, Panel
+from front_desk.present import phone
 
 __all__ = ["PANEL"]
 
@@ -23,13 +24,25 @@ _TONES = {
 
 
 def _card(row: Mapping[str, Any]) -> dict[str, Any]:
+    destinations = json.loads(row["destinations"])
     return {
         **row,
-        "destinations": json.loads(row["destinations"]),
+        "destinations": destinations,
         "excluded": json.loads(row["excluded"]),
         "tone": _TONES.get(row["state"], "quiet"),
         "known": row["asked_at"] is not None,
+        "with_whom": _with_whom(row, destinations),
     }
+
+
+def _with_whom(row: Mapping[str, Any], destinations: list[dict[str, Any]]) -> str:
+    """Who took the call, or else who is being rung for it; nothing when nobody is."""
+    if row["staff_name"]:
+        return str(row["staff_name"])
+    if row["agent_number"]:
+        names = {each["number"]: each["name"] for each in destinations}
+        return names.get(row["agent_number"]) or phone(row["agent_number"])
+    return (destinations[0]["name"] or phone(destinations[0]["number"])) if destinations else ""
 
 
 PANEL = Panel(

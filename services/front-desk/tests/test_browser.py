@@ -1,0 +1,101 @@
+"""The console in a real browser: somebody signs in and sees a call appear while looking."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import uvicorn
+from playwright.async_api import async_playwright, expect
+
+from front_desk import show_on_board
+from kit.testing import eventually
+
+pytestmark = pytest.mark.real
+
+CHROMIUM = "/usr/bin/chromium"
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture
+async def address(desk: Any) -> AsyncIterator[str]:
+    """The desk served over a socket, with its live board running."""
+    await desk.live.start()
+    app = desk.http._transport.app
+    config = uvicorn.Config(app, port=0, lifespan="off", log_config=None, timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve())
+    await eventually(lambda: server.started)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{port}"
+    await desk.live.stop()
+    server.should_exit = True
+    await serving
+
+
+@pytest.fixture
+async def chromium() -> AsyncIterator[Any]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        await browser.close()
+
+
+async def test_a_call_appears_and_changes_without_a_reload(desk: Any, make: Any, address: str, chromium: Any) -> None:
+    shop, other = await desk.open("malabar"), await desk.open("mumbai")
+    await desk.user(shop, "owner@malabar.example")
+    page = await chromium.new_page()
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    await page.goto(address)
+    await page.fill("#email", "owner@malabar.example")
+    await page.fill("#password", "a good password")
+    await page.click("button[type=submit]")
+    await page.wait_for_url("**/t/today")
+    await expect(page.locator("[data-link]")).to_have_text("Live")
+    await page.evaluate("window.untouched = true")
+    await desk.show(other.tenant, show_on_board.show_inbound_calls, make.call("theirs"))
+    await desk.show(shop.tenant, show_on_board.show_inbound_calls, make.call("c1", caller="+919847000021"))
+    card = page.locator("[id='calls-c1']")
+    await expect(card).to_contain_text("+91 98470 00021")
+    await expect(card.locator(".chip")).to_have_text("Ringing")
+    await expect(page.locator("[data-count=calls]")).to_have_text("1")
+    await desk.show(shop.tenant, show_on_board.show_call_states, make.state("c1", "missed", 2))
+    await expect(card.locator(".chip")).to_have_text("Missed")
+    await expect(page.locator("[data-count=missed]")).to_have_text("1")
+    hostile = "<img src=x onerror=alert(1)><script>alert(1)</script>"
+    await desk.show(shop.tenant, show_on_board.show_inbound_calls, make.call("c2", caller=None, caller_raw=hostile))
+    await expect(page.locator("[id='calls-c2']")).to_contain_text("<script>alert(1)</script>")
+    assert await page.locator("[id='calls-theirs']").count() == 0
+    assert await page.evaluate("window.untouched") is True
+    assert said == []
+
+
+async def test_a_browser_whose_stream_ends_catches_up(desk: Any, make: Any, address: str, chromium: Any) -> None:
+    shop = await desk.open("malabar")
+    await desk.user(shop, "owner@malabar.example")
+    page = await chromium.new_page()
+    await page.goto(address)
+    await page.fill("#email", "owner@malabar.example")
+    await page.fill("#password", "a good password")
+    await page.press("#password", "Enter")
+    await page.wait_for_url("**/t/today")
+    await page.goto(f"{address}/t/calls")
+    await expect(page.locator("[data-link]")).to_have_text("Live")
+    await desk.live.stop()
+    await expect(page.locator("[data-link]")).not_to_have_text("Live")
+    await desk.show(shop.tenant, show_on_board.show_inbound_calls, make.call("while-away"))
+    await desk.live.start()
+    await expect(page.locator("[id='calls-while-away']")).to_be_visible(timeout=15_000)
