@@ -56,6 +56,7 @@ class Stack:
 
     layout: Layout
     addresses: Addresses
+    pbxes: dict[str, GenericPbx]
 
     def process(self, name: str) -> dict[str, Any]:
         found: dict[str, Any] = control.state(self.layout).get(name, {})
@@ -105,7 +106,10 @@ class Stack:
         return command(self.addresses, *arguments, stdin=stdin)
 
     def pbx(self, tenant: Tenant) -> GenericPbx:
-        return GenericPbx(router_url=self.addresses.router, hook_path=tenant.hook_path)
+        """The tenant's PBX; it keeps its connection for the whole run."""
+        if tenant.id not in self.pbxes:
+            self.pbxes[tenant.id] = GenericPbx(router_url=self.addresses.router, hook_path=tenant.hook_path)
+        return self.pbxes[tenant.id]
 
 
 def wait_for(condition: Callable[[], Any], otherwise: str, within: float = 30.0) -> Any:
@@ -127,7 +131,10 @@ def stack() -> Iterator[Stack]:
     if given is None:
         control.clean(layout)
     control.up(layout, with_services=True, tell=lambda _: None)
-    yield Stack(layout, addresses_of(layout))
+    stack = Stack(layout, addresses_of(layout), {})
+    yield stack
+    for pbx in stack.pbxes.values():
+        pbx.close()
     if given is None:
         control.down(layout)
 

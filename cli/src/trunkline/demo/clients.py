@@ -92,6 +92,9 @@ class GenericPbx:
     hook_path: str
     client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=TIMEOUT))
 
+    def close(self) -> None:
+        self.client.close()
+
     def ring(self, call_id: str, caller: str, did: str) -> Answer:
         return self._post("ring", {"call_id": call_id, "from": caller, "to": did})
 
@@ -114,6 +117,9 @@ class TwilioPbx:
     auth_token: str
     public_url: str = ""
     client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=TIMEOUT))
+
+    def close(self) -> None:
+        self.client.close()
 
     def voice(self, call_sid: str, caller: str, did: str) -> Answer:
         return self._post("voice", self._call(call_sid, caller, did, "ringing"))

@@ -89,9 +89,10 @@ def _run(layout: Layout, processes: Sequence[Process]) -> None:
         return
     layout.logs.mkdir(parents=True, exist_ok=True)
     with (layout.logs / "supervisor.log").open("ab") as log:
-        subprocess.Popen(
+        # It forks, so that nobody has to wait for it; its parent, which this waits for, ends at once.
+        subprocess.run(
             [sys.executable, "-m", "trunkline.stack.supervisor", str(layout.run_dir), str(layout.port_base)],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, check=True,
         )  # fmt: skip
 
 

@@ -229,6 +229,8 @@ def _take_lock(layout: Layout) -> BinaryIO | None:
 
 def main() -> int:
     layout = Layout(Path(sys.argv[1]), int(sys.argv[2]))
+    if os.fork() > 0:
+        return 0
     lock = _take_lock(layout)
     if lock is None:
         return 0
