@@ -22,7 +22,7 @@ from trunkline.stack import checks, kafka, postgres, redis
 from trunkline.stack.layout import SERVICES, Layout, Service
 from trunkline.stack.problems import Problem
 from trunkline.stack.processes import Process, read_table, servers, services, write_table
-from trunkline.stack.supervisor import lock_path, state_path
+from trunkline.stack.supervisor import MARK, lock_path, state_path
 
 __all__ = ["clean", "down", "migrate_all", "probe", "start_one", "state", "stop_one", "supervisor_pid", "up"]
 
@@ -215,11 +215,11 @@ def _end_orphans(layout: Layout) -> None:
     """End what a killed supervisor left behind, before anything is started anew.
 
     The kernel ends its children with it; one that takes its time, as a database may, is waited for. A process is ours
-    only when it still runs the very command of our table.
+    only when it runs the very command of our table and carries our directory in its environment.
     """
     commands = {process.argv: process.stop_signal for process in read_table(layout)}
     deadline, asked = time.monotonic() + 20, set()
-    while orphans := {pid: argv for pid, argv in _processes() if argv in commands}:
+    while orphans := {pid: argv for pid, argv in _processes(layout) if argv in commands}:
         for pid, argv in orphans.items():
             if pid not in asked or time.monotonic() > deadline:
                 asked.add(pid)
@@ -236,16 +236,18 @@ def _signal(pid: int, number: int) -> None:
         return
 
 
-def _processes() -> list[tuple[int, tuple[str, ...]]]:
+def _processes(layout: Layout) -> list[tuple[int, tuple[str, ...]]]:
+    mark = f"{MARK}={layout.run_dir}".encode()
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             try:
                 raw = (entry / "cmdline").read_bytes()
                 status = (entry / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+                ours = mark in (entry / "environ").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if raw and status != "Z":
+            if raw and status != "Z" and ours:
                 found.append((int(entry.name), tuple(raw.decode("utf-8", "replace").rstrip("\0").split("\0"))))
     return found
 

@@ -23,10 +23,12 @@ from typing import Any, BinaryIO
 from trunkline.stack.layout import Layout
 from trunkline.stack.processes import Process, read_table
 
-__all__ = ["Backoff", "lock_path", "main", "state_path"]
+__all__ = ["MARK", "Backoff", "lock_path", "main", "state_path"]
 
 LOG_LIMIT_BYTES = 20_000_000
 PR_SET_PDEATHSIG = 1
+#: In every child's environment: whose it is. Two stacks run the same commands.
+MARK = "TRUNKLINE_RUN_DIR"
 FIRST_WAIT, LONGEST_WAIT, STABLE_SECONDS = 0.2, 15.0, 20.0
 
 
@@ -103,7 +105,7 @@ class _Kept:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**_plain_environment(), **self.process.environment},
+                env={**_plain_environment(), **self.process.environment, MARK: str(self._layout.run_dir)},
                 cwd="/" if self.process.user else None,
                 user=self.process.user,
                 group=self.process.user,
