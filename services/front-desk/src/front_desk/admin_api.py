@@ -44,7 +44,12 @@ def _tenant_routes(api: APIRouter, database: Database) -> None:
         items = [{"tenant_id": str(id_), "version": version, **fields} for id_, version, fields in found[:limit]]
         return {"items": items, "next": items[-1]["slug"] if len(found) > limit else None}
 
-    @api.put("/{tenant_id}", summary="Replace a tenant's fields; its slug stays", responses={**NOT_FOUND, **CONFLICT})
+    @api.put(
+        "/{tenant_id}",
+        summary="Replace a tenant's fields; its slug stays",
+        responses={**NOT_FOUND, **CONFLICT},
+        response_model_exclude_unset=True,
+    )
     async def put_tenant(tenant_id: UUID, body: TenantBody) -> EntityAnswer:
         try:
             kept = await replace_tenant(database, tenant_id, body.entity())

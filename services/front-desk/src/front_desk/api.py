@@ -39,9 +39,8 @@ CONFLICT: dict[int | str, dict[str, Any]] = {409: RESPONSES[422] | {"description
 def answer_of(kind: Kind, stored: Stored, outcome: Any = None) -> EntityAnswer:
     name = "did" if kind.name == "did" else "external_ref"
     ref = {} if kind.name in ("tenant", "routing") else {name: stored.ref}
-    return EntityAnswer.model_validate(
-        {**ref, **stored.body, "id": stored.id, "version": stored.version, "outcome": outcome}
-    )
+    said = {"outcome": outcome} if outcome else {}
+    return EntityAnswer.model_validate({**ref, **stored.body, "id": stored.id, "version": stored.version, **said})
 
 
 def directory_api(database: Database) -> APIRouter:
@@ -92,12 +91,18 @@ def _entity_routes(api: APIRouter, database: Database, kind: Kind, body_type: ty
         tags=tags,
         responses={201: {"model": EntityAnswer, "description": "Created."}, **CONFLICT},
         response_model=EntityAnswer,
+        response_model_exclude_unset=True,
     )
     async def put(tenant: Tenant, ref: str, body: body_type, response: Response) -> EntityAnswer:  # type: ignore[valid-type]
         return _answer(kind, await keep(database, tenant, kind, _parsed(body, ref)), response)
 
     @api.get(
-        f"/{kind.plural}", name=f"list_{what}", summary=f"List {kind.plural}", tags=tags, response_model=EntityPage
+        f"/{kind.plural}",
+        name=f"list_{what}",
+        summary=f"List {kind.plural}",
+        tags=tags,
+        response_model=EntityPage,
+        response_model_exclude_unset=True,
     )
     async def list_all(tenant: Tenant, limit: Limit = 100, after: After = "") -> EntityPage:
         async with database.transaction(tenant) as tx:
@@ -112,6 +117,7 @@ def _entity_routes(api: APIRouter, database: Database, kind: Kind, body_type: ty
         summary=f"Read a {what}",
         tags=tags,
         response_model=EntityAnswer,
+        response_model_exclude_unset=True,
         responses=NOT_FOUND,
     )
     async def get(tenant: Tenant, ref: str, response: Response) -> EntityAnswer:
@@ -143,6 +149,7 @@ def _leave_routes(api: APIRouter, database: Database) -> None:
         summary="Send somebody on leave",
         tags=tags,
         response_model=EntityAnswer,
+        response_model_exclude_unset=True,
         responses=NOT_FOUND,
     )
     async def post_leave(tenant: Tenant, ref: str, body: LeaveBody) -> EntityAnswer:
@@ -153,6 +160,7 @@ def _leave_routes(api: APIRouter, database: Database) -> None:
         summary="Back at work: leave that is going on ends now, planned leave is cancelled",
         tags=tags,
         response_model=EntityAnswer,
+        response_model_exclude_unset=True,
         responses=NOT_FOUND,
     )
     async def delete_leave(tenant: Tenant, ref: str) -> EntityAnswer:
@@ -163,11 +171,24 @@ def _routing_routes(api: APIRouter, database: Database) -> None:
     Tenant = Annotated[UUID, Depends(tenant_guard(database))]  # noqa: N806 - a type
     kind, tags = KINDS["routing"], _tags(KINDS["routing"])
 
-    @api.put("/routing", summary="Set how calls are routed", tags=tags, response_model=EntityAnswer)
+    @api.put(
+        "/routing",
+        summary="Set how calls are routed",
+        tags=tags,
+        response_model=EntityAnswer,
+        response_model_exclude_unset=True,
+    )
     async def put_routing(tenant: Tenant, body: RoutingBody, response: Response) -> EntityAnswer:
         return _answer(kind, await keep(database, tenant, kind, body.entity()), response)
 
-    @api.get("/routing", summary="How calls are routed", tags=tags, response_model=EntityAnswer, responses=NOT_FOUND)
+    @api.get(
+        "/routing",
+        summary="How calls are routed",
+        tags=tags,
+        response_model=EntityAnswer,
+        response_model_exclude_unset=True,
+        responses=NOT_FOUND,
+    )
     async def get_routing(tenant: Tenant) -> EntityAnswer:
         async with database.transaction(tenant) as tx:
             found = await store.find(tx, kind, ["default"])
@@ -175,7 +196,13 @@ def _routing_routes(api: APIRouter, database: Database) -> None:
             raise NoSuchEntity
         return answer_of(kind, found[0])
 
-    @api.get("/tenant", summary="The tenant this key belongs to", tags=["tenants"], response_model=EntityAnswer)
+    @api.get(
+        "/tenant",
+        summary="The tenant this key belongs to",
+        tags=["tenants"],
+        response_model=EntityAnswer,
+        response_model_exclude_unset=True,
+    )
     async def get_tenant(tenant: Tenant) -> EntityAnswer:
         async with database.transaction(tenant) as tx:
             [found] = await store.find(tx, KINDS["tenant"], [str(tenant)])

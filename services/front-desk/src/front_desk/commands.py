@@ -156,12 +156,13 @@ def _report(result: ImportResult, *, as_json: bool, dry_run: bool, left_out: Pat
     if len(errors) > SHOWN_PROBLEMS:
         _err.print(f"… and {len(errors) - SHOWN_PROBLEMS} more; --json lists all")
     counts = {"created": result.created, "changed": result.changed, "unchanged": result.unchanged}
-    did = "Would have" if not result.written else "Have"
-    text = f"{did} {', '.join(f'{what} {count}' for what, count in counts.items())}."
+    would = "" if result.written else "Would be: "
+    text = f"{would}{', '.join(f'{count} {what}' for what, count in counts.items())}."
     if result.bad and not result.written and not dry_run:
-        text = f"Nothing was imported: {len(result.bad)} of the rows are wrong. Mend them, or add --skip-bad."
+        rows = "1 row is" if len(result.bad) == 1 else f"{len(result.bad)} rows are"
+        text = f"Nothing was imported: {rows} wrong. Mend what is named above, or add --skip-bad."
     elif left_out is not None:
-        text += f" {len(result.bad)} rows were left out; mend them in {left_out} and import that file."
+        text += f" Left out: {len(result.bad)}; mend them in {left_out} and import that file."
     value = {**counts, "bad": len(result.bad), "written": result.written, "dry_run": dry_run, "errors": errors}
     _out(value | {"bad_rows_file": str(left_out) if left_out else None}, as_json, text)
     if result.bad and left_out is None:

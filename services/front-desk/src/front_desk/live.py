@@ -35,7 +35,7 @@ log = get_logger(__name__)
 CHANNEL = "front_desk_board"
 CARDS_MAX = 50
 """Cards of one panel that a page shows, hence the most that can change on it."""
-GATHER_SECONDS = 0.15
+GATHER_SECONDS = 0.25
 POLL_SECONDS = 10.0
 QUEUE_MAX = 64
 RELOAD = "event: reload\ndata: {}\n\n"

@@ -21,7 +21,16 @@ __all__ = ["RESPONSES", "ApiProblem", "FieldProblem", "ProblemDocument", "handle
 
 log = get_logger(__name__)
 MEDIA_TYPE = "application/problem+json"
-UNAVAILABLE = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError)
+UNAVAILABLE = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+)
 
 
 class FieldProblem(BaseModel):
