@@ -47,7 +47,8 @@ def directory_api(database: Database) -> APIRouter:
     """The routes of one tenant's directory."""
     api = APIRouter(prefix="/v1", responses=RESPONSES)
     for name, body in (("staff", StaffBody), ("customer", CustomerBody), ("lead", LeadBody), ("did", DidBody)):
-        _entity_routes(api, database, KINDS[name], body)
+        _writing_routes(api, database, KINDS[name], body)
+        _reading_routes(api, database, KINDS[name])
     _leave_routes(api, database)
     _routing_routes(api, database)
     return api
@@ -79,7 +80,7 @@ def _answer(kind: Kind, kept: Kept, response: Response) -> EntityAnswer:
     return answer_of(kind, kept.stored, kept.outcome)
 
 
-def _entity_routes(api: APIRouter, database: Database, kind: Kind, body_type: type[Body]) -> None:
+def _writing_routes(api: APIRouter, database: Database, kind: Kind, body_type: type[Body]) -> None:
     Tenant = Annotated[UUID, Depends(tenant_guard(database))]  # noqa: N806 - a type
     what, tags = kind.name, _tags(kind)
 
@@ -95,6 +96,22 @@ def _entity_routes(api: APIRouter, database: Database, kind: Kind, body_type: ty
     )
     async def put(tenant: Tenant, ref: str, body: body_type, response: Response) -> EntityAnswer:  # type: ignore[valid-type]
         return _answer(kind, await keep(database, tenant, kind, _parsed(body, ref)), response)
+
+    @api.delete(
+        f"/{kind.plural}/{{ref}}",
+        name=f"delete_{what}",
+        summary=f"Delete a {what}",
+        tags=tags,
+        status_code=204,
+        responses={**NOT_FOUND, **CONFLICT},
+    )
+    async def delete(tenant: Tenant, ref: str) -> None:
+        await remove(database, tenant, kind, _did(kind, ref))
+
+
+def _reading_routes(api: APIRouter, database: Database, kind: Kind) -> None:
+    Tenant = Annotated[UUID, Depends(tenant_guard(database))]  # noqa: N806 - a type
+    what, tags = kind.name, _tags(kind)
 
     @api.get(
         f"/{kind.plural}",
@@ -127,17 +144,6 @@ def _entity_routes(api: APIRouter, database: Database, kind: Kind, body_type: ty
             raise NoSuchEntity
         response.headers["ETag"] = f'"{found[0].version}"'
         return answer_of(kind, found[0])
-
-    @api.delete(
-        f"/{kind.plural}/{{ref}}",
-        name=f"delete_{what}",
-        summary=f"Delete a {what}",
-        tags=tags,
-        status_code=204,
-        responses={**NOT_FOUND, **CONFLICT},
-    )
-    async def delete(tenant: Tenant, ref: str) -> None:
-        await remove(database, tenant, kind, _did(kind, ref))
 
 
 def _leave_routes(api: APIRouter, database: Database) -> None:
