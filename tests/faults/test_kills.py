@@ -149,10 +149,12 @@ def check_calls(stack: Stack, tail: Tail, tenant: Tenant, ledger: Ledger) -> Non
         assert versions == sorted(set(versions)), f"{call}: states out of order or twice: {versions}"
         assert topics["call.state"][-1]["state"] == "completed"
 
+    ids = [topics["call.inbound"][0]["call_id"] for topics in events_by_call(tail, ledger).values()]
+
     def board() -> bool:
         rows = stack.query(
-            "SELECT vendor_call_id, state FROM front_desk.board_call WHERE tenant_id = $1::text::uuid "
-            "AND vendor_call_id = ANY ($2)", tenant.id, list(ledger.rung),
+            "SELECT state FROM front_desk.board_call WHERE tenant_id = $1::text::uuid AND call_id = ANY ($2)",
+            tenant.id, ids,
         )  # fmt: skip
         return len(rows) == CALLS and all(row["state"] == "completed" for row in rows)
 
