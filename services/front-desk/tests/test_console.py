@@ -22,7 +22,7 @@ OWNER = "owner@malabar.example"
 HOSTILE = """<script>alert(1)</script>"'><img src=x onerror=alert(1)>{{ 7*7 }}"""
 
 
-async def _fill(desk: Any, tenant: Any, make: Any, text: str = "Asha") -> None:
+async def _fill(desk: Any, tenant: Any, make: Any, text: str = "Desk") -> None:
     destination = Destination(number="+919847000011", name=text, reason=text)
     excluded = Excluded(staff_id=text, name=text, rule=text, reason=text)
     call = make.call(
@@ -78,12 +78,12 @@ async def test_every_page_renders_with_nothing_in_it(desk: Any) -> None:
 
 async def test_every_page_renders_with_something_in_it(desk: Any, make: Any) -> None:
     shop = await desk.open("malabar")
-    await _fill(desk, shop.tenant, make, "Asha")
+    await _fill(desk, shop.tenant, make, "Desk")
     browser = await desk.signed_in(shop, OWNER)
     for name in PAGES:
         page = await browser.get(f"/t/{name}")
         assert page.status_code == 200, page.text
-        assert "Asha" in page.text, name
+        assert "Desk" in page.text, name
 
 
 async def test_hostile_text_is_text(desk: Any, make: Any) -> None:

@@ -15,8 +15,8 @@ def _problems(error: pytest.ExceptionInfo[Invalid]) -> dict[str, str]:
 
 
 def test_numbers_in_any_spelling_are_one_number() -> None:
-    made = Staff.of(external_ref="asha", name=" Asha ", numbers=["09847000011", "+91 98470-00011", " ", "9847000012"])
-    assert (made.name, made.numbers) == ("Asha", ("+919847000011", "+919847000012"))
+    made = Staff.of(external_ref="desk", name=" Desk ", numbers=["09847000011", "+91 98470-00011", " ", "9847000012"])
+    assert (made.name, made.numbers) == ("Desk", ("+919847000011", "+919847000012"))
 
 
 def test_every_problem_is_said_at_once_without_its_value() -> None:

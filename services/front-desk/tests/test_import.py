@@ -131,16 +131,16 @@ async def test_the_command_line_opens_a_tenant_and_lets_people_in(desk: Any, run
 async def test_the_command_line_imports_and_says_what_is_wrong(desk: Any, runner: CliRunner, tmp_path: Path) -> None:
     shop = await desk.open("malabar")
     file = tmp_path / "staff.csv"
-    file.write_text("external_ref,name,numbers\nasha,Asha,9847000011\nbiju,,12\n")
+    file.write_text("external_ref,name,numbers\ndesk,Desk,9847000011\nbills,,12\n")
     refused = await _run(runner, "import", str(file), "--tenant", "malabar", "--kind", "staff")
     assert (refused.exit_code, "Nothing was imported" in refused.stdout) == (3, True)
     assert "line 3, name: is missing" in refused.stderr
     taken = await _run(runner, "import", str(file), "--tenant", "malabar", "--kind", "staff", "--skip-bad", "--json")
     answer = json.loads(taken.stdout)
     assert (taken.exit_code, answer["created"], answer["bad"], answer["written"]) == (0, 1, 1, True)
-    assert "biju" in (tmp_path / "staff.bad.csv").read_text(encoding="utf-8-sig")
+    assert "bills" in (tmp_path / "staff.bad.csv").read_text(encoding="utf-8-sig")
     staff = (await desk.http.get("/v1/staff", headers=shop.headers)).json()["items"]
-    assert [each["external_ref"] for each in staff] == ["asha"]
+    assert [each["external_ref"] for each in staff] == ["desk"]
     template = await _run(runner, "template", "--kind", "dids")
     assert template.stdout.startswith("did,label,")
     again = await _run(runner, "republish", "--tenant", "malabar", "--json")

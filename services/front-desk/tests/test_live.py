@@ -54,7 +54,7 @@ async def test_many_browsers_cost_one_query(desk: Any, make: Any) -> None:
             rounds = desk.live.status()["rounds"]
             await desk.show(session.tenant, show_on_board.show_inbound_calls, make.call("c1"))
             for follower in followers:
-                assert "Asha" in (await _told(follower, "calls-c1"))["html"]
+                assert "Desk" in (await _told(follower, "calls-c1"))["html"]
             assert desk.live.status()["rounds"] - rounds <= 2
         assert desk.live.status()["followers"] == 0
     finally:

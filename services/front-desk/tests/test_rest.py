@@ -11,13 +11,13 @@ import pytest
 
 pytestmark = pytest.mark.real
 
-ASHA = {"name": "Asha", "numbers": ["098470 00011"], "working_hours": "Mon-Sat 09:30-18:00"}
+DESK = {"name": "Desk", "numbers": ["098470 00011"], "working_hours": "Mon-Sat 09:30-18:00"}
 KOTTAKKAL = {
     "name": "Kottakkal Traders",
     "numbers": ["9847000021", "+91 98470 00021", "0484-2000021"],
     "emails": ["Accounts@Kottakkal.example"],
     "gstin": "32aaack1234a1zj",
-    "owner": "asha",
+    "owner": "desk",
 }
 
 
@@ -52,15 +52,15 @@ async def test_a_tenant_is_changed_but_keeps_its_slug(desk: Any) -> None:
 
 async def test_a_put_is_versioned_and_an_unchanged_one_says_nothing(desk: Any) -> None:
     shop = await desk.open("malabar")
-    url = "/v1/staff/asha"
-    created = await desk.http.put(url, json=ASHA, headers=shop.headers)
+    url = "/v1/staff/desk"
+    created = await desk.http.put(url, json=DESK, headers=shop.headers)
     assert (created.status_code, created.json()["version"], created.json()["outcome"]) == (201, 1, "created")
     assert created.json()["numbers"] == ["+919847000011"]
     assert created.headers["etag"] == '"1"'
-    respelt = {**ASHA, "numbers": ["+91 98470 00011"], "working_hours": "Mon-Fri 9:30-18:00; Sat 09:30-18:00"}
+    respelt = {**DESK, "numbers": ["+91 98470 00011"], "working_hours": "Mon-Fri 9:30-18:00; Sat 09:30-18:00"}
     same = await desk.http.put(url, json=respelt, headers=shop.headers)
     assert (same.status_code, same.json()["version"], same.json()["outcome"]) == (200, 1, "unchanged")
-    changed = await desk.http.put(url, json={**ASHA, "active": False}, headers=shop.headers)
+    changed = await desk.http.put(url, json={**DESK, "active": False}, headers=shop.headers)
     assert (changed.json()["version"], changed.json()["outcome"]) == (2, "changed")
     events = [json.loads(e["payload"]) for e in await desk.outbox() if e["type"] == "directory.staff.v1"]
     assert [(e["version"], e["active"]) for e in events] == [(1, True), (2, False)]
@@ -69,12 +69,12 @@ async def test_a_put_is_versioned_and_an_unchanged_one_says_nothing(desk: Any) -
 
 async def test_a_deleted_entity_leaves_a_tombstone_and_comes_back_with_a_higher_version(desk: Any) -> None:
     shop = await desk.open("malabar")
-    made = await desk.http.put("/v1/staff/asha", json=ASHA, headers=shop.headers)
-    gone = await desk.http.delete("/v1/staff/asha", headers=shop.headers)
+    made = await desk.http.put("/v1/staff/desk", json=DESK, headers=shop.headers)
+    gone = await desk.http.delete("/v1/staff/desk", headers=shop.headers)
     assert gone.status_code == 204
-    assert (await desk.http.get("/v1/staff/asha", headers=shop.headers)).status_code == 404
-    assert (await desk.http.delete("/v1/staff/asha", headers=shop.headers)).status_code == 404
-    back = await desk.http.put("/v1/staff/asha", json=ASHA, headers=shop.headers)
+    assert (await desk.http.get("/v1/staff/desk", headers=shop.headers)).status_code == 404
+    assert (await desk.http.delete("/v1/staff/desk", headers=shop.headers)).status_code == 404
+    back = await desk.http.put("/v1/staff/desk", json=DESK, headers=shop.headers)
     assert (back.json()["id"], back.json()["version"]) == (made.json()["id"], 3)
     staff = [e for e in await desk.outbox() if e["type"] == "directory.staff.v1"]
     assert [e["payload"] is None for e in staff] == [False, True, False]
@@ -83,7 +83,7 @@ async def test_a_deleted_entity_leaves_a_tombstone_and_comes_back_with_a_higher_
 
 async def test_deleting_leaves_no_personal_data_in_the_row(desk: Any) -> None:
     shop = await desk.open("malabar")
-    await desk.http.put("/v1/staff/asha", json=ASHA, headers=shop.headers)
+    await desk.http.put("/v1/staff/desk", json=DESK, headers=shop.headers)
     await desk.http.put("/v1/customers/k1", json=KOTTAKKAL, headers=shop.headers)
     await desk.http.delete("/v1/customers/k1", headers=shop.headers)
     async with desk.database.transaction(shop.tenant) as tx:
@@ -93,11 +93,11 @@ async def test_deleting_leaves_no_personal_data_in_the_row(desk: Any) -> None:
 
 async def test_customers_are_normalised_and_point_at_their_owner(desk: Any) -> None:
     shop = await desk.open("malabar")
-    asha = (await desk.http.put("/v1/staff/asha", json=ASHA, headers=shop.headers)).json()
+    owner = (await desk.http.put("/v1/staff/desk", json=DESK, headers=shop.headers)).json()
     made = (await desk.http.put("/v1/customers/k1", json=KOTTAKKAL, headers=shop.headers)).json()
     assert made["numbers"] == ["+919847000021", "+914842000021"]
     assert (made["emails"], made["gstin"]) == (["accounts@kottakkal.example"], "32AAACK1234A1ZJ")
-    assert (made["owner"], made["owner_staff_id"]) == ("asha", asha["id"])
+    assert (made["owner"], made["owner_staff_id"]) == ("desk", owner["id"])
 
 
 async def test_naming_nobody_is_refused_with_a_sentence(desk: Any) -> None:
@@ -114,9 +114,9 @@ async def test_naming_nobody_is_refused_with_a_sentence(desk: Any) -> None:
 
 async def test_a_person_who_is_still_named_is_not_deleted(desk: Any) -> None:
     shop = await desk.open("malabar")
-    await desk.http.put("/v1/staff/asha", json=ASHA, headers=shop.headers)
-    await desk.http.put("/v1/dids/04842000001", json={"default_staff": ["asha"]}, headers=shop.headers)
-    refused = await desk.http.delete("/v1/staff/asha", headers=shop.headers)
+    await desk.http.put("/v1/staff/desk", json=DESK, headers=shop.headers)
+    await desk.http.put("/v1/dids/04842000001", json={"default_staff": ["desk"]}, headers=shop.headers)
+    refused = await desk.http.delete("/v1/staff/desk", headers=shop.headers)
     assert refused.status_code == 409
     assert "named by 1 DID." in refused.json()["detail"]
 
@@ -140,7 +140,7 @@ async def test_wrong_fields_are_all_named_in_a_problem_document(desk: Any) -> No
 async def test_what_is_no_body_of_ours_is_refused(desk: Any, content: bytes, status: int) -> None:
     shop = await desk.open("malabar")
     headers = {**shop.headers, "content-type": "application/json"}
-    answer = await desk.http.put("/v1/staff/asha", content=content, headers=headers)
+    answer = await desk.http.put("/v1/staff/desk", content=content, headers=headers)
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
 
@@ -152,35 +152,35 @@ async def test_a_long_body_of_undeclared_length_is_refused_too(desk: Any) -> Non
         for _ in range(40):
             yield b"a" * 4096
 
-    answer = await desk.http.put("/v1/staff/asha", content=endless(), headers=shop.headers)
+    answer = await desk.http.put("/v1/staff/desk", content=endless(), headers=shop.headers)
     assert answer.status_code == 413
 
 
 async def test_leave_is_added_once_and_ended(desk: Any) -> None:
     shop = await desk.open("malabar")
-    await desk.http.put("/v1/staff/asha", json=ASHA, headers=shop.headers)
+    await desk.http.put("/v1/staff/desk", json=DESK, headers=shop.headers)
     leave = {"start": "2026-01-01T00:00:00+05:30", "reason": "family"}
-    first = await desk.http.post("/v1/staff/asha/leave", json=leave, headers=shop.headers)
-    again = await desk.http.post("/v1/staff/asha/leave", json=leave, headers=shop.headers)
+    first = await desk.http.post("/v1/staff/desk/leave", json=leave, headers=shop.headers)
+    again = await desk.http.post("/v1/staff/desk/leave", json=leave, headers=shop.headers)
     assert (first.json()["version"], again.json()["version"]) == (2, 2)
     assert [each["reason"] for each in again.json()["leave"]] == ["family"]
-    await desk.http.post("/v1/staff/asha/leave", json={"start": "2999-01-01T00:00:00Z"}, headers=shop.headers)
-    back = await desk.http.delete("/v1/staff/asha/leave", headers=shop.headers)
+    await desk.http.post("/v1/staff/desk/leave", json={"start": "2999-01-01T00:00:00Z"}, headers=shop.headers)
+    back = await desk.http.delete("/v1/staff/desk/leave", headers=shop.headers)
     assert (back.json()["version"], back.json()["leave"]) == (4, [])
-    again = await desk.http.delete("/v1/staff/asha/leave", headers=shop.headers)
+    again = await desk.http.delete("/v1/staff/desk/leave", headers=shop.headers)
     assert again.json()["version"] == 4
     events = [json.loads(e["payload"]) for e in await desk.outbox() if e["type"] == "directory.staff.v1"]
     assert [len(e["leave"]) for e in events] == [0, 1, 2, 0]
     wrong = {"start": "2026-01-02T00:00:00Z", "until": "2026-01-01T00:00:00Z"}
-    assert (await desk.http.post("/v1/staff/asha/leave", json=wrong, headers=shop.headers)).status_code == 422
+    assert (await desk.http.post("/v1/staff/desk/leave", json=wrong, headers=shop.headers)).status_code == 422
     assert (await desk.http.post("/v1/staff/nobody/leave", json=leave, headers=shop.headers)).status_code == 404
 
 
 async def test_putting_a_person_again_keeps_their_leave(desk: Any) -> None:
     shop = await desk.open("malabar")
-    await desk.http.put("/v1/staff/asha", json=ASHA, headers=shop.headers)
-    await desk.http.post("/v1/staff/asha/leave", json={"start": "2026-01-01T00:00:00Z"}, headers=shop.headers)
-    same = await desk.http.put("/v1/staff/asha", json=ASHA, headers=shop.headers)
+    await desk.http.put("/v1/staff/desk", json=DESK, headers=shop.headers)
+    await desk.http.post("/v1/staff/desk/leave", json={"start": "2026-01-01T00:00:00Z"}, headers=shop.headers)
+    same = await desk.http.put("/v1/staff/desk", json=DESK, headers=shop.headers)
     assert same.json()["outcome"] == "unchanged"
     assert len(same.json()["leave"]) == 1
 
@@ -282,12 +282,12 @@ async def test_no_route_shows_or_changes_what_another_tenant_has(desk: Any) -> N
     for method, path in _routes(document["paths"]):
         if path.startswith("/v1/tenants") or method not in ("GET", "DELETE") or path == "/v1/tenant":
             continue
-        ref = {"staff": "asha", "customers": "k1", "leads": "l1", "dids": "+914842000001"}.get(path.split("/")[2], "")
+        ref = {"staff": "desk", "customers": "k1", "leads": "l1", "dids": "+914842000001"}.get(path.split("/")[2], "")
         answer = await desk.http.request(method, path.format(ref=ref), headers=theirs.headers)
         assert answer.status_code == 404 or answer.json() == {"items": [], "next": None}, (method, path)
         checked += 1
     assert checked >= 14
-    leave = await desk.http.post("/v1/staff/asha/leave", json={"start": "2026-01-01T00:00:00Z"}, headers=theirs.headers)
+    leave = await desk.http.post("/v1/staff/desk/leave", json={"start": "2026-01-01T00:00:00Z"}, headers=theirs.headers)
     assert leave.status_code == 404
     # The same references are other entities in another tenant.
     await _fill(desk.http, theirs.headers, did="+912269000001")
@@ -298,10 +298,10 @@ async def test_no_route_shows_or_changes_what_another_tenant_has(desk: Any) -> N
 
 async def _fill(http: httpx.AsyncClient, headers: dict[str, str], did: str = "+914842000001") -> None:
     for url, body in (
-        ("/v1/staff/asha", ASHA),
+        ("/v1/staff/desk", DESK),
         ("/v1/customers/k1", KOTTAKKAL),
         ("/v1/leads/l1", {"name": "Lead"}),
-        (f"/v1/dids/{did}", {"default_staff": ["asha"]}),
+        (f"/v1/dids/{did}", {"default_staff": ["desk"]}),
         ("/v1/routing", {}),
     ):
         answer = await http.put(url, json=body, headers=headers)

@@ -83,9 +83,9 @@ def test_what_is_stored_makes_the_event(kind: object) -> None:
     examples = {
         "tenant": {"slug": "m", "name": "M", "timezone": "Asia/Kolkata", "active": True},
         "staff": {"name": "A", "numbers": ["+919847000011"], "working_hours": [], "leave": []},
-        "customer": {"name": "K", "owner": "asha", "owner_staff_id": "s1", "gstin": None},
+        "customer": {"name": "K", "owner": "desk", "owner_staff_id": "s1", "gstin": None},
         "lead": {"name": "L"},
-        "did": {"label": "Shop", "default_staff_ids": ["s1"], "default_staff": ["asha"]},
+        "did": {"label": "Shop", "default_staff_ids": ["s1"], "default_staff": ["desk"]},
         "routing": {"ring_seconds": 25},
     }
     each = KINDS[kind.name]  # type: ignore[attr-defined]

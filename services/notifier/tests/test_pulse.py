@@ -28,7 +28,7 @@ def test_nothing_red_is_one_calm_line() -> None:
     pulse = compose(a_recipient(), [], day=DAY)
     assert pulse.subject_line == "Kochi Traders: nothing red, 2 Mar"
     assert pulse.text == (
-        "Kochi Traders, Monday, 2 March 2026: nothing red.\n\nNo rule has fired. Have a good day, Asha.\n"
+        "Kochi Traders, Monday, 2 March 2026: nothing red.\n\nNo rule has fired. Have a good day, Reception.\n"
     )
     assert "No rule has fired." in pulse.html
 

@@ -104,7 +104,7 @@ class StretchBody(Body):
 
 class StaffBody(Body):
     model_config = _example(
-        name="Asha", numbers=["+91 98470 00011"], active=True, working_hours="Mon-Fri 09:30-18:00; Sat 09:30-13:00"
+        name="Desk", numbers=["+91 98470 00011"], active=True, working_hours="Mon-Fri 09:30-18:00; Sat 09:30-13:00"
     )
 
     name: str
@@ -140,7 +140,7 @@ class CustomerBody(Body):
         numbers=["+91 98470 00021", "0484 200 0021"],
         emails=["accounts@kottakkal.example"],
         gstin="32AAACK1234A1ZJ",
-        owner="asha",
+        owner="desk",
     )
 
     name: str
@@ -154,7 +154,7 @@ class CustomerBody(Body):
 
 
 class LeadBody(Body):
-    model_config = _example(name="Caller from the fair", numbers=["+91 98470 00031"], owner="asha")
+    model_config = _example(name="Caller from the fair", numbers=["+91 98470 00031"], owner="desk")
 
     name: str
     numbers: list[str] = []
@@ -166,7 +166,7 @@ class LeadBody(Body):
 
 
 class DidBody(Body):
-    model_config = _example(label="Shop", default_staff=["asha", "biju"], fallback_number="+91 484 200 0099")
+    model_config = _example(label="Shop", default_staff=["desk", "accounts"], fallback_number="+91 484 200 0099")
 
     label: str = ""
     default_staff: list[str] = Field(default=[], description="References, rung in this order.")

@@ -123,8 +123,8 @@ SHEETS: dict[str, Sheet] = {
     "staff": Sheet(
         kind=KINDS["staff"],
         columns=(
-            Column(name="external_ref", example="asha", required=True),
-            Column(name="name", example="Asha", required=True),
+            Column(name="external_ref", example="desk", required=True),
+            Column(name="name", example="Desk", required=True),
             Column(name="numbers", example="+91 98470 00011; 0484 200 0011"),
             Column(name="active", example="yes"),
             Column(name="working_hours", example="Mon-Fri 09:30-18:00; Sat 09:30-13:00"),
@@ -139,7 +139,7 @@ SHEETS: dict[str, Sheet] = {
             Column(name="numbers", example="+91 98470 00021"),
             Column(name="emails", example="accounts@kottakkal.example"),
             Column(name="gstin", example="32AAACK1234A1ZJ"),
-            Column(name="owner", example="asha"),
+            Column(name="owner", example="desk"),
         ),
         entity=_customer,
     ),
@@ -148,7 +148,7 @@ SHEETS: dict[str, Sheet] = {
         columns=(
             Column(name="did", example="+91 484 200 0001", required=True),
             Column(name="label", example="Shop"),
-            Column(name="default_staff", example="asha; biju"),
+            Column(name="default_staff", example="desk; accounts"),
             Column(name="fallback_number", example="+91 484 200 0099"),
         ),
         entity=_did,

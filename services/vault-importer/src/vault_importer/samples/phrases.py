@@ -59,7 +59,18 @@ COMPANIES: tuple[str, ...] = (
     "Marine Drive Stores",
     "Deccan Fittings",
 )
-NAMES: tuple[str, ...] = ("Anil", "Beena", "Chandran", "Divya", "Eldho", "Farida", "Gopal", "Harsha", "Indira", "Jomon")
+NAMES: tuple[str, ...] = (
+    "Purchase",
+    "Stores",
+    "Accounts",
+    "Dispatch",
+    "Sales",
+    "Office",
+    "Godown",
+    "Site",
+    "Workshop",
+    "Service",
+)
 GROUPS: tuple[str, ...] = ("Kochi dispatch", "Mumbai orders", "Dealers south", "Accounts team", "Drivers")
 ITEMS: tuple[str, ...] = ("copper cable", "LED panel", "PVC pipe", "switch board", "distribution box", "ball valve")
 PLACES: tuple[str, ...] = ("Kakkanad", "Edappally", "Kaloor", "Andheri", "Bhiwandi", "Dadar")
