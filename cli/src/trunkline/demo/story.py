@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -42,10 +42,15 @@ class Story:
     tell: Teller
     tail: Tail
     folder: Path
+    rang: dict[str, str] = field(default_factory=dict)
+    """The calls of this telling, with who called."""
 
     def run(self) -> None:
         with closing(self.world.kochi_pbx()) as kochi, closing(self.world.mumbai_pbx()) as mumbai:
-            self._scenes(kochi, mumbai)
+            try:
+                self._scenes(kochi, mumbai)
+            finally:
+                self._everybody_hangs_up(kochi)
 
     def _scenes(self, pbx: GenericPbx, mumbai: TwilioPbx) -> None:
         call = self._call_ids()
@@ -70,8 +75,8 @@ class Story:
         deadline, attempt = time.monotonic() + TENANT_SETTLES_SECONDS, 0
         while True:
             attempt += 1
-            answer = pbx.ring(call(f"warm-{attempt}"), caller_number(self.world.runs), self.world.kochi.did)
-            if answer.status == 200 and answer.body["destinations"] and answer.first["reason"] == "owner":
+            answer = self._ring(pbx, call(f"warm-{attempt}"), caller_number(self.world.runs))
+            if answer.body["destinations"] and answer.first["reason"] == "owner":
                 return
             if time.monotonic() > deadline:
                 raise StoryBroken("the directory's events have not reached the router; see: trunkline status")
@@ -142,6 +147,9 @@ class Story:
         self.tell.scene(
             "Mumbai's line rings at Twilio",
             [f"signed form in, TwiML out in {answer.ms:.1f} ms: <Dial> to {len(dialled)} number(s)"],
+        )
+        expect(
+            pbx.status(sid, "+919820012345", self.world.mumbai.did, "canceled", 9).status == 200, "a callback failed"
         )
         forged = replace(pbx, auth_token="forged")  # noqa: S106 - not a secret
         refused = forged.voice(sid + "x", "+919820012345", self.world.mumbai.did)
@@ -256,6 +264,7 @@ class Story:
     # What the scenes are made of.
 
     def _ring(self, pbx: GenericPbx, call_id: str, caller: str) -> Answer:
+        self.rang[call_id] = caller
         answer = pbx.ring(call_id, caller, self.world.kochi.did)
         expect(answer.status == 200, f"a ringing call got {answer.status}: {answer.body}")
         return answer
@@ -303,6 +312,11 @@ class Story:
             if time.monotonic() > deadline:
                 raise StoryBroken(f"{url} gave {len(rows)} rows of {at_least}; see: trunkline status")
             time.sleep(0.25)
+
+    def _everybody_hangs_up(self, pbx: GenericPbx) -> None:
+        """Calls that are left ringing would be an anomaly, and rightly."""
+        for call_id, caller in self.rang.items():
+            pbx.status(call_id, "canceled", sequence=9, **{"from": caller, "to": self.world.kochi.did})
 
     def _follow(self, topic: str, vendor_call_id: str) -> None:
         seen = self.tail.wait(topic, lambda d: d["vendor_call_id"] == vendor_call_id)
