@@ -55,7 +55,7 @@ def demo(
             for b in world.businesses()
         ),
         ("Mails", layout.url("mail-page")),
-        ("REST, OpenAPI", f"{layout.url('front-desk')}/docs"),
+        ("REST, OpenAPI", f"{layout.url('front-desk')}/v1/openapi.json"),
         ("Metrics of a service", f"{layout.url('telephony-router')}/metrics"),
         ("Processes, memory", "trunkline status"),
         ("Stop it", "make down   (make clean forgets the data)"),
