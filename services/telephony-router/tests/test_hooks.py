@@ -47,7 +47,7 @@ TENANT_ENTRY: dict[str, Any] = {
     "version": 1,
     "timezone": "Asia/Kolkata",
     "active": True,
-    "agents": [agent("asha", "+919847000010"), agent("meera", "+919847000012")],
+    "agents": [agent("desk", "+919847000010"), agent("sales", "+919847000012")],
     "routing": {"last_agent_days": 30, "ring_seconds": 25, "fallback_number": "+914842000199", "blocked": []},
 }
 DID_ENTRY: dict[str, Any] = {
@@ -55,10 +55,10 @@ DID_ENTRY: dict[str, Any] = {
     "tenant": str(TENANT),
     "version": 1,
     "label": "",
-    "default_staff_ids": ["meera"],
+    "default_staff_ids": ["sales"],
     "fallback_number": "+914842000190",
 }
-OWNED = CallerEntry(number=CALLER, version=1, owner_staff_id="asha")
+OWNED = CallerEntry(number=CALLER, version=1, owner_staff_id="desk")
 
 
 class FakeView:

@@ -31,11 +31,11 @@ from telephony_router.vendors.base import Account
 pytestmark = pytest.mark.real
 MakeDatabase = Callable[..., Awaitable[Database]]
 NOW = datetime(2026, 3, 4, 6, 30, tzinfo=UTC)
-CALLER, ASHA = "+919847000001", "+919847000010"
+CALLER, DESK = "+919847000001", "+919847000010"
 RING = CallSignal(kind="ring", vendor="generic", call_id="c1", caller_raw="09847000001", did_raw="04842000100")
 DECISION = Decision(
     action="dial",
-    destinations=(Target(number=ASHA, reason="owner", staff_id="asha", name="Asha"),),
+    destinations=(Target(number=DESK, reason="owner", staff_id="desk", name="Desk"),),
     excluded=(),
     rule="owner",
     rung="redis",
@@ -50,7 +50,7 @@ def status(name: str, second: int, **more: Any) -> CallSignal:
 
 COURSE = (
     status("ringing", 1),
-    status("answered", 9, agent_raw=ASHA),
+    status("answered", 9, agent_raw=DESK),
     status("completed", 69, duration_seconds=60, cause="16"),
 )
 
@@ -66,7 +66,12 @@ class Office:
         for signal in signals:
             row = self.intake(signal)
             rows.setdefault(row.identity, row)
-        await PostgresIntakes(self.database).take_in(list(rows.values()))
+        await self.stores(*rows.values())
+
+    async def stores(self, *rows: Intake) -> None:
+        intakes = PostgresIntakes(self.database)
+        await intakes.take_in(rows)
+        await intakes.close()
 
     def intake(self, signal: CallSignal) -> Intake:
         answer = answer_to_json(DECISION, 1.5) if signal.kind == "ring" else None
@@ -93,7 +98,7 @@ class Office:
 async def office_in(database: Database) -> Office:
     account = Account(id=uuid4(), tenant=uuid4(), vendor="generic")
     async with database.transaction(account.tenant) as tx:
-        await project_staff(StaffV1(staff_id="asha", version=1, name="Asha", numbers=(ASHA, "+914842000110")), tx)
+        await project_staff(StaffV1(staff_id="desk", version=1, name="Desk", numbers=(DESK, "+914842000110")), tx)
     return Office(database, account, itertools.count())
 
 
@@ -115,7 +120,7 @@ async def test_a_ring_becomes_a_call_its_decision_and_one_event(office: Office) 
     assert not call["quarantined"]
     (event,) = await office.events()
     assert (event.rule, event.rung, event.caller, event.customer_id) == ("owner", "redis", CALLER, "cust")
-    assert event.destinations[0].staff_id == "asha"
+    assert event.destinations[0].staff_id == "desk"
     assert event.answer_ms == 1.5
     assert await process_some(office.database) == 0
 
@@ -124,7 +129,7 @@ async def test_a_call_runs_its_course_and_the_last_agent_is_learned(office: Offi
     await office.takes(RING, *COURSE)
     await process_some(office.database)
     call = await office.call()
-    assert (call["state"], call["staff_id"], call["duration_seconds"]) == ("completed", "asha", 60)
+    assert (call["state"], call["staff_id"], call["duration_seconds"]) == ("completed", "desk", 60)
     assert (call["answered_at"], call["ended_at"]) == (NOW + timedelta(seconds=9), NOW + timedelta(seconds=69))
     _, *states = await office.events()
     assert [(each.previous_state, each.state, each.version) for each in states] == [
@@ -132,7 +137,7 @@ async def test_a_call_runs_its_course_and_the_last_agent_is_learned(office: Offi
         ("ringing", "answered", 2),
         ("answered", "completed", 3),
     ]
-    assert await office.last_agents() == {CALLER: "asha"}
+    assert await office.last_agents() == {CALLER: "desk"}
 
 
 async def test_everything_twice_has_effect_once(office: Office) -> None:
@@ -148,7 +153,7 @@ async def test_a_late_status_fills_the_times_without_moving_the_state_back(offic
     await office.takes(COURSE[1], COURSE[0])
     await process_some(office.database)
     call = await office.call()
-    assert (call["state"], call["staff_id"], call["answered_at"]) == ("completed", "asha", NOW + timedelta(seconds=9))
+    assert (call["state"], call["staff_id"], call["answered_at"]) == ("completed", "desk", NOW + timedelta(seconds=9))
     assert [each.state for each in (await office.events())[1:]] == ["completed", "completed", "completed"]
 
 
@@ -164,12 +169,12 @@ async def test_any_order_and_any_grouping_end_in_the_same_call(
     call = await office.call()
     assert (call["state"], call["staff_id"], call["caller"], call["quarantined"]) == (
         "completed",
-        "asha",
+        "desk",
         CALLER,
         False,
     )
     assert (call["started_at"], call["duration_seconds"], call["cause"]) == (NOW + timedelta(seconds=1), 60, "16")
-    assert await office.last_agents() == {CALLER: "asha"}
+    assert await office.last_agents() == {CALLER: "desk"}
 
 
 async def test_a_call_we_were_never_asked_about_is_kept_apart(office: Office) -> None:
@@ -181,7 +186,7 @@ async def test_a_call_we_were_never_asked_about_is_kept_apart(office: Office) ->
     await office.takes(RING)
     await process_some(office.database)
     assert (await office.call())["quarantined"] is False
-    assert await office.last_agents() == {CALLER: "asha"}
+    assert await office.last_agents() == {CALLER: "desk"}
 
 
 async def test_a_status_without_a_call_id_is_accepted_once(office: Office) -> None:
@@ -203,7 +208,7 @@ async def test_an_unknown_status_is_parked_and_blocks_nothing(office: Office) ->
 
 async def test_a_webhook_nobody_can_read_is_parked_and_blocks_nothing(office: Office) -> None:
     broken = replace(office.intake(replace(RING, call_id="broken")), signal="{not json")
-    await PostgresIntakes(office.database).take_in([broken])
+    await office.stores(broken)
     await office.takes(RING, *COURSE)
     await process_some(office.database)
     assert (await office.call())["state"] == "completed"
@@ -224,7 +229,7 @@ async def test_two_routers_at_the_same_intake_process_everything_once(office: Of
 async def test_an_agent_calling_the_office_is_not_their_own_last_agent(office: Office) -> None:
     await office.takes(replace(RING, caller_raw="+914842000110"), *COURSE)
     await process_some(office.database)
-    assert (await office.call())["staff_id"] == "asha"
+    assert (await office.call())["staff_id"] == "desk"
     assert await office.last_agents() == {}
 
 

@@ -55,10 +55,10 @@ class World:
         await self.hears(
             tenant,
             TenantV1(tenant_id=str(tenant), version=1, name="Kochi"),
-            StaffV1(staff_id="asha", version=1, name="Asha", numbers=("+919847000010",)),
-            StaffV1(staff_id="meera", version=1, name="Meera", numbers=("+919847000012",)),
-            CustomerV1(customer_id="c1", version=1, name="Asian Tiles", numbers=(CALLER,), owner_staff_id="asha"),
-            DidV1(did=DID, version=1, default_staff_ids=("meera",), fallback_number="+914842000190"),
+            StaffV1(staff_id="desk", version=1, name="Desk", numbers=("+919847000010",)),
+            StaffV1(staff_id="sales", version=1, name="Sales", numbers=("+919847000012",)),
+            CustomerV1(customer_id="c1", version=1, name="Asian Tiles", numbers=(CALLER,), owner_staff_id="desk"),
+            DidV1(did=DID, version=1, default_staff_ids=("sales",), fallback_number="+914842000190"),
             RoutingV1(version=1, fallback_number="+914842000199"),
         )
 
@@ -95,8 +95,8 @@ async def test_the_directory_reaches_redis_and_the_snapshot(world: World, tenant
     await world.keeper.follow()
     await world.office(tenant)
     await world.keeper.follow()
-    assert await world.rings(tenant) == [("owner", "asha")]
-    assert await world.rings(tenant, "+919847000055") == [("did_default", "meera")]
+    assert await world.rings(tenant) == [("owner", "desk")]
+    assert await world.rings(tenant, "+919847000055") == [("did_default", "sales")]
     assert world.snapshot.loaded
     assert world.snapshot.did(DID) is not None
     assert world.snapshot.tenant(tenant) is not None
@@ -105,10 +105,10 @@ async def test_the_directory_reaches_redis_and_the_snapshot(world: World, tenant
 async def test_older_and_repeated_versions_have_no_effect(world: World, tenant: UUID) -> None:
     await world.keeper.follow()
     await world.office(tenant)
-    away = StaffV1(staff_id="asha", version=3, name="Asha", numbers=("+919847000010",), active=False)
-    await world.hears(tenant, away, StaffV1(staff_id="asha", version=2, name="Asha", numbers=("+919847000010",)))
+    away = StaffV1(staff_id="desk", version=3, name="Desk", numbers=("+919847000010",), active=False)
+    await world.hears(tenant, away, StaffV1(staff_id="desk", version=2, name="Desk", numbers=("+919847000010",)))
     await world.keeper.follow()
-    assert await world.rings(tenant) == [("did_default", "meera")]
+    assert await world.rings(tenant) == [("did_default", "sales")]
 
 
 async def test_what_is_deleted_is_forgotten_everywhere(world: World, tenant: UUID) -> None:
@@ -117,8 +117,8 @@ async def test_what_is_deleted_is_forgotten_everywhere(world: World, tenant: UUI
     await world.keeper.follow()
     await world.loses(tenant, "directory.customer", "c1")
     await world.keeper.follow()
-    assert await world.rings(tenant) == [("did_default", "meera")]
-    await world.loses(tenant, "directory.staff", "meera")
+    assert await world.rings(tenant) == [("did_default", "sales")]
+    await world.loses(tenant, "directory.staff", "sales")
     await world.keeper.follow()
     assert await world.rings(tenant) == [("did_fallback", None)]
     await world.loses(tenant, "directory.did", DID)
@@ -131,23 +131,23 @@ async def test_a_number_that_leaves_a_customer_is_a_stranger_again(world: World,
     await world.keeper.follow()
     await world.office(tenant)
     moved = CustomerV1(
-        customer_id="c1", version=2, name="Asian Tiles", numbers=("+919847000002",), owner_staff_id="asha"
+        customer_id="c1", version=2, name="Asian Tiles", numbers=("+919847000002",), owner_staff_id="desk"
     )
     await world.hears(tenant, moved)
     await world.keeper.follow()
-    assert await world.rings(tenant) == [("did_default", "meera")]
-    assert await world.rings(tenant, "+919847000002") == [("owner", "asha")]
+    assert await world.rings(tenant) == [("did_default", "sales")]
+    assert await world.rings(tenant, "+919847000002") == [("owner", "desk")]
 
 
 async def test_a_lead_has_an_owner_until_the_number_is_a_customers(world: World, tenant: UUID) -> None:
     await world.keeper.follow()
     await world.office(tenant)
     await world.hears(
-        tenant, LeadV1(lead_id="l1", version=1, name="Lead", numbers=(CALLER, "+919847000003"), owner_staff_id="meera")
+        tenant, LeadV1(lead_id="l1", version=1, name="Lead", numbers=(CALLER, "+919847000003"), owner_staff_id="sales")
     )
     await world.keeper.follow()
-    assert await world.rings(tenant) == [("owner", "asha")]
-    assert await world.rings(tenant, "+919847000003") == [("owner", "meera")]
+    assert await world.rings(tenant) == [("owner", "desk")]
+    assert await world.rings(tenant, "+919847000003") == [("owner", "sales")]
 
 
 async def test_a_did_rings_for_who_claimed_it_first_and_is_passed_on_when_given_up(world: World) -> None:
@@ -156,30 +156,30 @@ async def test_a_did_rings_for_who_claimed_it_first_and_is_passed_on_when_given_
     await world.office(first)
     await world.office(second)
     await world.keeper.follow()
-    assert await world.rings(second) == [("owner", "asha")]
+    assert await world.rings(second) == [("owner", "desk")]
     assert await world.rings(second, "+919847000055") == [("tenant_fallback", None)]
-    assert await world.rings(first, "+919847000055") == [("did_default", "meera")]
+    assert await world.rings(first, "+919847000055") == [("did_default", "sales")]
     await world.loses(first, "directory.did", DID)
     await world.keeper.follow()
     await sweep_view(world.database, world.view)
     await world.keeper.follow()
-    assert await world.rings(second, "+919847000055") == [("did_default", "meera")]
+    assert await world.rings(second, "+919847000055") == [("did_default", "sales")]
 
 
 async def test_working_hours_and_leave_survive_the_way(world: World, tenant: UUID) -> None:
     await world.keeper.follow()
     await world.office(tenant)
     hours = (OpeningHours(weekday=4, start="09:00", until="24:00"),)
-    asha = StaffV1(staff_id="asha", version=2, name="Asha", numbers=("+919847000010",), working_hours=hours)
+    desk = StaffV1(staff_id="desk", version=2, name="Desk", numbers=("+919847000010",), working_hours=hours)
     leave = StaffV1.model_validate(
-        {"staff_id": "meera", "version": 2, "name": "Meera", "numbers": ["+919847000012"],
+        {"staff_id": "sales", "version": 2, "name": "Sales", "numbers": ["+919847000012"],
          "leave": [{"start": "2026-03-04T00:00:00Z", "until": None, "reason": "fever"}]}
     )  # fmt: skip
-    await world.hears(tenant, asha, leave)
+    await world.hears(tenant, desk, leave)
     result = await simulate(world.database, tenant, did="0484 2000100", caller="98470 00001", at=NOW)
     excluded = [(each["staff_id"], each["reason"]) for each in result["decision"]["excluded"]]
-    assert excluded == [("asha", "outside_hours"), ("meera", "on_leave")]
-    assert "Asha" in result["why"]
+    assert excluded == [("desk", "outside_hours"), ("sales", "on_leave")]
+    assert "Desk" in result["why"]
     assert "on leave" in result["why"]
 
 
@@ -204,15 +204,15 @@ async def test_a_sweep_repairs_whatever_redis_lost_or_made_up(world: World, tena
     if damage == "flushed":
         await world.redis.delete(*keys)
     elif damage == "altered":
-        await world.redis.set(keys[2], before[2].replace(b"asha", b"ravi"))
+        await world.redis.set(keys[2], before[2].replace(b"desk", b"ravi"))
     elif damage == "from the future":
-        await world.redis.set(keys[2], b"999999 " + before[2].partition(b" ")[2].replace(b"asha", b"ravi"))
+        await world.redis.set(keys[2], b"999999 " + before[2].partition(b" ")[2].replace(b"desk", b"ravi"))
     elif damage == "nonsense":
         await world.redis.set(keys[0], b"\xff")
     else:
         await world.redis.set(did_key("+914842000150"), before[0].replace(b"0100", b"0150"))
     assert await sweep_view(world.database, world.view) >= 1
-    assert await world.rings(tenant) == [("owner", "asha")]
+    assert await world.rings(tenant) == [("owner", "desk")]
     assert await world.redis.get(did_key("+914842000150")) is None
     assert await sweep_view(world.database, world.view) == 0
 
@@ -221,7 +221,7 @@ async def test_the_view_is_rebuilt_by_one_command(world: World, tenant: UUID) ->
     await world.office(tenant)
     await world.redis.set(did_key("+914842000150"), b"7 {}")
     assert await rebuild_view(world.database, world.view) == 3
-    assert await world.rings(tenant) == [("owner", "asha")]
+    assert await world.rings(tenant) == [("owner", "desk")]
     assert await world.redis.exists(did_key("+914842000150")) == 0
 
 
@@ -238,7 +238,7 @@ async def test_changes_made_while_redis_was_down_are_swept_in_when_it_is_back(
     assert world.snapshot.tenant(tenant) is not None
     keeper._view = world.view
     await keeper._sweep_when_due()
-    assert await world.rings(tenant) == [("owner", "asha")]
+    assert await world.rings(tenant) == [("owner", "desk")]
     await dead.close()
 
 

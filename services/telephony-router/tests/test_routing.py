@@ -27,24 +27,24 @@ NOW = datetime(2026, 3, 4, 6, 30, tzinfo=UTC)
 """A Wednesday, noon in Kochi."""
 DID = "+914842000100"
 CALLER = "+919847000001"
-ASHA = Agent(staff_id="asha", name="Asha", numbers=("+919847000010", "+914842000110"))
+DESK = Agent(staff_id="desk", name="Desk", numbers=("+919847000010", "+914842000110"))
 RAVI = Agent(staff_id="ravi", name="Ravi", numbers=("+919847000011",))
-MEERA = Agent(staff_id="meera", name="Meera", numbers=("+919847000012",))
+SALES = Agent(staff_id="sales", name="Sales", numbers=("+919847000012",))
 
 
 def view(
     *agents: Agent,
-    owner: str | None = "asha",
+    owner: str | None = "desk",
     last: str | None = None,
     last_at: datetime = NOW - timedelta(days=1),
-    defaults: tuple[str, ...] = ("meera",),
+    defaults: tuple[str, ...] = ("sales",),
     did_fallback: str | None = "+914842000190",
     known: bool = True,
     routing: Routing | None = None,
 ) -> RoutingView:
     tenant = TenantEntry(
         tenant=TENANT,
-        agents={agent.staff_id: agent for agent in agents or (ASHA, RAVI, MEERA)},
+        agents={agent.staff_id: agent for agent in agents or (DESK, RAVI, SALES)},
         routing=routing or Routing(fallback_number="+914842000199"),
     )
     did = DidEntry(did=DID, tenant=TENANT, default_staff_ids=defaults, fallback_number=did_fallback)
@@ -73,77 +73,77 @@ def left_out(decision: object) -> list[tuple[str, str, str]]:
 def test_a_known_caller_rings_the_owner() -> None:
     decision = decide(view(), ask(), NOW)
     assert (decision.action, decision.rule, decision.customer_id) == ("dial", "owner", "c1")
-    assert rang(decision) == [("owner", "asha")]
-    assert decision.destinations[0].number == ASHA.numbers[0]
+    assert rang(decision) == [("owner", "desk")]
+    assert decision.destinations[0].number == DESK.numbers[0]
 
 
 def test_the_agent_who_talked_last_goes_before_the_owner() -> None:
     decision = decide(view(last="ravi"), ask(), NOW)
-    assert rang(decision) == [("last_agent", "ravi"), ("owner", "asha")]
+    assert rang(decision) == [("last_agent", "ravi"), ("owner", "desk")]
     assert decision.rule == "last_agent"
 
 
 def test_the_owner_who_talked_last_is_rung_once() -> None:
-    assert rang(decide(view(last="asha"), ask(), NOW)) == [("last_agent", "asha")]
+    assert rang(decide(view(last="desk"), ask(), NOW)) == [("last_agent", "desk")]
 
 
 def test_an_agent_on_leave_is_left_out_with_the_reason() -> None:
     away = replace(RAVI, leave=(Away(start=NOW - timedelta(hours=1)),))
-    decision = decide(view(ASHA, away, MEERA, last="ravi"), ask(), NOW)
-    assert rang(decision) == [("owner", "asha")]
+    decision = decide(view(DESK, away, SALES, last="ravi"), ask(), NOW)
+    assert rang(decision) == [("owner", "desk")]
     assert left_out(decision) == [("ravi", "last_agent", "on_leave")]
     assert "Ravi" in sentence(decision)
     assert "on leave" in sentence(decision)
 
 
 def test_leave_ends_at_its_exclusive_end() -> None:
-    back = replace(ASHA, leave=(Away(start=NOW - timedelta(days=1), until=NOW),))
-    assert rang(decide(view(back), ask(), NOW)) == [("owner", "asha")]
-    assert left_out(decide(view(back, MEERA), ask(), NOW - timedelta(seconds=1))) == [("asha", "owner", "on_leave")]
+    back = replace(DESK, leave=(Away(start=NOW - timedelta(days=1), until=NOW),))
+    assert rang(decide(view(back), ask(), NOW)) == [("owner", "desk")]
+    assert left_out(decide(view(back, SALES), ask(), NOW - timedelta(seconds=1))) == [("desk", "owner", "on_leave")]
 
 
 def test_a_talk_longer_ago_than_the_tenant_wants_does_not_count() -> None:
     decision = decide(view(last="ravi", last_at=NOW - timedelta(days=31)), ask(), NOW)
-    assert rang(decision) == [("owner", "asha")]
+    assert rang(decision) == [("owner", "desk")]
     assert left_out(decision) == [("ravi", "last_agent", "too_long_ago")]
 
 
 @pytest.mark.parametrize(
     ("agent", "reason"),
     [
-        (replace(ASHA, active=False), "inactive"),
-        (replace(ASHA, numbers=()), "no_number"),
-        (replace(ASHA, numbers=(CALLER,)), "is_caller"),
-        (replace(ASHA, numbers=("+919847000099", CALLER)), "is_caller"),
-        (replace(ASHA, numbers=(DID,)), "is_did"),
-        (replace(ASHA, hours=(Hours(weekday=4, start=540, until=1080),)), "outside_hours"),
+        (replace(DESK, active=False), "inactive"),
+        (replace(DESK, numbers=()), "no_number"),
+        (replace(DESK, numbers=(CALLER,)), "is_caller"),
+        (replace(DESK, numbers=("+919847000099", CALLER)), "is_caller"),
+        (replace(DESK, numbers=(DID,)), "is_did"),
+        (replace(DESK, hours=(Hours(weekday=4, start=540, until=1080),)), "outside_hours"),
     ],
 )
 def test_an_owner_who_cannot_take_the_call_is_left_out(agent: Agent, reason: str) -> None:
-    decision = decide(view(agent, MEERA), ask(), NOW)
-    assert left_out(decision) == [("asha", "owner", reason)]
-    assert rang(decision) == [("did_default", "meera")]
+    decision = decide(view(agent, SALES), ask(), NOW)
+    assert left_out(decision) == [("desk", "owner", reason)]
+    assert rang(decision) == [("did_default", "sales")]
 
 
 def test_an_owner_who_left_the_directory_is_left_out() -> None:
-    assert left_out(decide(view(MEERA), ask(), NOW)) == [("asha", "owner", "unknown_staff")]
+    assert left_out(decide(view(SALES), ask(), NOW)) == [("desk", "owner", "unknown_staff")]
 
 
 def test_a_stranger_rings_the_defaults_in_their_order() -> None:
-    decision = decide(view(known=False, defaults=("meera", "ravi")), ask(), NOW)
-    assert rang(decision) == [("did_default", "meera"), ("did_default", "ravi")]
+    decision = decide(view(known=False, defaults=("sales", "ravi")), ask(), NOW)
+    assert rang(decision) == [("did_default", "sales"), ("did_default", "ravi")]
 
 
 def test_an_agent_who_calls_the_office_is_not_put_through_to_themselves() -> None:
-    decision = decide(view(known=False, defaults=("meera",)), ask(MEERA.numbers[0]), NOW)
+    decision = decide(view(known=False, defaults=("sales",)), ask(SALES.numbers[0]), NOW)
     assert rang(decision) == [("did_fallback", None)]
-    assert left_out(decision) == [("meera", "did_default", "is_caller")]
+    assert left_out(decision) == [("sales", "did_default", "is_caller")]
 
 
 @pytest.mark.parametrize("raw", ["anonymous", "Restricted", "", None, "sip:anonymous@anonymous.invalid", "+", "+abc"])
 def test_an_anonymous_or_unreadable_caller_is_never_sticky(raw: str | None) -> None:
     decision = decide(view(last="ravi"), ask(raw), NOW)
-    assert rang(decision) == [("did_default", "meera")]
+    assert rang(decision) == [("did_default", "sales")]
     assert decision.customer_id is None
 
 

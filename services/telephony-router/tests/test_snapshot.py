@@ -37,7 +37,7 @@ def did_entry(did: str = "+914842000100") -> dict[str, Any]:
     return {**entry, "default_staff_ids": [], "fallback_number": None}
 
 
-def caller_entry(version: int = 1, owner: str = "asha") -> dict[str, Any]:
+def caller_entry(version: int = 1, owner: str = "desk") -> dict[str, Any]:
     entry = {"number": "+919847000001", "version": version, "customer_id": "c1", "name": "", "owner": owner}
     return {**entry, "last_agent": None, "last_agent_at": None}
 

@@ -10,8 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from kit.migrations import MigrationError, migrate, provision
 from kit.postgres import role_dsn, schema_of
 from trunkline.stack import checks, kafka, postgres, redis
 from trunkline.stack.layout import SERVICES, Layout, Service
+from trunkline.stack.probes import probe
 from trunkline.stack.problems import Problem
 from trunkline.stack.processes import Process, read_table, servers, services, write_table
 from trunkline.stack.supervisor import MARK, lock_path, state_path
@@ -146,20 +145,6 @@ def _wait_http(layout: Layout, processes: Sequence[Process]) -> None:
                 why = verdict[1] or _last_lines(layout, process.name)
                 raise Problem(f"{process.name} is not ready: {why}", f"trunkline logs {process.name}")
             time.sleep(0.1)
-
-
-def probe(url: str) -> tuple[int, str]:
-    """The status of a readiness probe and what it says is lacking."""
-    try:
-        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 - our own loopback address
-            return int(answer.status), ""
-    except urllib.error.HTTPError as error:
-        try:
-            return error.code, "; ".join(json.loads(error.read()).get("why", []))
-        except (ValueError, AttributeError):
-            return error.code, ""
-    except (OSError, ValueError):
-        return 0, ""
 
 
 def _last_lines(layout: Layout, name: str, count: int = 5) -> str:

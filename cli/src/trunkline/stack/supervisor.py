@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from trunkline.stack.layout import Layout
+from trunkline.stack.probes import probe
 from trunkline.stack.processes import Process, read_table
 
 __all__ = ["MARK", "Backoff", "lock_path", "main", "state_path"]
@@ -29,6 +30,7 @@ LOG_LIMIT_BYTES = 20_000_000
 PR_SET_PDEATHSIG = 1
 #: In every child's environment: whose it is. Two stacks run the same commands.
 MARK = "TRUNKLINE_RUN_DIR"
+LIVENESS_SECONDS, LIVENESS_STRIKES = 5.0, 3
 FIRST_WAIT, LONGEST_WAIT, STABLE_SECONDS = 0.2, 15.0, 20.0
 
 
@@ -117,8 +119,10 @@ class _Kept:
     async def _until_end(self, child: asyncio.subprocess.Process) -> int:
         ended = asyncio.create_task(child.wait())
         stopping = asyncio.create_task(self._stopping.wait())
-        await asyncio.wait([ended, stopping], return_when=asyncio.FIRST_COMPLETED)
+        stuck = asyncio.create_task(self._until_stuck())
+        await asyncio.wait([ended, stopping, stuck], return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
+        stuck.cancel()
         if not ended.done():
             self._note("stopping", child.pid)
             with contextlib.suppress(ProcessLookupError):
@@ -129,6 +133,17 @@ class _Kept:
                 with contextlib.suppress(ProcessLookupError):
                     child.kill()
         return await ended
+
+    async def _until_stuck(self) -> None:
+        """Returns when the process says, several times in a row, that it makes no progress: it is then restarted."""
+        if self.process.ready_url is None:
+            await asyncio.Event().wait()
+        url, strikes = str(self.process.ready_url).replace("/readyz", "/livez"), 0
+        while strikes < LIVENESS_STRIKES:
+            await asyncio.sleep(LIVENESS_SECONDS)
+            code, _ = await asyncio.to_thread(probe, url)
+            # No answer at all is a start, or a machine that is busy; only its own word counts.
+            strikes = strikes + 1 if code == 503 else 0
 
     def _note(self, state: str, pid: int | None) -> None:
         self.state, self.pid, self.since = state, pid, time.time()

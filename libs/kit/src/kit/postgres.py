@@ -36,7 +36,8 @@ __all__ = [
 
 #: The server, or its schema, is not there (yet): nothing is wrong with what was asked, so it is asked again later.
 SERVER_AWAY = (
-    OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError,
+    OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError, asyncpg.IdleInTransactionSessionTimeoutError, asyncpg.InvalidCatalogNameError,
     asyncpg.InvalidAuthorizationSpecificationError, asyncpg.ReadOnlySQLTransactionError, asyncpg.InvalidSchemaNameError,
     asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.UndefinedFunctionError,

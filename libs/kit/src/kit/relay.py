@@ -7,8 +7,7 @@ import contextlib
 from datetime import UTC, datetime
 from typing import Any
 
-import asyncpg
-from confluent_kafka import KafkaException, Message, Producer
+from confluent_kafka import Message, Producer
 from opentelemetry.trace import SpanKind
 
 from contracts.envelope import Envelope
@@ -113,7 +112,8 @@ class Relay:
             try:
                 await self._lead()
                 delay = 0.2
-            except (PublishError, KafkaException, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            except Exception as error:
+                # Whatever it is: what is committed must still be published.
                 METRICS.relay_errors.labels(self._service).inc()
                 self._last_error = type(error).__name__
                 log.warning("relay_interrupted", error=type(error).__name__, retry_seconds=delay)

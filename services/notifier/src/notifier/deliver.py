@@ -30,7 +30,9 @@ outcomes = Counter("trunkline_send_attempts", "Attempts to send by what became o
 
 SETTLE_ATTEMPTS = 6
 SETTLE_PAUSE_SECONDS = 0.2
-DATABASE_GONE = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError)
+DATABASE_GONE = (
+    OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.PostgresConnectionError
+)  # fmt: skip
 
 
 class LeaseLost(Exception):

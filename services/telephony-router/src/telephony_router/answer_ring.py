@@ -18,7 +18,7 @@ from kit.ids import name_uuid, uuid7
 from kit.telemetry import get_logger
 from telephony_router.entries import decision_from_json, decision_to_json
 from telephony_router.ladder import Ladder
-from telephony_router.metrics import METRICS
+from telephony_router.metrics import METRICS, child
 from telephony_router.record import NotRecorded, Recorder
 from telephony_router.routing import Decision, Request, RoutingView, TenantEntry, decide
 from telephony_router.signals import CallSignal, signal_to_json
@@ -29,6 +29,8 @@ from telephony_router.vendors.base import Account
 __all__ = ["Answers", "RingAnswerer", "answer_from_json", "call_id_of", "intake_of", "number_of", "request_of"]
 
 log = get_logger(__name__)
+
+BUSY_SECONDS = 0.1
 
 
 @lru_cache(maxsize=8192)
@@ -53,7 +55,7 @@ def call_id_of(account: Account, signal: CallSignal, identity: str) -> UUID:
 def intake_of(
     account: Account, signal: CallSignal, body: bytes, received_at: datetime, answer: str | None = None
 ) -> Intake:
-    identity = signal.identity(body, str(uuid7()))
+    identity = signal.identity(body, str(uuid7()) if not signal.call_id else "")
     return Intake(
         tenant=account.tenant,
         identity=f"{account.id}:{identity}",
@@ -117,9 +119,15 @@ class RingAnswerer:
         self._answers = answers
         self._clock = clock
         self._deadline = deadline_seconds
+        self._asked_at = float("-inf")
+
+    def busy(self) -> bool:
+        """Whether somebody has just rung."""
+        return time.monotonic() - self._asked_at < BUSY_SECONDS
 
     async def answer(self, account: Account, signal: CallSignal, body: bytes, began: float) -> Decision:
         """The decision for this call, durable unless nothing can be written. ``began`` is a monotonic time."""
+        self._asked_at = began
         if not signal.call_id:
             return await self._answer(account, signal, body, began, None)
         key = (account.id, signal.call_id)
@@ -156,7 +164,7 @@ class RingAnswerer:
             decision, _ = answer_from_json(standing)
         if signal.call_id:
             self._answers.put((account.id, signal.call_id), decision, recorded=standing is not None)
-        METRICS.answers.labels(signal.vendor, decision.rung, decision.rule).inc()
+        child(METRICS.answers, signal.vendor, decision.rung, decision.rule).inc()
         return decision
 
     async def _decide(self, account: Account, signal: CallSignal, now: datetime) -> Decision:
@@ -179,21 +187,14 @@ class RingAnswerer:
 
     async def _record(self, row: Intake, began: float) -> str | None:
         """The answer that stands once it is durable; None when that cannot be had before the deadline."""
-        task = asyncio.create_task(self._recorder.record(row))
-        await asyncio.wait((task,), timeout=max(0.0, began + self._deadline - time.monotonic()))
-        why = "slow"
-        if task.done():
-            try:
-                return task.result().answer
-            except NotRecorded:
-                why = "refused"
-        else:
-            task.add_done_callback(_forget)
+        try:
+            # The time is up for this caller only: what is being written goes on being written.
+            async with asyncio.timeout(max(0.0, began + self._deadline - time.monotonic())):
+                return (await self._recorder.record(row)).answer
+        except TimeoutError:
+            why = "slow"
+        except NotRecorded:
+            why = "refused"
         METRICS.unrecorded.inc()
         log.error("ring_answered_unrecorded", call_id=str(row.call_id), why=why)
         return None
-
-
-def _forget(task: asyncio.Task[object]) -> None:
-    if not task.cancelled():
-        task.exception()

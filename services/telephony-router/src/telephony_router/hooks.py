@@ -11,7 +11,7 @@ from pydantic_core import to_json
 
 from kit.telemetry import get_logger
 from telephony_router.answer_ring import RingAnswerer, intake_of
-from telephony_router.metrics import METRICS
+from telephony_router.metrics import METRICS, child
 from telephony_router.record import NotRecorded, Recorder
 from telephony_router.vendors.base import Account, BadRequest, Forbidden, Purpose, RawRequest, Response, Vendor
 
@@ -79,9 +79,9 @@ class Hooks:
         except Exception:
             log.exception("webhook_failed", vendor=label[0], hook=label[1])
             response = Response(body=b'{"error":"internal"}', content_type="application/json", status=500)
-        METRICS.webhooks.labels(*label, str(response.status)).inc()
+        child(METRICS.webhooks, *label, str(response.status)).inc()
         if vendor is not None and response.status == 200 and vendor.hooks.get(hook) == "ring":
-            METRICS.answer_seconds.labels(label[0]).observe(time.monotonic() - began)
+            child(METRICS.answer_seconds, label[0]).observe(time.monotonic() - began)
         await _send(send, response, headers, with_body=scope["method"] != "HEAD")
 
     async def _handle(
@@ -107,7 +107,7 @@ class Hooks:
             raise _Refused(403, "forbidden", str(error)) from None
         except BadRequest as error:
             raise _Refused(400, "bad_request", str(error)) from None
-        METRICS.proofs.labels(vendor.name, proof).inc()
+        child(METRICS.proofs, vendor.name, proof).inc()
         return await self._answer(vendor, account, request, signal, purpose, began)
 
     async def _answer(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,6 +29,10 @@ from telephony_router.store import IntakeRow
 __all__ = ["IntakeProcessor", "process_some"]
 
 log = get_logger(__name__)
+
+# While callers ring, webhooks are processed in small portions with a rest after each, in multiples of its time.
+BUSY_LIMIT = 50
+BUSY_REST = 2.0
 
 
 class Unprocessable(Exception):
@@ -227,12 +232,14 @@ class IntakeProcessor:
         database: Database,
         *,
         on_change: Callable[[], None] = lambda: None,
+        busy: Callable[[], bool] = lambda: False,
         poll_seconds: float = 0.1,
         limit: int = 500,
         keep_days: int = 30,
     ) -> None:
         self._database = database
         self._on_change = on_change
+        self._busy = busy
         self._poll = poll_seconds
         self._limit = limit
         self._keep_days = keep_days
@@ -265,20 +272,29 @@ class IntakeProcessor:
         delay = self._poll
         while True:
             self.doorbell.clear()
+            began, busy = time.monotonic(), self._busy()
+            limit = min(self._limit, BUSY_LIMIT) if busy else self._limit
             try:
-                count = await process_some(self._database, limit=self._limit)
+                count = await process_some(self._database, limit=limit)
                 await self._look()
                 delay, self._last_error = self._poll, None
             except DATABASE_FAILURES as error:
                 if self._last_error is None:
                     log.warning("intake_interrupted", error=type(error).__name__)
                 count, delay, self._last_error = 0, min(delay * 2, 5.0), type(error).__name__
+            except Exception as error:
+                # Whatever it is, webhooks that were acknowledged must still be processed.
+                log.exception("intake_failed")
+                count, delay, self._last_error = 0, min(delay * 2, 5.0), type(error).__name__
             self._processed += count
             if count:
                 self._on_change()
-            if count < self._limit:
+            if count < limit:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self.doorbell.wait(), delay)
+            elif busy:
+                # Callers go first: what they said is safe, and can be understood a moment later.
+                await asyncio.sleep(BUSY_REST * (time.monotonic() - began))
 
     async def _look(self) -> None:
         """Measure the backlog now and then, and forget what is long processed."""

@@ -18,11 +18,12 @@ FROM account WHERE secret_sha256 = $1 AND disabled_at IS NULL
 
 -- name: take_in
 -- Store webhooks, one row each; a repetition changes nothing and gets the first one's answer back.
+-- The answer of a new row is not sent back: whoever stored it knows it.
 INSERT INTO intake (tenant_id, identity, kind, account_id, call_id, received_at, signal, answer, body)
 SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::uuid[], $6::timestamptz[], $7::text[],
                      $8::text[], $9::bytea[])
 ON CONFLICT (tenant_id, identity) DO UPDATE SET repeats = intake.repeats + 1
-RETURNING tenant_id, identity, answer, repeats
+RETURNING tenant_id, identity, CASE WHEN repeats > 0 THEN answer END AS answer, repeats
 
 -- name: waiting_intake
 -- What has not been processed yet, oldest first.

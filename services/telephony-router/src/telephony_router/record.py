@@ -25,8 +25,10 @@ __all__ = ["DATABASE_FAILURES", "Intakes", "NotRecorded", "PostgresIntakes", "Re
 
 log = get_logger(__name__)
 
-DATABASE_FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+# A server that is killed in the middle of an answer leaves the client in a state that it calls its own error.
+DATABASE_FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 GROUP_MAX = 500
+_IN_POSTGRES, _IN_JOURNAL = METRICS.recorded.labels("postgres"), METRICS.recorded.labels("journal")
 _Stored = dict[tuple[UUID, str], tuple[str | None, int]]
 
 
@@ -49,18 +51,34 @@ class Intakes(Protocol):
 
 
 class PostgresIntakes:
+    """One statement on a connection of its own, outside any transaction block: one round trip is one commit.
+
+    A pooled transaction would be four. A connection that failed or was abandoned is thrown away.
+    """
+
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._idle: list[Any] = []
 
     async def take_in(self, rows: Sequence[Intake]) -> _Stored:
-        async with self._database.system() as tx:
-            return await store.take_in(tx, rows)
+        connection = self._idle.pop() if self._idle else await self._database.dedicated()
+        try:
+            stored = await store.take_in(connection, rows)
+        except BaseException:
+            connection.terminate()
+            raise
+        self._idle.append(connection)
+        return stored
+
+    async def close(self) -> None:
+        while self._idle:
+            self._idle.pop().terminate()
 
 
 class Recorder:
     """Group commit: whatever waits while one commit is under way is the next one."""
 
-    def __init__(self, intakes: Intakes, budget: Budget, journal: Journal, *, lanes: int = 2) -> None:
+    def __init__(self, intakes: Intakes, budget: Budget, journal: Journal, *, lanes: int = 1) -> None:
         self._intakes = intakes
         self._budget = budget
         self._journal = journal
@@ -70,15 +88,15 @@ class Recorder:
         self.on_journal = asyncio.Event()
         """Set when something went to the journal, for whoever drains it."""
 
-    async def record(self, row: Intake) -> Recorded:
-        """Return when the webhook is durable. Raises :class:`NotRecorded`."""
+    def record(self, row: Intake) -> asyncio.Future[Recorded]:
+        """Done when the webhook is durable; fails with :class:`NotRecorded`. Whoever stops waiting cancels nothing."""
         done: asyncio.Future[Recorded] = asyncio.get_running_loop().create_future()
         self._waiting.append((row, done))
         if len(self._running) < self._lanes:
             task = asyncio.create_task(self._work())
             self._running.add(task)
             task.add_done_callback(self._running.discard)
-        return await done
+        return done
 
     async def close(self) -> None:
         """Finish what waits."""
@@ -104,12 +122,16 @@ class Recorder:
         except Unavailable:
             await asyncio.gather(*(self._to_journal(row, done) for row, done in group))
             return
-        METRICS.recorded.labels("postgres").inc(len(group))
+        _IN_POSTGRES.inc(len(group))
         for row, done in group:
             answer, repeats = stored[row.tenant, row.identity]
-            own = rows[row.tenant, row.identity] is row
-            if not done.done():
-                done.set_result(Recorded(where="postgres", answer=answer, repeated=repeats > 0 or not own))
+            first = rows[row.tenant, row.identity]
+            if done.done():
+                continue
+            if repeats:
+                done.set_result(Recorded(where="postgres", answer=answer, repeated=True))
+            else:
+                done.set_result(Recorded(where="postgres", answer=first.answer, repeated=first is not row))
 
     async def _to_journal(self, row: Intake, done: asyncio.Future[Recorded]) -> None:
         try:
@@ -119,7 +141,7 @@ class Recorder:
             if not done.done():
                 done.set_exception(NotRecorded("neither Postgres nor the journal took it"))
             return
-        METRICS.recorded.labels("journal").inc()
+        _IN_JOURNAL.inc()
         self.on_journal.set()
         if not done.done():
             done.set_result(Recorded(where="journal", answer=row.answer, repeated=False))

@@ -6,8 +6,10 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
+
+import asyncpg
 
 from kit.postgres import Transaction, load_queries
 from telephony_router.entries import caller_row, did_row, tenant_row
@@ -63,7 +65,13 @@ class StoredAccount:
         return Account(id=self.id, tenant=self.tenant, vendor=self.vendor, label=self.label, auth_tokens=tokens)
 
 
-async def take_in(tx: Transaction, rows: Sequence[Intake]) -> dict[tuple[UUID, str], tuple[str | None, int]]:
+class Fetches(Protocol):
+    """A transaction, or a bare connection on which each statement is one."""
+
+    async def fetch(self, query: str, *args: object) -> list[asyncpg.Record]: ...
+
+
+async def take_in(tx: Fetches, rows: Sequence[Intake]) -> dict[tuple[UUID, str], tuple[str | None, int]]:
     """Store webhooks in one statement; identities must differ. Gives each its stored answer and its repeats.
 
     Sorted, so that two routers that store the same calls at once cannot deadlock.

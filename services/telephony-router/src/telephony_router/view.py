@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -47,6 +48,7 @@ def did_key(did: str) -> str:
     return f"{PREFIX}did:{did}"
 
 
+@lru_cache(maxsize=1024)
 def tenant_key(tenant: UUID) -> str:
     return f"{PREFIX}tenant:{tenant}"
 
@@ -114,7 +116,7 @@ class RedisView:
             group, self._waiting = self._waiting, []
             keys = list({key: None for wanted, _ in group for key in wanted})
             try:
-                values: list[Any] = await self._reads.mget(keys)
+                values: list[Any] = await self._reads.mget([key.encode() for key in keys])
                 found: dict[str, bytes | None] = dict(zip(keys, values, strict=True))
             except (RedisError, OSError, TimeoutError) as error:
                 why = "slow" if "imeout" in type(error).__name__ else "down"

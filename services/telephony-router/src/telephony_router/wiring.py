@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -152,49 +153,67 @@ def build(settings: Settings) -> Wired:
         sweep_seconds=settings.view_sweep_seconds,
     )
     keeper.load()
-    postgres_budget = Budget(settings.postgres_budget_ms / 1000, failures=DATABASE_FAILURES)
+    budget = Budget(settings.postgres_budget_ms / 1000, failures=DATABASE_FAILURES)
     journal = Journal(data / "journal", max_bytes=settings.journal_max_bytes)
     intakes = PostgresIntakes(ringing)
-    recorder = Recorder(intakes, postgres_budget, journal)
-    ladder = Ladder(
-        cached=view,
-        cached_budget=Budget(settings.redis_budget_ms / 1000, failures=()),
-        snapshot=snapshot,
-        projections=PostgresView(ringing, postgres_budget),
-    )
+    recorder = Recorder(intakes, budget, journal)
+    answerer = _answerer(settings, view, snapshot, recorder, PostgresView(ringing, budget))
     hooks = Hooks(
         vendors=VENDORS,
-        accounts=AccountTable(snapshot, ringing, postgres_budget),
-        answerer=RingAnswerer(
-            ladder=ladder,
-            snapshot=snapshot,
-            recorder=recorder,
-            answers=Answers(),
-            clock=clock,
-            deadline_seconds=settings.deadline_ms / 1000,
-        ),
+        accounts=AccountTable(snapshot, ringing, budget),
+        answerer=answerer,
         recorder=recorder,
         clock=clock,
         public_base_url=settings.public_base_url,
     )
-    intake = IntakeProcessor(
+    behind: list[Component] = [
+        *_plumbing(settings, database),
+        _intake(settings, database, keeper, answerer),
+        JournalDrain(journal, recorder, intakes),
+    ]
+    return Wired(
+        http=router_app(hooks, admin_app(database, settings.admin_token)),
+        components=[Behind(Closing(view, intakes, ringing, database)), keeper, *(Behind(part) for part in behind)],
+    )
+
+
+def _answerer(
+    settings: Settings, view: RedisView, snapshot: Snapshot, recorder: Recorder, projections: PostgresView
+) -> RingAnswerer:
+    ladder = Ladder(
+        cached=view,
+        cached_budget=Budget(settings.redis_budget_ms / 1000, failures=()),
+        snapshot=snapshot,
+        projections=projections,
+    )
+    return RingAnswerer(
+        ladder=ladder,
+        snapshot=snapshot,
+        recorder=recorder,
+        answers=Answers(),
+        clock=clock,
+        deadline_seconds=settings.deadline_ms / 1000,
+    )
+
+
+def _plumbing(settings: Settings, database: Database) -> list[Component]:
+    """What goes out to Kafka and what comes in from it."""
+    bootstrap, service = settings.kafka_bootstrap, settings.service
+    return [
+        Relay(database=database, kafka_bootstrap=bootstrap, service=service),
+        Consumer(service=service, database=database, kafka_bootstrap=bootstrap, subscriptions=SUBSCRIPTIONS),
+    ]
+
+
+def _intake(settings: Settings, database: Database, keeper: ViewKeeper, answerer: RingAnswerer) -> IntakeProcessor:
+    return IntakeProcessor(
         database,
         on_change=keeper.doorbell.set,
+        busy=answerer.busy,
         poll_seconds=settings.intake_poll_ms / 1000,
         limit=settings.intake_batch_max,
         keep_days=settings.intake_keep_days,
     )
-    consumer = Consumer(
-        service=settings.service,
-        database=database,
-        kafka_bootstrap=settings.kafka_bootstrap,
-        subscriptions=SUBSCRIPTIONS,
-    )
-    relay = Relay(database=database, kafka_bootstrap=settings.kafka_bootstrap, service=settings.service)
-    parts: list[Component] = [Closing(view, ringing, database), relay, keeper, intake, consumer]
-    components: list[Component] = [part if part is keeper else Behind(part) for part in parts]
-    components.append(Behind(JournalDrain(journal, recorder, intakes)))
-    return Wired(http=router_app(hooks, admin_app(database, settings.admin_token)), components=components)
 
 
 class Closing:
@@ -202,8 +221,9 @@ class Closing:
 
     name = "connections"
 
-    def __init__(self, view: RedisView, *databases: Database) -> None:
+    def __init__(self, view: RedisView, intakes: PostgresIntakes, *databases: Database) -> None:
         self._view = view
+        self._intakes = intakes
         self._databases = databases
 
     async def start(self) -> None:
@@ -211,6 +231,7 @@ class Closing:
 
     async def stop(self) -> None:
         await self._view.close()
+        await self._intakes.close()
         for database in self._databases:
             await database.close()
 
@@ -229,6 +250,10 @@ def serve(settings: Settings) -> None:
     configure_logging(settings.service, settings.log_level)
     configure_tracing(settings.service, settings.otlp_endpoint)
     wired = build(settings)
+    # What is loaded by now stays; a collection that walks all of it would hold up whoever rings at that moment.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
     run(
         name=settings.service,
         http=wired.http,

@@ -91,7 +91,7 @@ def test_a_status_must_have_one() -> None:
 def test_the_answer_names_destinations_and_everyone_left_out() -> None:
     decision = Decision(
         action="dial",
-        destinations=(Target(number="+919847000010", reason="owner", staff_id="asha", name="Asha"),),
+        destinations=(Target(number="+919847000010", reason="owner", staff_id="desk", name="Desk"),),
         excluded=(Exclusion(staff_id="ravi", name="Ravi", rule="last_agent", reason="on_leave"),),
         rule="owner",
         rung="redis",
@@ -101,7 +101,7 @@ def test_the_answer_names_destinations_and_everyone_left_out() -> None:
     assert json.loads(response.body) == {
         "call_id": "c1",
         "action": "dial",
-        "destinations": [{"number": "+919847000010", "name": "Asha", "reason": "owner"}],
+        "destinations": [{"number": "+919847000010", "name": "Desk", "reason": "owner"}],
         "ring_seconds": 20,
         "excluded": [{"staff_id": "ravi", "name": "Ravi", "rule": "last_agent", "reason": "on_leave"}],
     }

@@ -65,14 +65,14 @@ def test_nonsense_is_refused_or_excused_but_never_breaks(
 
 @pytest.mark.parametrize("name", VENDORS)
 def test_an_answer_is_the_same_bytes_every_time_and_escapes_what_people_are_called(name: str) -> None:
-    target = Target(number="+919847000010", reason="owner", staff_id="s", name='<Asha> & "Sons"')
+    target = Target(number="+919847000010", reason="owner", staff_id="s", name='<Desk> & "Sons"')
     decision = Decision(action="dial", destinations=(target,), excluded=(), rule="owner", rung="redis")
     signal = CallSignal(kind="ring", vendor=name, call_id="c1")
     hook = "https://calls.example.com/v1/hooks/x/s&<"
     first = VENDORS[name].render(decision, signal, hook)
     assert first == VENDORS[name].render(decision, signal, hook)
     assert b"+919847000010" in first.body
-    assert b"<Asha>" not in first.body or first.content_type == "application/json"
+    assert b"<Desk>" not in first.body or first.content_type == "application/json"
 
 
 @pytest.mark.parametrize("name", VENDORS)

@@ -1,0 +1,245 @@
+"""The mid-ring answer, durable in Postgres before it is sent, beside a bare FastAPI hello on the same worker.
+
+Both are one uvicorn worker pinned to one core; the load comes from the other. First as many requests as they take,
+by ``wrk``; then an open loop at a steady rate in which each request has its intended time: a slow answer makes the
+ones behind it late, as real callers would be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import os
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
+
+from bench.results import Addresses, Result, cores, percentile
+from contracts.directory import CustomerV1, DidV1, RoutingV1, StaffV1, TenantV1
+from kit.postgres import Database
+from kit.testing import fresh_database
+
+RATE = 500
+SECONDS = 6
+WRK_CONNECTIONS = 32
+OPEN_LOOP_CONNECTIONS = 32
+DID = "+914842000100"
+CUSTOMERS = 2000
+HELLO = """
+from fastapi import FastAPI
+app = FastAPI()
+@app.post("/hello")
+async def hello() -> dict[str, str]:
+    return {"hello": "world"}
+"""
+# Every request is a call of its own, so that none is answered out of the memory of the one before.
+WRK_SCRIPT = """
+local thread_number = 0
+function setup(thread) thread:set("id", thread_number); thread_number = thread_number + 1 end
+function init() n = 0; math.randomseed(os.time() + id) ; run = math.random(1000000000) end
+function request()
+  n = n + 1
+  local body = string.format('{"call_id":"w%d-%d-%d","from":"+9198470%05d","to":"{did}"}', run, id, n, n % {customers})
+  return wrk.format("POST", "{path}", {["content-type"] = "application/json"}, body)
+end
+"""
+
+
+def run(addresses: Addresses) -> list[Result]:
+    if shutil.which("wrk") is None:
+        raise SystemExit("wrk is missing; install it: apt-get install -y wrk")
+    return asyncio.run(_run(addresses))
+
+
+async def _run(addresses: Addresses) -> list[Result]:
+    with tempfile.TemporaryDirectory(prefix="midring") as folder:
+        hello = await _hello(Path(folder))
+        async with fresh_database(
+            addresses.postgres_dsn, service="telephony-router", package="telephony_router"
+        ) as database:
+            ours, latencies, rss = await _router(addresses, database, Path(folder))
+    p50, p95, p99 = (percentile(latencies, share) for share in (0.5, 0.95, 0.99))
+    return [
+        Result(
+            name="midring", value=ours, unit="rps", limit_name="rps, bare FastAPI hello", limit=hello,
+            ratio=ours / hello, p50_ms=p50, p95_ms=p95, p99_ms=p99, rss_mb=rss,
+            note=f"one worker, each answer durable first; latency open loop at {RATE}/s",
+        )
+    ]  # fmt: skip
+
+
+async def _hello(folder: Path) -> float:
+    (folder / "hello_app.py").write_text(HELLO)
+    port = _free_port()
+    command = [sys.executable, "-m", "uvicorn", "hello_app:app", "--port", str(port), "--no-access-log"]
+    with _pinned(command, {"PYTHONPATH": str(folder)}, folder / "hello.log"):
+        await _listening(port)
+        return await _wrk(port, "/hello", folder)
+
+
+async def _router(addresses: Addresses, database: Database, folder: Path) -> tuple[float, list[float], float]:
+    secret = secrets.token_urlsafe(16)
+    name = await _directory(database, secret)
+    port = _free_port()
+    parts = urlsplit(addresses.postgres_dsn)
+    environment = {
+        "TRUNKLINE_DEMO": "true",
+        "TRUNKLINE_POSTGRES_DSN": urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], path=f"/{name}")),
+        "TRUNKLINE_REDIS_URL": addresses.redis_url,
+        "TRUNKLINE_KAFKA_BOOTSTRAP": addresses.kafka_bootstrap,
+        "TRUNKLINE_TELEPHONY_ROUTER_HTTP_PORT": str(port),
+        "TRUNKLINE_TELEPHONY_ROUTER_DATA_DIR": str(folder / "router"),
+        "TRUNKLINE_TELEPHONY_ROUTER_APP_PASSWORD": "test",
+        "TRUNKLINE_TELEPHONY_ROUTER_SYSTEM_PASSWORD": "test",
+        "TRUNKLINE_TELEPHONY_ROUTER_SECRET_KEY": base64.b64encode(bytes(32)).decode(),
+    }
+    path = f"/v1/hooks/generic/{secret}/ring"
+    with _pinned([sys.executable, "-m", "telephony_router"], environment, folder / "router.log") as process:
+        await _listening(port)
+        await _open_loop(port, path, seconds=2)
+        latencies = await _open_loop(port, path, seconds=SECONDS)
+        rate = await _wrk(port, path, folder)
+        rss = _rss_mb(process.pid)
+    return rate, latencies, rss
+
+
+async def _directory(database: Database, secret: str) -> str:
+    """One office with two agents and many customers; gives the database's name."""
+    from telephony_router import store
+    from telephony_router.project_directory import (
+        project_customer,
+        project_did,
+        project_routing,
+        project_staff,
+        project_tenant,
+    )
+
+    tenant = uuid4()
+    async with database.transaction(tenant) as tx:
+        await project_tenant(TenantV1(tenant_id=str(tenant), version=1, name="Kochi"), tx)
+        for staff_id, number in (("asha", "+919847000010"), ("meera", "+919847000012")):
+            await project_staff(StaffV1(staff_id=staff_id, version=1, name=staff_id, numbers=(number,)), tx)
+        numbers = tuple(f"+9198470{each:05}" for each in range(CUSTOMERS))
+        customer = CustomerV1(customer_id="c", version=1, name="Tiles", numbers=numbers, owner_staff_id="asha")
+        await project_customer(customer, tx)
+        await project_did(DidV1(did=DID, version=1, default_staff_ids=("meera",)), tx)
+        await project_routing(RoutingV1(version=1, fallback_number="+914842000199"), tx)
+        await store.add_account(tx, account_id=uuid4(), vendor="generic", label="", secret=secret, sealed_tokens=[])
+        return str(await tx.fetchval("SELECT current_database()"))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def _pinned(command: list[str], environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process on the last core; the load is made on the first."""
+    prefix = ["taskset", "-c", str(cores() - 1)] if cores() > 1 and shutil.which("taskset") else []
+    with log.open("wb") as output:
+        process = subprocess.Popen([*prefix, *command], env={**os.environ, **environment}, stderr=output, stdout=output)
+        try:
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+async def _listening(port: int) -> None:
+    """Until it answers and, if it can tell, is ready."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+            status = (await reader.readline()).split(b" ")[1:2]
+            writer.close()
+            if status in ([b"200"], [b"404"]):
+                return
+        await asyncio.sleep(0.1)
+    raise SystemExit("the server under measurement did not start within 30 s")
+
+
+async def _wrk(port: int, path: str, folder: Path) -> float:
+    script = folder / "ring.lua"
+    text = WRK_SCRIPT.replace("{did}", DID).replace("{path}", path).replace("{customers}", str(CUSTOMERS))
+    script.write_text(text)
+    prefix = ["taskset", "-c", "0"] if cores() > 1 and shutil.which("taskset") else []
+    command = [*prefix, "wrk", "-t1", f"-c{WRK_CONNECTIONS}", f"-d{SECONDS}s", "-s", str(script)]
+    process = await asyncio.create_subprocess_exec(*command, f"http://127.0.0.1:{port}", stdout=asyncio.subprocess.PIPE)
+    output = (await process.communicate())[0].decode()
+    if failed := re.search(r"Non-2xx or 3xx responses: (\d+)", output):
+        raise SystemExit(f"{failed.group(1)} requests were refused under load")
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
+    if rate is None:
+        raise SystemExit("wrk gave no figure")
+    return float(rate.group(1))
+
+
+async def _open_loop(port: int, path: str, *, seconds: int) -> list[float]:
+    """Latencies in ms from each request's intended time to its answer, at a steady rate."""
+    free: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
+    for _ in range(OPEN_LOOP_CONNECTIONS):
+        free.put_nowait(await asyncio.open_connection("127.0.0.1", port))
+    run_id, latencies = secrets.token_hex(4), list[float]()
+
+    async def ring(number: int, intended: float) -> None:
+        body = {"call_id": f"{run_id}-{number}", "from": f"+9198470{number % CUSTOMERS:05}", "to": DID}
+        connection = await free.get()
+        await _post(*connection, path, json.dumps(body).encode())
+        free.put_nowait(connection)
+        latencies.append((time.perf_counter() - intended) * 1000)
+
+    begun, tasks = time.perf_counter() + 0.05, list[asyncio.Task[None]]()
+    for number in range(RATE * seconds):
+        intended = begun + number / RATE
+        if (wait := intended - time.perf_counter()) > 0:
+            await asyncio.sleep(wait)
+        tasks.append(asyncio.create_task(ring(number, intended)))
+    await asyncio.gather(*tasks)
+    while not free.empty():
+        free.get_nowait()[1].close()
+    return latencies
+
+
+async def _post(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str, body: bytes) -> None:
+    writer.write(f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
+    head = await reader.readuntil(b"\r\n\r\n")
+    if not head.startswith(b"HTTP/1.1 200"):
+        raise SystemExit(f"a ring was answered with {head[9:12].decode()}")
+    length = re.search(rb"content-length: (\d+)", head)
+    await reader.readexactly(int(length.group(1)) if length else 0)
+
+
+def _rss_mb(pid: int) -> float:
+    text = Path(f"/proc/{pid}/status").read_text()
+    found = re.search(r"VmRSS:\s+(\d+)", text)
+    return int(found.group(1)) / 1024 if found else 0.0
+
+
+def main(arguments: Sequence[str]) -> int:
+    addresses = Addresses(*arguments)
+    for result in run(addresses):
+        print(json.dumps(result.row(), indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:4]))
