@@ -101,7 +101,12 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-src 'self'; img-s
 def page(mailbox: Mailbox, sink: Sink) -> FastAPI:
     """The web side: a list, a mail, and JSON for programs."""
     app = FastAPI(title="Mail sink", docs_url=None, redoc_url=None, openapi_url=None)
+    _add_pages(app, mailbox)
+    _add_api(app, mailbox, sink)
+    return app
 
+
+def _add_pages(app: FastAPI, mailbox: Mailbox) -> None:
     @app.get("/", response_class=HTMLResponse)
     def index() -> Response:
         names = mailbox.newest_first()
@@ -133,6 +138,8 @@ def page(mailbox: Mailbox, sink: Sink) -> FastAPI:
         content = part.get_content() if part is not None else ""
         return HTMLResponse(content, headers={"Content-Security-Policy": policy})
 
+
+def _add_api(app: FastAPI, mailbox: Mailbox, sink: Sink) -> None:
     @app.get("/api/mails")
     def list_mails() -> dict[str, Any]:
         found = ((name, mailbox.read(name)) for name in mailbox.newest_first())
@@ -157,8 +164,6 @@ def page(mailbox: Mailbox, sink: Sink) -> FastAPI:
     @app.get("/livez")
     def live() -> dict[str, bool]:
         return {"ok": True}
-
-    return app
 
 
 def _find(mailbox: Mailbox, name: str) -> EmailMessage:
