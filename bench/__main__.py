@@ -51,12 +51,16 @@ def _print(results: Sequence[Result]) -> None:
     for column in ("name", "value", "limit (same run)", "ratio", "p50 ms", "p95 ms", "p99 ms", "RSS MB", "note"):
         table.add_column(column, justify="left" if column in ("name", "note") else "right")
     for r in results:
-        limit = f"{r.limit:,.0f}  {r.limit_name}" if r.limit is not None else ""
+        limit = f"{_figure(r.limit)} {r.limit_name}" if r.limit is not None else ""
         figures = [r.ratio, r.p50_ms, r.p95_ms, r.p99_ms]
         cells = ["" if f is None else f"{f:.2f}" for f in figures]
         memory = "" if r.rss_mb is None else f"{r.rss_mb:.0f}"
-        table.add_row(r.name, f"{r.value:,.1f} {r.unit}", limit, *cells, memory, r.note)
+        table.add_row(r.name, f"{_figure(r.value)} {r.unit}", limit, *cells, memory, r.note)
     Console(width=160 if not sys.stdout.isatty() else None).print(table)
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
 
 
 def _machine() -> str:
