@@ -1,0 +1,104 @@
+"""Real servers under the supervisor: started once, healed when killed, started anew after anything."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trunkline.stack import control, kafka, postgres, redis
+from trunkline.stack.layout import Layout
+
+pytestmark = [pytest.mark.real, pytest.mark.slow]
+
+# Beside the others, not in a temporary folder: those are closed to Postgres's account.
+RUN_DIR, PORT_BASE = Path(".run/healing"), 24000
+SERVERS = ("kafka", "postgres", "redis", "smtp-sink")
+
+
+def up(layout: Layout) -> None:
+    control.up(layout, with_services=False, tell=lambda _: None)
+
+
+def pids(layout: Layout) -> dict[str, int]:
+    return {name: entry["pid"] for name, entry in control.state(layout).items()}
+
+
+def wait_for(condition: Callable[[], Any], within: float = 40.0) -> None:
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline, "did not come true in time"
+        time.sleep(0.1)
+
+
+def all_answer(layout: Layout) -> bool:
+    mails = control.probe(f"{layout.url('mail-page')}/livez")[0] == 200
+    return mails and redis.is_up(layout) and postgres.is_up(layout) and kafka.is_up(layout)
+
+
+@pytest.fixture(scope="module")
+def layout() -> Iterator[Layout]:
+    layout = Layout(RUN_DIR.resolve(), PORT_BASE)
+    control.clean(layout)
+    up(layout)
+    yield layout
+    control.clean(layout)
+    assert not [entry.name for entry in layout.run_dir.iterdir() if entry.name != "kafka"]
+
+
+def test_starting_again_leaves_what_runs_alone(layout: Layout) -> None:
+    before = pids(layout)
+    up(layout)
+    assert pids(layout) == before
+    assert set(before) == set(SERVERS)
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_killed_server_is_back_by_itself(layout: Layout, name: str) -> None:
+    before = pids(layout)[name]
+    os.kill(before, signal.SIGKILL)
+    wait_for(lambda: pids(layout).get(name) not in (before, None))
+    wait_for(lambda: all_answer(layout))
+
+
+def test_after_a_killed_supervisor_the_next_start_has_everything_back(layout: Layout) -> None:
+    supervisor = control.supervisor_pid(layout)
+    assert supervisor is not None
+    os.kill(supervisor, signal.SIGKILL)
+    wait_for(lambda: control.supervisor_pid(layout) is None)
+    up(layout)
+    assert control.supervisor_pid(layout) not in (supervisor, None)
+    assert all_answer(layout)
+
+
+@pytest.mark.parametrize("after_seconds", [0.3, 0.8, 1.5])
+def test_a_start_that_was_killed_half_way_can_simply_be_run_again(layout: Layout, after_seconds: float) -> None:
+    control.down(layout)
+    command = [sys.executable, "-m", "trunkline", "up", "--only", "servers", "--run-dir", str(layout.run_dir)]
+    with subprocess.Popen([*command, "--port-base", str(PORT_BASE)], stderr=subprocess.DEVNULL) as start:
+        time.sleep(after_seconds)
+        start.kill()
+    up(layout)
+    assert all_answer(layout)
+
+
+def test_a_process_that_is_stopped_stays_stopped_until_it_is_started(layout: Layout) -> None:
+    control.stop_one(layout, "redis")
+    assert not redis.is_up(layout)
+    control.start_one(layout, "redis")
+    wait_for(lambda: redis.is_up(layout))
+
+
+def test_stopping_leaves_no_process_and_a_second_stop_nothing_to_do(layout: Layout) -> None:
+    running = pids(layout)
+    assert control.down(layout) is True
+    assert [name for name, pid in running.items() if Path(f"/proc/{pid}").exists()] == []
+    assert control.down(layout) is False
+    up(layout)
