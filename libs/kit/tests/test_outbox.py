@@ -256,3 +256,21 @@ async def test_the_outbox_is_partitioned_by_day_and_drops_what_is_published(
     names = await partitions()
     assert len(names) >= 9
     assert "outbox_20200101" not in names
+
+
+async def test_the_inbox_forgets_what_nobody_delivers_any_more(database: Database, tenant: UUID, bench: Bench) -> None:
+    async with database.transaction(tenant) as tx:
+        await tx.execute(
+            "INSERT INTO inbox (consumer, tenant_id, event_id, seen_at) VALUES "
+            "('c', $1, 'old', now() - interval '10 days'), ('c', $1, 'recent', now() - interval '8 days')",
+            tenant,
+        )
+    relay = Relay(database=database, kafka_bootstrap=bench.bootstrap, service=SERVICE)
+    await relay.start()
+
+    async def left() -> bool:
+        async with database.transaction(tenant) as tx:
+            return [row["event_id"] for row in await tx.fetch("SELECT event_id FROM inbox")] == ["recent"]
+
+    await eventually(left)
+    await relay.stop()

@@ -141,3 +141,13 @@ async def test_every_table_of_the_plumbing_is_fenced(database: Database) -> None
             "AND NOT relispartition AND NOT (relrowsecurity AND relforcerowsecurity) ORDER BY relname"
         )
     assert [row["relname"] for row in open_tables] == ["cluster_epoch", "relay_position", "schema_migration"]
+
+
+async def test_rules_and_dashboards_read_no_events_and_no_dead_letters(database: Database) -> None:
+    connection = await asyncpg.connect(role_dsn(database._app_dsn, "front_desk_ro", "test"))
+    await connection.execute("SELECT set_config('app.tenant', $1, false)", str(uuid4()))
+    assert await connection.fetch("SELECT * FROM ledger") == []
+    for table in ("outbox", "inbox", "dead_letter", "parked_key"):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.fetch(f"SELECT * FROM {table}")
+    await connection.close()

@@ -167,6 +167,8 @@ DO $$
 DECLARE
     service text := current_schema();
 BEGIN
+    -- Rules and dashboards read projections, not events on their way or records that failed.
+    EXECUTE format('REVOKE SELECT ON outbox, inbox, dead_letter, parked_key FROM %I', service || '_ro');
     EXECUTE format('GRANT SELECT ON cluster_epoch TO %I, %I', service || '_app', service || '_system');
     EXECUTE format('GRANT INSERT ON cluster_epoch TO %I', service || '_system');
     EXECUTE format('GRANT SELECT, INSERT, UPDATE ON relay_position TO %I', service || '_system');

@@ -135,7 +135,7 @@ class Relay:
             self._leader = True
             METRICS.relay_leader.labels(self._service).set(1)
             await connection.execute(_REGISTER, self._service)
-            await connection.execute("SELECT maintain_outbox(make_interval(days => $1))", self._keep_days)
+            await self._maintain(connection)
             await connection.add_listener(f"{self._service}_outbox", lambda *_: self._database.doorbell.set())
             producer = self._producer()
             try:
@@ -145,6 +145,11 @@ class Relay:
         finally:
             with contextlib.suppress(Exception):
                 await asyncio.wait_for(connection.close(), 2)
+
+    async def _maintain(self, connection: Any) -> None:
+        """Make coming partitions, drop published old ones, forget what nobody delivers any more."""
+        await connection.execute("SELECT maintain_outbox(make_interval(days => $1))", self._keep_days)
+        await connection.execute("DELETE FROM inbox WHERE seen_at < now() - make_interval(days => $1)", self._keep_days)
 
     def _producer(self) -> Producer:
         return Producer(
@@ -185,7 +190,7 @@ class Relay:
             if self._stopping:
                 return
             if asyncio.get_running_loop().time() - maintained > 3600:
-                await connection.execute("SELECT maintain_outbox(make_interval(days => $1))", self._keep_days)
+                await self._maintain(connection)
                 maintained = asyncio.get_running_loop().time()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._database.doorbell.wait(), self._poll)

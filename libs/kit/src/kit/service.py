@@ -197,6 +197,7 @@ async def _serve(
         timeout_graceful_shutdown=5,
         lifespan="off",
         server_header=False,
+        proxy_headers=False,
     )
     server = _Server(config)
     serving = asyncio.create_task(server.serve())
