@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -93,6 +94,8 @@ def _archive() -> archive.Archive:
 def _lock_at(revision: str) -> dict[str, str]:
     """The lock as a git revision has it; empty when that revision had none."""
     schemas = archive.root() / "schemas"
+    if shutil.which("git") is None:
+        _fail("comparing with a revision needs git: apt-get install git")
     known = _git("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", within=schemas)
     if known.returncode != 0:
         _fail(f"git does not know the revision {revision}; fetch it, or leave --against out")
