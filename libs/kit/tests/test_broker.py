@@ -8,12 +8,14 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from aiokafka.errors import KafkaError
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import CommitFailedError, KafkaError
 from confluent_kafka.admin import AdminClient
 from faststream import AckPolicy
 
 from kit import broker
 from kit.broker import BatchSource
+from kit.telemetry import METRICS
 from kit.testing import eventually
 
 from .conftest import Bench
@@ -134,3 +136,47 @@ async def test_a_rebalance_waits_for_the_batch_in_flight_and_its_commit(bench: B
     await joining
     await eventually(lambda: len(set(handled)) == 8, within=20)
     assert len(handled) == 8, "the second member was given records whose offsets were not committed yet"
+
+
+async def test_a_batch_that_is_cut_off_by_a_shutdown_is_not_committed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library once acknowledged what it cancelled when its patience ended."""
+    monkeypatch.setattr(broker, "DRAIN_SECONDS", 0.2)
+    await bench.send("a", 1)
+    entered = asyncio.Event()
+
+    async def hang(records: Sequence[Any]) -> None:
+        entered.set()
+        await asyncio.sleep(60)
+
+    group = f"g-{uuid4()}"
+    source = BatchSource(bootstrap=bench.bootstrap, group=group, topics=[bench.topic], handle=hang)
+    await source.start()
+    await asyncio.wait_for(entered.wait(), 10)
+    await source.stop()
+    assert await bench.committed(group) == 0
+
+
+async def test_a_commit_that_kafka_refuses_is_counted_and_the_records_come_again_elsewhere(
+    bench: Bench, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.send("a", 1)
+    handled: list[Any] = []
+
+    async def handle(records: Sequence[Any]) -> None:
+        handled.extend(records)
+
+    async def refuse(_: Any) -> None:
+        raise CommitFailedError("the partitions belong to another member by now")
+
+    group = f"g-{uuid4()}"
+    monkeypatch.setattr(AIOKafkaConsumer, "commit", lambda _, offsets=None: refuse(offsets))
+    source = await start(handle, group)
+    await eventually(lambda: handled)
+    await eventually(lambda: METRICS.commit_failures.labels(group)._value.get() == 1)
+    assert source.running()
+    monkeypatch.undo()
+    await source.stop()
+    await start(handle, group)
+    await eventually(lambda: len(handled) == 2)
