@@ -5,7 +5,9 @@ SHELL := /bin/bash
 .PHONY: help setup up down clean demo check test bench lock fmt contracts
 
 BIN := .venv/bin
-TEST_STACK := --run-dir .run/test --port-base 18000
+# Asked for when a recipe runs: the account that it looks at comes with Postgres.
+TEST_ROOT = $$(deploy/native/test-root)
+TEST_STACK = --run-dir "$(TEST_ROOT)/test" --port-base 18000
 SOURCES := libs services cli tests bench conftest.py
 
 help: ## Explain every target
@@ -38,7 +40,8 @@ check: setup ## Lint, types, import rules, event contracts, unit tests: under a 
 test: ## Everything that CI runs: check, then all tests on real servers
 	@deploy/native/bootstrap --for-tests
 	@$(MAKE) --no-print-directory check
-	@trap '$(BIN)/trunkline down $(TEST_STACK)' EXIT; $(BIN)/pytest -q -m real --durations=15
+	@trap '$(BIN)/trunkline down $(TEST_STACK)' EXIT; \
+	 TRUNKLINE_TEST_ROOT="$(TEST_ROOT)" $(BIN)/pytest -q -m real --durations=15
 
 bench: ## Measure, beside limits of the same run; NAME=midring for one
 	@deploy/native/bootstrap --for-tests

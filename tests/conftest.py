@@ -28,7 +28,7 @@ from trunkline.demo.world import Addresses, command
 from trunkline.stack import control
 from trunkline.stack.layout import Layout
 
-RUN_DIR, PORT_BASE = ".run/journeys", 21000
+RUN_DIR, PORT_BASE = os.environ.get("TRUNKLINE_TEST_ROOT", ".run") + "/journeys", 21000
 AGENTS = {"reception": "+919847000031", "accounts": "+919847000032"}
 _dids = itertools.count(secrets.randbelow(900_000))
 

@@ -19,7 +19,7 @@ from trunkline.stack.layout import Layout
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 # Beside the others, not in a temporary folder: those are closed to Postgres's account.
-RUN_DIR, PORT_BASE = Path(".run/healing"), 24000
+RUN_DIR, PORT_BASE = Path(os.environ.get("TRUNKLINE_TEST_ROOT", ".run")) / "healing", 24000
 SERVERS = ("kafka", "postgres", "redis", "smtp-sink")
 
 

@@ -70,7 +70,7 @@ def servers() -> Iterator[Servers]:
 
 
 def _native() -> Servers:
-    run_dir = os.environ.get("TRUNKLINE_TEST_RUN_DIR", ".run/test")
+    run_dir = os.environ.get("TRUNKLINE_TEST_ROOT", ".run") + "/test"
     command = [
         sys.executable,
         "-m",
