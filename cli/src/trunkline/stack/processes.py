@@ -72,7 +72,8 @@ def read_table(layout: Layout) -> list[Process]:
     rows = json.loads(path.read_text(encoding="utf-8"))
     # Written by a newer release, it may say more than we know.
     known = {each.name for each in fields(Process)}
-    return [Process(**{k: tuple(v) if k == "argv" else v for k, v in row.items() if k in known}) for row in rows]
+    rows = [{name: value for name, value in row.items() if name in known} for row in rows]
+    return [Process(**{**row, "argv": tuple(row["argv"])}) for row in rows]
 
 
 def table_path(layout: Layout) -> Path:
