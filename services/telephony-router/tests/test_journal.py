@@ -131,3 +131,39 @@ async def test_a_disk_that_cannot_be_written_is_an_error_and_recovers(tmp_path: 
     folder.unlink()
     await journal.append(b"two")
     assert await drained(journal) == [b"two"]
+
+
+async def test_writing_while_segments_are_drained_and_closed_never_leaves_anyone_waiting(tmp_path: Path) -> None:
+    journal = journal_in(tmp_path)
+    seen: list[bytes] = []
+
+    async def store(records: list[bytes]) -> None:
+        seen.extend(records)
+
+    async def write(writer: int) -> None:
+        for number in range(40):
+            await journal.append(b"%d %d" % (writer, number))
+
+    async def drain() -> None:
+        for _ in range(60):
+            await journal.drain(store)
+
+    async with asyncio.timeout(20):
+        await asyncio.gather(*(write(writer) for writer in range(4)), drain())
+        await journal.drain(store)
+    assert sorted(seen) == sorted(b"%d %d" % (writer, number) for writer in range(4) for number in range(40))
+    assert journal.size() == 0
+
+
+async def test_an_error_nobody_expected_reaches_whoever_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(file: int) -> None:
+        raise RuntimeError("unexpected")
+
+    journal = journal_in(tmp_path)
+    monkeypatch.setattr(os, "fdatasync", broken)
+    with pytest.raises(OSError, match="unexpected"):
+        async with asyncio.timeout(5):
+            await journal.append(b"one")
+    monkeypatch.undo()
+    await journal.append(b"two")
+    assert b"two" in await drained(journal)

@@ -12,6 +12,7 @@ import pytest
 
 from telephony_router.budget import Budget, Unavailable
 from telephony_router.journal import Journal
+from telephony_router.metrics import METRICS
 from telephony_router.record import DATABASE_FAILURES, NotRecorded, Recorder, drain
 from telephony_router.store import Intake
 
@@ -163,3 +164,16 @@ async def test_a_budget_passes_on_what_is_not_the_servers_fault() -> None:
     with pytest.raises(KeyError):
         await budget.spend(bug)
     assert budget.open
+
+
+async def test_two_answers_to_one_call_are_counted_when_the_journal_meets_postgres(tmp_path: Path) -> None:
+    postgres = FakePostgres()
+    postgres.failure = OSError()
+    journal = Journal(tmp_path, max_bytes=10**6)
+    subject = Recorder(postgres, Budget(0.5, failures=DATABASE_FAILURES), journal)
+    await asyncio.gather(subject.record(row("ring:same", "one")), subject.record(row("ring:other", "ours")))
+    postgres.failure = None
+    await postgres.take_in([row("ring:same", "one"), row("ring:other", "theirs")])
+    before = METRICS.answer_conflicts._value.get()
+    await drain(journal, postgres)
+    assert METRICS.answer_conflicts._value.get() - before == 1

@@ -45,6 +45,8 @@ class Journal:
         self._size = 0
         self._closed_segments: dict[Path, int] = {}
         """Segments that wait to be drained, each with its open, locked file."""
+        self._closed_sizes: dict[Path, int] = {}
+        """Their sizes, kept apart: the thread that writes must not ask a file that a drain is just closing."""
 
     @property
     def empty(self) -> bool:
@@ -66,11 +68,20 @@ class Journal:
                 # Drained and deleted by its owner between our listing and our lock.
                 os.close(file)
                 continue
-            self._closed_segments[path] = file
+            self._keep(path, file, os.fstat(file).st_size)
         METRICS.journal_bytes.set(self.size())
 
     def size(self) -> int:
-        return self._size + sum(os.fstat(file).st_size for file in self._closed_segments.values())
+        # A copy in one step: the thread that writes asks while a drain takes segments away.
+        return self._size + sum(list(self._closed_sizes.values()))
+
+    def _keep(self, path: Path, file: int, size: int) -> None:
+        self._closed_sizes[path] = size
+        self._closed_segments[path] = file
+
+    def _forget(self, path: Path) -> None:
+        os.close(self._closed_segments.pop(path))
+        del self._closed_sizes[path]
 
     async def append(self, record: bytes) -> None:
         """Return when the record is on the disk. Raises ``OSError`` (:class:`JournalFull`) when it cannot be."""
@@ -86,10 +97,13 @@ class Journal:
             group, self._waiting = self._waiting, []
             try:
                 await loop.run_in_executor(self._thread, self._write, [record for record, _ in group])
-            except OSError as error:
+            except Exception as error:
+                # Whatever it was, nobody may be left waiting: an answer hangs on every one of these.
+                log.warning("journal_not_written", error=type(error).__name__)
+                full = isinstance(error, JournalFull)
                 for _, done in group:
                     if not done.done():
-                        done.set_exception(type(error)(*error.args))
+                        done.set_exception(JournalFull(*error.args) if full else OSError(*error.args))
             else:
                 for _, done in group:
                     if not done.done():
@@ -105,7 +119,7 @@ class Journal:
             while written < len(lines):
                 written += os.pwrite(file, lines[written:], self._size + written)
             os.fdatasync(file)
-        except OSError:
+        except BaseException:
             # Half a record must not stand before whole ones, and after a failed sync the file is not trusted.
             with suppress(OSError):
                 os.ftruncate(file, self._size)
@@ -125,7 +139,7 @@ class Journal:
 
     def _end(self) -> None:
         if self._file is not None and self._path is not None:
-            self._closed_segments[self._path] = self._file
+            self._keep(self._path, self._file, self._size)
         self._file, self._path, self._size = None, None, 0
 
     async def drain(self, store: Callable[[list[bytes]], Awaitable[None]], *, chunk: int = 500) -> int:
@@ -149,7 +163,7 @@ class Journal:
                     path.rename(path.with_suffix(".corrupt"))
                 else:
                     path.unlink(missing_ok=True)
-                os.close(self._closed_segments.pop(path))
+                self._forget(path)
         METRICS.journal_bytes.set(self.size())
         return stored
 
@@ -164,11 +178,10 @@ class Journal:
             await self._writing
         self._thread.shutdown(wait=True)
         self._end()
-        for path, file in self._closed_segments.items():
-            if os.fstat(file).st_size == 0:
+        for path in list(self._closed_segments):
+            if self._closed_sizes[path] == 0:
                 path.unlink(missing_ok=True)
-            os.close(file)
-        self._closed_segments.clear()
+            self._forget(path)
 
 
 def read_segment(file: int) -> tuple[list[bytes], int]:

@@ -43,6 +43,10 @@ class METRICS:
         "trunkline_webhook_proofs", "Accepted webhooks by the form of the proof that held", ["vendor", "proof"]
     )
     recorded = Counter("trunkline_webhooks_recorded", "Webhooks made durable, by where: postgres, journal", ["where"])
+    answer_conflicts = Counter(
+        "trunkline_ring_answer_conflicts",
+        "Rings that were answered out of the journal while another router gave the call another answer",
+    )
     unrecorded = Counter(
         "trunkline_ring_unrecorded", "Ringing callers answered although nothing could be written. Alarm on any."
     )

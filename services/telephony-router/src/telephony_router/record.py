@@ -162,10 +162,14 @@ async def drain(journal: Journal, intakes: Intakes) -> int:
             row = _from_line(line)
             rows.setdefault((row.tenant, row.identity), row)
         try:
-            await intakes.take_in(list(rows.values()))
+            stored = await intakes.take_in(list(rows.values()))
         except asyncpg.DataError:
             for row in rows.values():
                 await _one_by_one(intakes, row)
+        else:
+            for key, (answer, repeats) in stored.items():
+                if repeats and answer != rows[key].answer:
+                    METRICS.answer_conflicts.inc()
 
     return await journal.drain(put)
 
