@@ -15,11 +15,14 @@ import pytest
 
 from trunkline.stack import control, kafka, postgres, redis
 from trunkline.stack.layout import Layout
+from trunkline.stack.processes import read_table
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 # Beside the others, not in a temporary folder: those are closed to Postgres's account.
-RUN_DIR, PORT_BASE = Path(os.environ.get("TRUNKLINE_TEST_ROOT", ".run")) / "healing", 24000
+# A name that is awkward for shells, property files and classpaths alike.
+RUN_DIR = Path(os.environ.get("TRUNKLINE_TEST_ROOT", ".run")) / "healing, 'hèr' → ¡ഇവിടെ!"
+PORT_BASE = 24000
 SERVERS = ("kafka", "postgres", "redis", "smtp-sink")
 
 
@@ -43,14 +46,30 @@ def all_answer(layout: Layout) -> bool:
     return mails and redis.is_up(layout) and postgres.is_up(layout) and kafka.is_up(layout)
 
 
+def start_and_kill(layout: Layout, after_seconds: float) -> None:
+    command = [sys.executable, "-m", "trunkline", "up", "--only", "servers", "--run-dir", str(layout.run_dir)]
+    with subprocess.Popen([*command, "--port-base", str(PORT_BASE)], stderr=subprocess.DEVNULL) as start:
+        time.sleep(after_seconds)
+        start.kill()
+
+
 @pytest.fixture(scope="module")
 def layout() -> Iterator[Layout]:
     layout = Layout(RUN_DIR.resolve(), PORT_BASE)
     control.clean(layout)
+    # Nothing is there yet: each of these is killed somewhere on the way, the next goes on from what it left.
+    for seconds in (0.5, 0.9, 1.4, 2.0):
+        start_and_kill(layout, seconds)
     up(layout)
     yield layout
     control.clean(layout)
     assert not [entry.name for entry in layout.run_dir.iterdir() if entry.name != "kafka"]
+
+
+def test_every_process_can_be_recognised_when_its_supervisor_is_gone(layout: Layout) -> None:
+    found = dict(control._processes(layout))
+    for process in read_table(layout):
+        assert found.get(pids(layout)[process.name]) == process.argv, process.name
 
 
 def test_starting_again_leaves_what_runs_alone(layout: Layout) -> None:
@@ -81,10 +100,7 @@ def test_after_a_killed_supervisor_the_next_start_has_everything_back(layout: La
 @pytest.mark.parametrize("after_seconds", [0.3, 0.8, 1.5])
 def test_a_start_that_was_killed_half_way_can_simply_be_run_again(layout: Layout, after_seconds: float) -> None:
     control.down(layout)
-    command = [sys.executable, "-m", "trunkline", "up", "--only", "servers", "--run-dir", str(layout.run_dir)]
-    with subprocess.Popen([*command, "--port-base", str(PORT_BASE)], stderr=subprocess.DEVNULL) as start:
-        time.sleep(after_seconds)
-        start.kill()
+    start_and_kill(layout, after_seconds)
     up(layout)
     assert all_answer(layout)
 

@@ -13,11 +13,12 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from typer.core import TyperGroup
 from typer.main import get_command
 
 from trunkline.stack.layout import Layout, adopt
-from trunkline.stack.problems import Problem
+from trunkline.stack.problems import Problem, copyable, quote
 
 __all__ = ["app", "main"]
 
@@ -212,9 +213,12 @@ def doctor(run_dir: RunDir = None, port_base: PortBase = None, as_json: Json = F
     else:
         colours = {"PASS": "green", "WARN": "yellow", "FAIL": "red", "SKIP": "dim"}
         for check in found:
-            out.print(f"[{colours[check.verdict]}]{check.verdict}[/]  {check.name}: {check.finding}", highlight=False)
+            out.print(
+                Text.assemble((check.verdict, colours[check.verdict]), f"  {check.name}: {check.finding}"),
+                soft_wrap=True,
+            )
             if check.mend:
-                out.print(f"      mend it by: [bold]{check.mend}[/]", highlight=False)
+                out.print(Text.assemble("      mend it by: ", (copyable(check.mend), "bold")), soft_wrap=True)
     if any(check.verdict == "FAIL" for check in found):
         raise typer.Exit(1)
 
@@ -226,14 +230,21 @@ def main() -> None:
     try:
         app()
     except Problem as problem:
-        err.print(f"[red]✗[/] {problem.sentence}", highlight=False)
-        err.print(f"  mend it by: [bold]{problem.mend}[/]", highlight=False)
+        _explain(problem)
+        raise SystemExit(1) from None
+    except PermissionError as error:
+        place = Path(error.filename or ".")
+        _explain(Problem(f"{place} may not be read or written by this account", f"sudo chown -R $USER {quote(place)}"))
         raise SystemExit(1) from None
     except ConfigurationError as error:
         err.print(f"[red]✗[/] {error}", highlight=False)
         raise SystemExit(2) from None
 
 
+def _explain(problem: Problem) -> None:
+    err.print(Text.assemble(("✗", "red"), f" {problem.sentence}"), soft_wrap=True)
+    err.print(Text.assemble("  mend it by: ", (copyable(problem.mend), "bold")), soft_wrap=True)
+
+
 if __name__ == "__main__":
-    Path.cwd()
     main()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import pwd
 import shutil
 import socket
 import stat
@@ -17,9 +19,9 @@ import asyncpg
 from contracts.topics import TOPICS
 from trunkline.stack import kafka, postgres, redis
 from trunkline.stack.layout import SERVICES, Layout
-from trunkline.stack.problems import Problem
+from trunkline.stack.problems import Problem, quote
 
-__all__ = ["Check", "before_start", "examine"]
+__all__ = ["Check", "before_start", "directory", "examine"]
 
 DISK_GB, MEMORY_MB = 2, 1500
 
@@ -37,6 +39,13 @@ def before_start(layout: Layout) -> None:
     for check in _requirements(layout):
         if check.verdict == "FAIL":
             raise Problem(check.finding, check.mend)
+
+
+def directory(layout: Layout) -> None:
+    """Raise when the stack's directory is somebody else's."""
+    check = _owner(layout)
+    if check.verdict == "FAIL":
+        raise Problem(check.finding, check.mend)
 
 
 def _requirements(layout: Layout) -> Iterator[Check]:
@@ -58,17 +67,41 @@ def _requirements(layout: Layout) -> Iterator[Check]:
     if door is not None:
         account = postgres.unprivileged_user()
         yield Check("directory", "FAIL", f"the account {account}, which must run Postgres, cannot enter {door}",
-                    f"chmod o+x {door}")  # fmt: skip
+                    f"chmod o+x {quote(door)}")  # fmt: skip
     else:
-        yield Check("directory", "PASS", "Postgres's account can reach its data")
+        yield _owner(layout)
     yield from _ports(layout)
+
+
+def _owner(layout: Layout) -> Check:
+    """The directory must be ours, and the cluster in it that of the account which will run Postgres."""
+    place = layout.run_dir
+    while not place.exists():
+        place = place.parent
+    ours = pwd.getpwuid(os.geteuid()).pw_name
+    if not os.access(place, os.W_OK | os.X_OK):
+        return Check("directory", "FAIL", f"{ours} cannot write in {place}", f"sudo chown -R {ours} {quote(place)}")
+    cluster, account = postgres.data_dir(layout), postgres.unprivileged_user() or ours
+    if cluster.parent.exists() and (owner := _owner_of(cluster)) not in (account, ""):
+        return Check("directory", "FAIL", f"the cluster in {cluster} belongs to {owner}, and {account} would run it",
+                     f"sudo chown -R {account} {quote(cluster.parent)}")  # fmt: skip
+    return Check("directory", "PASS", "the stack's accounts can reach its data")
+
+
+def _owner_of(path: Path) -> str:
+    try:
+        return pwd.getpwuid(path.stat().st_uid).pw_name
+    except (FileNotFoundError, KeyError):
+        return ""
+    except PermissionError:
+        return "somebody else"
 
 
 def _disk(layout: Layout) -> Check:
     place = layout.run_dir if layout.run_dir.exists() else layout.run_dir.parent
     free = shutil.disk_usage(place if place.exists() else Path.cwd()).free / 1e9
     if free < DISK_GB:
-        return Check("disk", "FAIL", f"{free:.1f} GB free in {place}, {DISK_GB} GB are needed", f"df -h {place}")
+        return Check("disk", "FAIL", f"{free:.1f} GB free in {place}, {DISK_GB} GB are needed", f"df -h {quote(place)}")
     return Check("disk", "PASS", f"{free:.0f} GB free")
 
 
@@ -123,7 +156,7 @@ def _secrets(layout: Layout) -> Check:
     if not path.exists():
         return Check("secrets", "SKIP", "not made yet")
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
-        return Check("secrets", "FAIL", f"{path} can be read by others", f"chmod 600 {path}")
+        return Check("secrets", "FAIL", f"{path} can be read by others", f"chmod 600 {quote(path)}")
     return Check("secrets", "PASS", "readable by their owner only")
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,25 @@ def state(layout: Layout) -> dict[str, Any]:
 
 def up(layout: Layout, *, with_services: bool, tell: Tell) -> None:
     """Bring the stack up, or what is missing of it. Safe to repeat, also after a start that was interrupted."""
+    checks.directory(layout)
+    layout.run_dir.mkdir(parents=True, exist_ok=True)
+    with _alone(layout, tell):
+        _up(layout, with_services=with_services, tell=tell)
+
+
+@contextlib.contextmanager
+def _alone(layout: Layout, tell: Tell) -> Iterator[None]:
+    """Two starts at a time would make two clusters in one place: the second waits, and finds everything done."""
+    with (layout.run_dir / "up.lock").open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            tell("waiting for another start of this stack")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _up(layout: Layout, *, with_services: bool, tell: Tell) -> None:
     if supervisor_pid(layout) is None:
         _end_orphans(layout)
         checks.before_start(layout)
@@ -239,11 +260,10 @@ def _processes(layout: Layout) -> list[tuple[int, tuple[str, ...]]]:
 
 def clean(layout: Layout) -> None:
     """Stop, and forget all data of the stack. Kafka's jars stay: they hold no data."""
-    import shutil
-
     down(layout)
     for entry in layout.run_dir.iterdir() if layout.run_dir.exists() else []:
-        if entry.name in ("kafka", "bench", "test"):
+        # Another stack may live inside this one's directory: while it runs, its files are its own.
+        if entry.name in ("kafka", "bench") or supervisor_pid(Layout(entry, layout.port_base)) is not None:
             continue
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     for name in ("data", "server.properties", "log4j2.properties"):

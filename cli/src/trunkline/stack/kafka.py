@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from contracts.topics import TOPICS
+from trunkline.stack import children
 from trunkline.stack.layout import Layout
-from trunkline.stack.problems import Problem
+from trunkline.stack.problems import Problem, quote
 
-__all__ = ["command", "ensure_topics", "is_up", "prepare"]
+__all__ = ["ENVIRONMENT", "command", "ensure_topics", "home", "is_up", "prepare"]
 
 HEAP_MB = 320
 HERE = Path(__file__).resolve()
+#: Java reads names of files by the locale; with none, only ASCII.
+ENVIRONMENT = {"LC_ALL": "C.UTF-8"}
+# Its data is named relative to where it runs: a comma or a letter beyond Latin-1 in a path would be misread here.
 PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
@@ -26,7 +32,10 @@ advertised.listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{contro
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
-log.dirs={data}
+log.dirs=data
+# After kill -9 a new broker waits until the session of the dead one is over; the default is nine seconds.
+broker.session.timeout.ms=2500
+broker.heartbeat.interval.ms=500
 auto.create.topics.enable=false
 num.partitions=1
 default.replication.factor=1
@@ -70,14 +79,19 @@ def _checkout() -> Path:
     return Path.cwd()
 
 
+def home(layout: Layout) -> Path:
+    """Where the broker runs."""
+    return layout.run_dir / "kafka"
+
+
 def prepare(layout: Layout, tell: Callable[[str], None]) -> None:
     """Fetch the jars, write the configuration, format the data directory; each only if it is missing."""
     _fetch(layout, tell)
-    folder = layout.run_dir / "kafka"
+    folder = home(layout)
     data = folder / "data"
     folder.mkdir(parents=True, exist_ok=True)
     ports = layout.ports
-    properties = PROPERTIES.format(port=ports["kafka"], controller=ports["kafka-controller"], data=data)
+    properties = PROPERTIES.format(port=ports["kafka"], controller=ports["kafka-controller"])
     (folder / "server.properties").write_text(properties, encoding="utf-8")
     (folder / "log4j2.properties").write_text(LOGGING, encoding="utf-8")
     if not (data / "meta.properties").exists():
@@ -90,25 +104,31 @@ def _fetch(layout: Layout, tell: Callable[[str], None]) -> None:
         return
     tell("fetching Apache Kafka's jars with Maven (once, about 45 MB)")
     pom = _checkout() / "deploy" / "native" / "kafka" / "pom.xml"
-    done = subprocess.run(
-        ["mvn", "-q", "-B", "-f", str(pom), "dependency:copy-dependencies", "-DincludeScope=runtime",
-         f"-DoutputDirectory={target}"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if done.returncode != 0:
-        last = (done.stdout + done.stderr).strip().splitlines()[:3]
-        raise Problem("Maven could not fetch Kafka: " + " ".join(last), f"mvn -f {pom} dependency:copy-dependencies")
-    (target / "complete").touch()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # All or nothing: Maven takes a jar that is already there for whole.
+    with tempfile.TemporaryDirectory(prefix="fetching-", dir=target.parent) as fetched:
+        done = children.run(
+            ["mvn", "-q", "-B", "-f", str(pom), "dependency:copy-dependencies", "-DincludeScope=runtime",
+             f"-DoutputDirectory={fetched}"], cwd=target.parent,
+        )  # fmt: skip
+        if done.returncode != 0:
+            said = " ".join((done.stdout + done.stderr).strip().splitlines()[:3])
+            raise Problem(f"Maven could not fetch Kafka: {said}", f"mvn -f {quote(pom)} dependency:copy-dependencies")
+        (Path(fetched) / "complete").touch()
+        Path(fetched).chmod(0o755)
+        shutil.rmtree(target, ignore_errors=True)
+        Path(fetched).rename(target)
+        # What is cleaned up at the end.
+        Path(fetched).mkdir()
 
 
 def _format(layout: Layout, data: Path, tell: Callable[[str], None]) -> None:
     tell("formatting Kafka's data directory")
     # A half-formatted directory is refused by the tool; nothing was ever written to it.
     shutil.rmtree(data, ignore_errors=True)
-    done = subprocess.run(
+    done = children.run(
         [*_java(layout), "kafka.tools.StorageTool", "format", "--standalone", "-t", _cluster_id(),
-         "-c", str(layout.run_dir / "kafka" / "server.properties")],
-        capture_output=True, text=True, check=False,
+         "-c", "server.properties"], cwd=data.parent, environment={**os.environ, **ENVIRONMENT},
     )  # fmt: skip
     if done.returncode != 0:
         raise Problem(f"Kafka could not format {data}: {done.stderr.strip()[-300:]}", "trunkline doctor")
@@ -116,7 +136,6 @@ def _format(layout: Layout, data: Path, tell: Callable[[str], None]) -> None:
 
 def _cluster_id() -> str:
     import base64
-    import os
 
     # The tool reads an id that begins with a dash as an option.
     return "K" + base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")[1:22]
@@ -125,12 +144,13 @@ def _cluster_id() -> str:
 def _java(layout: Layout) -> list[str]:
     return ["java", f"-Xmx{HEAP_MB}m", "-Xms96m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto",
             "-XX:-UsePerfData", "-XX:MaxMetaspaceSize=96m", "-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true",
-            f"-Dlog4j2.configurationFile={layout.run_dir / 'kafka' / 'log4j2.properties'}",
+            "-Dlog4j2.configurationFile=log4j2.properties",
             "-cp", f"{libraries(layout)}/*"]  # fmt: skip
 
 
 def command(layout: Layout) -> tuple[str, ...]:
-    return (*_java(layout), "kafka.Kafka", str(layout.run_dir / "kafka" / "server.properties"))
+    """To be run in ``home``."""
+    return (*_java(layout), "kafka.Kafka", "server.properties")
 
 
 def is_up(layout: Layout) -> bool:

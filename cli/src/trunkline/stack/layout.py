@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from trunkline.stack.problems import Problem
+
 __all__ = ["SERVICES", "Layout", "Service"]
 
 DEFAULT_PORT_BASE = 17000
@@ -46,8 +48,11 @@ class Layout:
     def of(cls, run_dir: str | None = None, port_base: int | None = None) -> Layout:
         """From options, else from ``TRUNKLINE_RUN_DIR`` and ``TRUNKLINE_PORT_BASE``, else the defaults."""
         directory = run_dir or os.environ.get("TRUNKLINE_RUN_DIR") or DEFAULT_RUN_DIR
-        base = port_base or int(os.environ.get("TRUNKLINE_PORT_BASE") or DEFAULT_PORT_BASE)
-        return cls(Path(directory).resolve(), base)
+        base = str(port_base or os.environ.get("TRUNKLINE_PORT_BASE") or DEFAULT_PORT_BASE)
+        if not base.isdecimal() or not 1024 <= int(base) <= 65000:
+            raise Problem(f"the port base is a number from 1024 to 65000, not {base!r}",
+                          f"export TRUNKLINE_PORT_BASE={DEFAULT_PORT_BASE}")  # fmt: skip
+        return cls(Path(directory).resolve(), int(base))
 
     @property
     def ports(self) -> dict[str, int]:

@@ -6,15 +6,15 @@ import asyncio
 import os
 import pwd
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import asyncpg
 
+from trunkline.stack import children
 from trunkline.stack.layout import Layout
-from trunkline.stack.problems import Problem
+from trunkline.stack.problems import Problem, quote
 
 __all__ = ["binaries", "command", "is_up", "prepare", "unprivileged_user"]
 
@@ -90,7 +90,8 @@ def prepare(layout: Layout, tell: Callable[[str], None]) -> None:
     door = closed_door(layout)
     if door is not None:
         raise Problem(
-            f"the account {unprivileged_user()}, which must run Postgres, cannot enter {door}", f"chmod o+x {door}"
+            f"the account {unprivileged_user()}, which must run Postgres, cannot enter {door}",
+            f"chmod o+x {quote(door)}",
         )
     folder, data = layout.run_dir / "postgres", data_dir(layout)
     folder.mkdir(parents=True, exist_ok=True)
@@ -99,8 +100,12 @@ def prepare(layout: Layout, tell: Callable[[str], None]) -> None:
         shutil.chown(folder, account)
     if not (data / "initialised").exists():
         tell("making a Postgres cluster")
-        shutil.rmtree(data, ignore_errors=True)
-        _initialise(layout, data, account)
+        for half in folder.glob("data*"):
+            shutil.rmtree(half, ignore_errors=True)
+        # Beside its place, then moved there as a whole: what a killed start still writes, it writes elsewhere.
+        fresh = folder / f"data.{os.getpid()}"
+        _initialise(layout, fresh, account)
+        fresh.rename(data)
     lines = [f"{name} = '{value}'" for name, value in SETTINGS.items()]
     lines += [f"port = {layout.ports['postgres']}", "unix_socket_directories = ''"]
     (data / "conf.d").mkdir(exist_ok=True)
@@ -119,10 +124,9 @@ def _initialise(layout: Layout, data: Path, account: str | None) -> None:
         password.flush()
         if account:
             shutil.chown(password.name, account)
-        done = subprocess.run(
+        done = children.run(
             [str(folder / "initdb"), "-D", str(data), "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "-A",
-             "scram-sha-256", "--data-checksums", f"--pwfile={password.name}"],
-            capture_output=True, text=True, check=False, user=account, cwd="/",
+             "scram-sha-256", "--data-checksums", f"--pwfile={password.name}"], user=account, cwd="/",
         )  # fmt: skip
     if done.returncode != 0:
         raise Problem(f"Postgres could not make a cluster: {done.stderr.strip()[-300:]}", "trunkline doctor")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from trunkline.stack import kafka, postgres, redis
@@ -22,6 +22,7 @@ class Process:
     argv: tuple[str, ...]
     environment: dict[str, str] = field(default_factory=dict)
     user: str | None = None
+    cwd: str | None = None
     stop_signal: int = 15
     stop_seconds: float = 30.0
     ready_url: str | None = None
@@ -33,9 +34,9 @@ def servers(layout: Layout) -> list[Process]:
     sink = (sys.executable, "-m", "trunkline.smtp_sink", "--smtp-port", str(layout.ports["smtp"]),
             "--page-port", str(layout.ports["mail-page"]), "--folder", str(layout.mails))  # fmt: skip
     return [
-        Process(name="kafka", argv=kafka.command(layout)),
+        Process(name="kafka", argv=kafka.command(layout), environment=kafka.ENVIRONMENT, cwd=str(kafka.home(layout))),
         # SIGINT is Postgres's fast shutdown: it does not wait for its clients to leave.
-        Process(name="postgres", argv=postgres.command(layout), user=account, stop_signal=2),
+        Process(name="postgres", argv=postgres.command(layout), user=account, cwd="/", stop_signal=2),
         Process(name="redis", argv=redis.command(layout)),
         Process(name="smtp-sink", argv=sink, ready_url=f"{layout.url('mail-page')}/livez"),
     ]
@@ -69,6 +70,9 @@ def read_table(layout: Layout) -> list[Process]:
     if not path.exists():
         return []
     rows = json.loads(path.read_text(encoding="utf-8"))
+    # Written by a newer release, it may say more than we know.
+    known = {each.name for each in fields(Process)}
+    rows = [{name: value for name, value in row.items() if name in known} for row in rows]
     return [Process(**{**row, "argv": tuple(row["argv"])}) for row in rows]
 
 

@@ -16,7 +16,9 @@ def prepare(layout: Layout) -> None:
 def command(layout: Layout) -> tuple[str, ...]:
     options = {"port": layout.ports["redis"], "bind": "127.0.0.1", "dir": layout.run_dir / "redis", "appendonly": "yes",
                "appendfsync": "everysec", "save": "", "maxmemory": "256mb", "maxmemory-policy": "noeviction",
-               "daemonize": "no", "logfile": ""}  # fmt: skip
+               "daemonize": "no", "logfile": "",
+               # It would hide its command and whose it is.
+               "set-proc-title": "no"}  # fmt: skip
     return ("redis-server", *(part for name, value in options.items() for part in (f"--{name}", str(value))))
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import fcntl
 import json
 import os
@@ -20,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from trunkline.stack.children import ending_with_parent
 from trunkline.stack.layout import Layout
 from trunkline.stack.probes import probe
 from trunkline.stack.processes import Process, read_table
@@ -27,7 +27,6 @@ from trunkline.stack.processes import Process, read_table
 __all__ = ["MARK", "Backoff", "lock_path", "main", "state_path"]
 
 LOG_LIMIT_BYTES = 20_000_000
-PR_SET_PDEATHSIG = 1
 #: In every child's environment: whose it is. Two stacks run the same commands.
 MARK = "TRUNKLINE_RUN_DIR"
 LIVENESS_SECONDS, LIVENESS_STRIKES = 5.0, 3
@@ -108,12 +107,13 @@ class _Kept:
                 stdout=log,
                 stderr=log,
                 env={**_plain_environment(), **self.process.environment, MARK: str(self._layout.run_dir)},
-                cwd="/" if self.process.user else None,
+                cwd=self.process.cwd,
                 user=self.process.user,
                 group=self.process.user,
                 extra_groups=[] if self.process.user else None,
                 start_new_session=True,
-                preexec_fn=_die_with_parent(self.process.stop_signal),
+                # Asked, not killed: a broker and consumers that say goodbye are back without waiting for timeouts.
+                preexec_fn=ending_with_parent(self.process.stop_signal),
             )
 
     async def _until_end(self, child: asyncio.subprocess.Process) -> int:
@@ -153,15 +153,6 @@ class _Kept:
 def _plain_environment() -> dict[str, str]:
     """Ours without settings of Trunkline: a process gets those of the table and no others."""
     return {name: value for name, value in os.environ.items() if not name.startswith("TRUNKLINE_")}
-
-
-def _die_with_parent(number: int) -> Any:
-    libc = ctypes.CDLL(None)
-
-    def ask() -> None:
-        libc.prctl(PR_SET_PDEATHSIG, number)
-
-    return ask
 
 
 def _rotate(path: Path) -> None:
@@ -232,26 +223,36 @@ class _Supervisor:
 
 
 def _take_lock(layout: Layout) -> BinaryIO | None:
+    """The lock, or nothing when another supervisor has it. Who only looks holds it for a moment: that is no other."""
     layout.run_dir.mkdir(parents=True, exist_ok=True)
     lock = lock_path(layout).open("ab")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return None
-    lock.truncate(0)
-    lock.write(str(os.getpid()).encode())
-    lock.flush()
-    return lock
+    deadline = time.monotonic() + 2
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                lock.close()
+                return None
+            time.sleep(0.01)
+        else:
+            return lock
 
 
 def main() -> int:
+    """Returns to who started it when the lock is held and says whose it is; the child goes on with it."""
     layout = Layout(Path(sys.argv[1]), int(sys.argv[2]))
-    if os.fork() > 0:
-        return 0
     lock = _take_lock(layout)
     if lock is None:
         return 0
+    # Asked to read the table before it listens, it would die; it reads it anyway.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with lock:
+        lock.truncate(0)
+        child = os.fork()
+        if child > 0:
+            lock.write(str(child).encode())
+            return 0
         asyncio.run(_Supervisor(layout).run())
     return 0
 
