@@ -222,7 +222,9 @@ def test_libraries_and_services_import_only_downward() -> None:
         "identifiers": set[str](),
         "configuration": set[str](),
         "kit": {"contracts"},
-        **{package: {"contracts", "identifiers", "configuration", "kit"} for package in packages},
+        "runtime": {"kit"},
+        "recovery": {"contracts", "kit"},
+        **{key: {"contracts", "identifiers", "configuration", "kit", "runtime", "recovery"} for key in packages},
     }
     ours = {*allowed, "trunkline"}
     found = []

@@ -17,7 +17,10 @@ pytestmark = pytest.mark.real
 
 ROOT = Path(__file__).parents[2]
 EACH = pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
-OF_THE_CLUSTER = {"cluster_epoch", "relay_position", "schema_migration"}
+OF_THE_CLUSTER = {
+    "cluster_epoch", "dead_letter_job", "relay_position", "replay", "replay_audit", "replay_position",
+    "schema_migration",
+}  # fmt: skip
 CATALOG = """
 SELECT 'column', table_name, column_name, data_type || coalesce(column_default, '') || is_nullable
 FROM information_schema.columns WHERE table_schema = current_schema()

@@ -16,7 +16,7 @@ from kit.dead_letters import DeadLetterLimits
 from kit.postgres import Database, Transaction
 from kit.testing import eventually
 
-from .conftest import SERVICE, Bench, Toy
+from .conftest import Bench, Toy
 
 pytestmark = pytest.mark.real
 
@@ -40,7 +40,6 @@ async def start(database: Database, bench: Bench) -> AsyncIterator[Start]:
 
     async def begin(*subscriptions: Subscription, **options: Any) -> Consumer:
         consumer = Consumer(
-            service=SERVICE,
             group=options.pop("group", f"g-{uuid4()}"),
             database=database,
             kafka_bootstrap=bench.bootstrap,

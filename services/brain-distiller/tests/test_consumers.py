@@ -94,11 +94,7 @@ async def test_messages_on_kafka_come_out_as_facts(
     group = f"brain-test-{tenant}"
     lanes = [
         Consumer(
-            service="brain-distiller",
-            group=f"{group}-{number}",
-            database=database,
-            kafka_bootstrap=kafka_bootstrap,
-            subscriptions=subscriptions,
+            group=f"{group}-{number}", database=database, kafka_bootstrap=kafka_bootstrap, subscriptions=subscriptions
         )
         for number, subscriptions in enumerate((DIRECTORY, MESSAGES))
     ]

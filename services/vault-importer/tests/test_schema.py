@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from kit.migrations import migrations_of
 from kit.postgres import Database
 
 SCHEMA = Path(__file__).parents[1] / "schema.sql"
@@ -49,9 +50,7 @@ async def test_the_schema_that_is_read_is_the_schema_that_is_migrated_to(
 
 
 def _plumbing() -> str:
-    from importlib.resources import files
-
-    return files("kit").joinpath("plumbing.sql").read_text(encoding="utf-8")
+    return "".join(each.sql for each in migrations_of("kit"))
 
 
 async def _describe(connection: object) -> list[list[str]]:

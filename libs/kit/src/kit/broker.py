@@ -29,7 +29,8 @@ DRAIN_SECONDS = 20.0
 class _Drain(ConsumerRebalanceListener):  # type: ignore[misc]
     """Lets the batch in flight finish and commit before its partitions go to another process."""
 
-    def __init__(self) -> None:
+    def __init__(self, group: str) -> None:
+        self._group = group
         self.idle = asyncio.Event()
         self.idle.set()
 
@@ -40,7 +41,8 @@ class _Drain(ConsumerRebalanceListener):  # type: ignore[misc]
             log.warning("rebalance_did_not_wait", seconds=DRAIN_SECONDS)
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        return None
+        METRICS.rebalances.labels(self._group).inc()
+        METRICS.partitions.labels(self._group).set(len(set(assigned)))
 
 
 class BatchSource:
@@ -62,7 +64,7 @@ class BatchSource:
     ) -> None:
         self._group = group
         self._handle = handle
-        self._drain = _Drain()
+        self._drain = _Drain(group)
         self._broker = KafkaBroker(
             bootstrap,
             client_id=group,

@@ -7,6 +7,7 @@ import traceback
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -21,12 +22,17 @@ NO_TENANT = UUID(int=0)
 
 _PARK = """
 INSERT INTO dead_letter (id, tenant_id, consumer, topic, partition, "offset", key, value, header_names, header_values,
-                         event_id, event_type, reason, message, stack_hash, attempts, parked_behind, traceparent)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+                         event_id, event_type, reason, message, stack_hash, attempts, parked_behind, traceparent,
+                         lane, fingerprint, code_version, recorded_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
 ON CONFLICT (consumer, topic, partition, "offset") DO UPDATE
 SET occurrences = dead_letter.occurrences + 1, last_failed_at = now()
 """
-_PARK_KEY = "INSERT INTO parked_key (consumer, tenant_id, key) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
+# The row is locked even when it is there already: whoever unparks the key waits, and then sees this letter.
+_PARK_KEY = """
+INSERT INTO parked_key (consumer, tenant_id, key) VALUES ($1, $2, $3)
+ON CONFLICT (consumer, key) DO UPDATE SET since = parked_key.since
+"""
 _PARKED = "SELECT key FROM parked_key WHERE consumer = $1 AND key = ANY ($2::text[])"
 
 
@@ -38,6 +44,10 @@ class Failure:
     message: str
     attempts: int = 1
     stack_hash: str = ""
+
+    def fingerprint(self, kind: str) -> str:
+        """What failures of the same cause share: the kind of event, the reason and the place in the code."""
+        return hashlib.sha256(f"{kind}\n{self.reason}\n{self.stack_hash}".encode()).hexdigest()[:12]
 
     @classmethod
     def of(cls, reason: str, error: BaseException, attempts: int) -> Failure:
@@ -87,9 +97,10 @@ class DeadLetterLimits:
 class DeadLetters:
     """One consumer's parked records and keys."""
 
-    def __init__(self, database: Database, consumer: str) -> None:
+    def __init__(self, database: Database, consumer: str, code_version: str = "") -> None:
         self._database = database
         self._consumer = consumer
+        self._code_version = code_version
 
     async def parked_keys(self, keys: Sequence[str]) -> set[str]:
         async with self._database.system() as tx:
@@ -103,14 +114,16 @@ class DeadLetters:
         for name, value in headers:
             names.append(name)
             values.append(value)
+        lane = record.key.decode("utf-8", "backslashreplace") if record.key is not None and envelope else None
+        kind = envelope.type if envelope else None
         async with self._database.system() as tx:
+            if lane is not None:
+                await tx.execute(_PARK_KEY, self._consumer, tenant, lane)
             await tx.execute(
                 _PARK, uuid7(), tenant, self._consumer, record.topic, record.partition, record.offset, record.key,
-                record.value, names, values, envelope.id if envelope else None, envelope.type if envelope else None,
+                record.value, names, values, envelope.id if envelope else None, kind,
                 failure.reason, failure.message, failure.stack_hash, failure.attempts, behind,
-                envelope.traceparent if envelope else "",
+                envelope.traceparent if envelope else "", lane, failure.fingerprint(kind or record.topic),
+                self._code_version, datetime.fromtimestamp(max(record.timestamp, 0) / 1000, UTC),
             )  # fmt: skip
-            if record.key is not None and envelope is not None:
-                key = record.key.decode("utf-8", "backslashreplace")
-                await tx.execute(_PARK_KEY, self._consumer, tenant, key)
         METRICS.dead_letters.labels(self._consumer, record.topic, failure.reason).inc()

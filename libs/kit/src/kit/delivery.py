@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 from uuid import UUID
 
 from contracts.envelope import Envelope
@@ -15,9 +15,9 @@ __all__ = [
     "Deletion",
     "Poison",
     "Received",
+    "ReplayClass",
     "Retry",
     "Subscription",
-    "claim",
     "claim_many",
     "on",
     "on_batch",
@@ -25,6 +25,10 @@ __all__ = [
 ]
 
 E = TypeVar("E", bound=Event)
+
+ReplayClass = Literal["safe", "suppress_effects", "forbidden"]
+"""What a replayed event may do to a handler: everything, since it only upserts newer state and what it emits is
+marked as replayed; change state but tell nobody; or nothing at all, since it acts on the outside world."""
 
 
 class Retry(Exception):
@@ -69,6 +73,7 @@ class Subscription:
     kind: str
     handler: Callable[..., Awaitable[None]]
     emits: Callable[..., Awaitable[Iterable[str]]] | None = None
+    replay: ReplayClass = "safe"
 
 
 def on(
@@ -76,9 +81,10 @@ def on(
     handler: Callable[[E, Transaction], Awaitable[None]],
     *,
     emits: Callable[[E, Transaction], Awaitable[Iterable[str]]] | None = None,
+    replay: ReplayClass = "safe",
 ) -> Subscription:
     """Handle each event in a transaction of its own. ``emits`` reads what the handler will append events about."""
-    return Subscription(event_class.topic(), "each", handler, emits)
+    return Subscription(event_class.topic(), "each", handler, emits, replay)
 
 
 def on_batch(
@@ -86,9 +92,10 @@ def on_batch(
     handler: Callable[[Sequence[Received[E]], Transaction], Awaitable[None]],
     *,
     emits: Callable[[Sequence[Received[E]], Transaction], Awaitable[Iterable[str]]] | None = None,
+    replay: ReplayClass = "safe",
 ) -> Subscription:
     """Handle the events of one tenant in a polled batch together: for effects that are statements over sets."""
-    return Subscription(event_class.topic(), "batch", handler, emits)
+    return Subscription(event_class.topic(), "batch", handler, emits, replay)
 
 
 def on_deleted(event_class: type[Event], handler: Callable[[Deletion, Transaction], Awaitable[None]]) -> Subscription:
@@ -101,11 +108,6 @@ INSERT INTO inbox (consumer, tenant_id, replay_id, event_id)
 SELECT $1, $2, e.replay_id, e.event_id FROM unnest($3::text[], $4::text[]) AS e (replay_id, event_id)
 ON CONFLICT DO NOTHING RETURNING replay_id, event_id
 """
-
-
-async def claim(tx: Transaction, consumer: str, envelope: Envelope) -> bool:
-    """Enter the event into the inbox; false when it was handled before."""
-    return bool(await claim_many(tx, consumer, [envelope]))
 
 
 async def claim_many(tx: Transaction, consumer: str, envelopes: Sequence[Envelope]) -> set[tuple[str, str]]:

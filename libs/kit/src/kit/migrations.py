@@ -6,6 +6,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -14,7 +15,6 @@ from kit.postgres import schema_of
 
 __all__ = ["Migration", "MigrationError", "migrate", "migrations_of", "provision"]
 
-PLUMBING = "0000_plumbing.sql"
 _FILE_NAME = re.compile(r"^\d{4}_[a-z0-9_]+\.sql$")
 
 
@@ -116,16 +116,18 @@ async def migrate(owner_dsn: str, *, service: str, package: str) -> list[str]:
 
 def migrations_of(package: str) -> list[Migration]:
     """Kit's plumbing, then the package's own migrations in their order."""
-    plumbing = Migration(PLUMBING, files("kit").joinpath("plumbing.sql").read_text(encoding="utf-8"))
-    own = []
-    folder = files(package).joinpath("migrations")
-    for entry in sorted(folder.iterdir(), key=lambda e: e.name) if folder.is_dir() else []:
-        if not entry.name.endswith(".sql"):
-            continue
-        if not _FILE_NAME.match(entry.name) or entry.name <= PLUMBING:
-            raise MigrationError(f"{package}: {entry.name} is not named NNNN_what_it_does.sql with a number above 0000")
-        own.append(Migration(entry.name, entry.read_text(encoding="utf-8")))
-    return [plumbing, *own]
+    own = _read(files(package).joinpath("migrations"))
+    for migration in own:
+        if not _FILE_NAME.match(migration.name) or migration.name.startswith("0000"):
+            raise MigrationError(
+                f"{package}: {migration.name} is not named NNNN_what_it_does.sql with a number above 0000"
+            )
+    return [*_read(files("kit").joinpath("plumbing")), *own]
+
+
+def _read(folder: Traversable) -> list[Migration]:
+    entries = sorted(folder.iterdir(), key=lambda e: e.name) if folder.is_dir() else []
+    return [Migration(e.name, e.read_text(encoding="utf-8")) for e in entries if e.name.endswith(".sql")]
 
 
 async def _apply(connection: asyncpg.Connection[asyncpg.Record], service: str, migration: Migration) -> None:

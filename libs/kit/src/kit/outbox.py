@@ -10,16 +10,16 @@ from contracts.envelope import partition_key
 from contracts.event import Event
 from kit.ids import uuid7
 from kit.postgres import KeyNotHeld, Transaction
-from kit.telemetry import current_traceparent
+from kit.telemetry import METRICS, current_traceparent
 
 __all__ = ["append", "append_deletion", "append_many"]
 
 # Arrays instead of COPY: Postgres refuses COPY into a table with row-level security.
 _INSERT = """
-INSERT INTO outbox (epoch, tenant_id, correlationid, causationid, traceparent,
+INSERT INTO outbox (epoch, tenant_id, correlationid, causationid, traceparent, replayid,
                     id, aggregatetype, aggregateid, type, payload, subject, occurred_at)
-SELECT $1, $2, $3, $4, $5, e.*
-FROM unnest($6::uuid[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::timestamptz[]) AS e
+SELECT $1, $2, $3, $4, $5, $6, e.*
+FROM unnest($7::uuid[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::timestamptz[]) AS e
 """
 
 _Row = tuple[UUID, str, str, str, str | None, str, datetime]
@@ -65,6 +65,9 @@ def _row(
 async def _insert(tx: Transaction, rows: Sequence[_Row]) -> None:
     if not rows:
         return
+    if tx.silent:
+        METRICS.suppressed.labels(tx.service).inc(len(rows))
+        return
     cause = tx.cause
     columns = [list(column) for column in zip(*rows, strict=True)]
     await tx.execute(
@@ -74,6 +77,7 @@ async def _insert(tx: Transaction, rows: Sequence[_Row]) -> None:
         (cause.correlationid or cause.id) if cause else "",
         cause.id if cause else "",
         current_traceparent(),
+        cause.replayid if cause else "",
         *columns,
     )
     tx.emitted = True

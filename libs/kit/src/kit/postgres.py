@@ -20,6 +20,7 @@ from uuid import UUID
 import asyncpg
 
 from contracts.envelope import Envelope, partition_key
+from kit.telemetry import METRICS
 
 __all__ = [
     "SERVER_AWAY",
@@ -88,6 +89,9 @@ class Transaction:
         self.cause = cause
         self.held: set[str] = set()
         self.emitted = False
+        self._timed = database.query_seconds.time
+        self.silent = False
+        """Whether what is appended to the outbox is dropped: set for replays that may tell nobody."""
 
     @property
     def service(self) -> str:
@@ -126,22 +130,27 @@ class Transaction:
         self.held |= wanted
 
     async def execute(self, query: str, *args: object, timeout: float | None = None) -> str:
-        status: str = await self._connection.execute(query, *args, timeout=timeout)
+        with self._timed():
+            status: str = await self._connection.execute(query, *args, timeout=timeout)
         return status
 
     async def executemany(self, query: str, args: Iterable[Sequence[object]]) -> None:
-        await self._connection.executemany(query, args)
+        with self._timed():
+            await self._connection.executemany(query, args)
 
     async def fetch(self, query: str, *args: object, timeout: float | None = None) -> list[asyncpg.Record]:
-        rows: list[asyncpg.Record] = await self._connection.fetch(query, *args, timeout=timeout)
+        with self._timed():
+            rows: list[asyncpg.Record] = await self._connection.fetch(query, *args, timeout=timeout)
         return rows
 
     async def fetchrow(self, query: str, *args: object) -> asyncpg.Record | None:
-        row: asyncpg.Record | None = await self._connection.fetchrow(query, *args)
+        with self._timed():
+            row: asyncpg.Record | None = await self._connection.fetchrow(query, *args)
         return row
 
     async def fetchval(self, query: str, *args: object) -> Any:
-        return await self._connection.fetchval(query, *args)
+        with self._timed():
+            return await self._connection.fetchval(query, *args)
 
     async def copy_records_to_table(
         self, table: str, *, records: Iterable[Sequence[object]], columns: list[str]
@@ -172,6 +181,7 @@ class Database:
     ) -> None:
         self.service = service
         self.name = "postgres"
+        self.query_seconds = METRICS.query_seconds.labels(service)
         schema = schema_of(service)
         self._app_dsn = role_dsn(dsn, f"{schema}_app", app_password)
         self._system_dsn = role_dsn(dsn, f"{schema}_system", system_password)
@@ -239,13 +249,13 @@ class Database:
             ]
             self._app, self._system = pools
 
-    async def dedicated(self) -> Any:
+    async def dedicated(self, purpose: str) -> Any:
         """A connection of its own as the system role, for session locks and LISTEN. The caller closes it."""
         return await asyncpg.connect(
             self._system_dsn,
             timeout=self._timeouts[0],
             command_timeout=self._timeouts[1],
-            server_settings={"application_name": f"{self.service} relay"},
+            server_settings={"application_name": f"{self.service} {purpose}"},
         )
 
     @asynccontextmanager

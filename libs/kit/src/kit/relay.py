@@ -24,7 +24,7 @@ tracer = get_tracer(__name__)
 # below xmin every transaction has ended, so nothing can appear behind the position.
 _FETCH = """
 SELECT o.epoch, o.xid::text AS xid, o.seq, o.id, o.tenant_id, o.aggregatetype, o.aggregateid, o.type, o.payload,
-       o.subject, o.occurred_at, o.correlationid, o.causationid, o.traceparent, o.created_at
+       o.subject, o.occurred_at, o.correlationid, o.causationid, o.traceparent, o.replayid, o.created_at
 FROM outbox o
 WHERE (o.epoch, o.xid, o.seq) > ($1, $2::text::xid8, $3)
   AND (o.epoch < current_epoch() OR o.xid < pg_snapshot_xmin(pg_current_snapshot()))
@@ -124,7 +124,7 @@ class Relay:
                 METRICS.relay_leader.labels(self._service).set(0)
 
     async def _lead(self) -> None:
-        connection = await self._database.dedicated()
+        connection = await self._database.dedicated("relay")
         try:
             while not await connection.fetchval(
                 "SELECT pg_try_advisory_lock(hashtext('relay'), hashtext($1))", self._service
@@ -240,6 +240,7 @@ class Relay:
             correlationid=row["correlationid"] or str(row["id"]),
             causationid=row["causationid"],
             dataschema=_dataschema(row["type"]),
+            replayid=row["replayid"],
             traceparent=traceparent,
         )
         return list(envelope.to_headers())

@@ -22,6 +22,7 @@ __all__ = [
     "configure_logging",
     "configure_tracing",
     "current_traceparent",
+    "exemplar",
     "get_logger",
     "get_tracer",
     "parent_of",
@@ -50,6 +51,13 @@ class METRICS:
     relay_leader = Gauge("trunkline_relay_leader", "1 in the process that publishes the outbox", ["service"])
     outbox_age = Gauge("trunkline_outbox_oldest_age_seconds", "Age of the oldest unpublished event", ["service"])
     relay_errors = Counter("trunkline_relay_errors", "Times the relay had to start over", ["service"])
+    suppressed = Counter("trunkline_suppressed_events", "Events that a replay was not allowed to tell", ["service"])
+    partitions = Gauge("trunkline_consumer_partitions", "Partitions that this process holds", ["consumer"])
+    rebalances = Counter("trunkline_rebalances", "Times a consumer was given its partitions anew", ["consumer"])
+    query_seconds = Histogram(
+        "trunkline_db_query_duration_seconds", "Time of one statement, with the wait for its answer", ["service"],
+        buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30)
+    )  # fmt: skip
     component_errors = Counter("trunkline_component_errors", "Failed runs or starts of a component", ["component"])
 
 
@@ -178,6 +186,12 @@ def current_traceparent() -> str:
     if not context.is_valid:
         return ""
     return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+
+
+def exemplar() -> dict[str, str] | None:
+    """The label of a histogram's exemplar: the trace that this measurement belongs to, if it is recorded."""
+    context = trace.get_current_span().get_span_context()
+    return {"trace_id": format(context.trace_id, "032x")} if context.is_valid and context.trace_flags.sampled else None
 
 
 def parent_of(headers: Mapping[str, str]) -> Context:

@@ -2,8 +2,8 @@
 
 from anomaly_engine.settings import Settings
 from anomaly_engine.wiring import build
-from kit.service import run
 from kit.telemetry import configure_logging, configure_tracing
+from runtime.service import run
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from kit.postgres import Database
 
 if TYPE_CHECKING:
     from anomaly_engine.settings import Settings
-    from kit.service import AsgiApp, Component
+    from runtime.service import AsgiApp, Component
 
 __all__ = ["Wired", "build", "make_database", "make_detector"]
 
@@ -61,7 +61,7 @@ def build(settings: Settings) -> Wired:
     from anomaly_engine.consumers import SUBSCRIPTIONS
     from kit.consume import Consumer
     from kit.relay import Relay
-    from kit.service import Every
+    from runtime.service import Every
 
     database = make_database(settings)
     detector = make_detector(settings, database)
@@ -78,12 +78,7 @@ def build(settings: Settings) -> Wired:
             database,
             detector.reader,
             Relay(database=database, kafka_bootstrap=settings.kafka_bootstrap, service=settings.service),
-            Consumer(
-                service=settings.service,
-                database=database,
-                kafka_bootstrap=settings.kafka_bootstrap,
-                subscriptions=SUBSCRIPTIONS,
-            ),
+            Consumer(database=database, kafka_bootstrap=settings.kafka_bootstrap, subscriptions=SUBSCRIPTIONS),
             Every("rules", settings.rule_interval_seconds, detector.run),
             Every("forget runs", FORGET_EVERY_SECONDS, forget),
         ],

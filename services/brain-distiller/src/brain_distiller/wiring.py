@@ -12,8 +12,8 @@ from brain_distiller.settings import Settings
 from kit.consume import Consumer
 from kit.postgres import Database
 from kit.relay import Relay
-from kit.service import Component, run
 from kit.telemetry import configure_logging, configure_tracing
+from runtime.service import Component, run
 
 __all__ = ["Service", "build", "database_of", "run_service"]
 
@@ -39,14 +39,12 @@ def database_of(settings: Settings, *, app_pool: int = 10) -> Database:
 def build(settings: Settings, *, database: Database | None = None) -> Service:
     database = database or database_of(settings)
     directory = Consumer(
-        service=SERVICE,
         group=f"{SERVICE}.directory",
         database=database,
         kafka_bootstrap=settings.kafka_bootstrap,
         subscriptions=DIRECTORY,
     )
     messages = Consumer(
-        service=SERVICE,
         database=database,
         kafka_bootstrap=settings.kafka_bootstrap,
         subscriptions=MESSAGES,

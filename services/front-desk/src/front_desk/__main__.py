@@ -5,8 +5,8 @@ import sys
 from configuration import ConfigurationError
 from front_desk.settings import Settings
 from front_desk.wiring import build
-from kit.service import run
 from kit.telemetry import configure_logging, configure_tracing
+from runtime.service import run
 
 
 def main() -> None:

@@ -175,7 +175,7 @@ class LiveBoard:
         return [follower for followers in self._followers.values() for follower in followers]
 
     async def _listen(self) -> None:
-        connection = await self._database.dedicated()
+        connection = await self._database.dedicated("live")
         await connection.add_listener(CHANNEL, self._hear)
         self._connection = connection
 

@@ -23,7 +23,7 @@ from front_desk.sign_in import SignIn
 from kit.consume import Consumer
 from kit.postgres import Database
 from kit.relay import Relay
-from kit.service import Component, Every
+from runtime.service import Component, Every
 
 __all__ = ["Service", "build", "open_database"]
 
@@ -98,13 +98,7 @@ def _components(settings: Settings, database: Database, live: LiveBoard) -> list
         await board_store.sweep(database, now - timedelta(days=settings.board_keep_days))
 
     consumers = [
-        Consumer(
-            service=SERVICE,
-            group=group,
-            database=database,
-            kafka_bootstrap=settings.kafka_bootstrap,
-            subscriptions=subscriptions,
-        )
+        Consumer(group=group, database=database, kafka_bootstrap=settings.kafka_bootstrap, subscriptions=subscriptions)
         for group, subscriptions in ((SERVICE, LIVE), (f"{SERVICE}-archive", BULK))
     ]
     relay = Relay(database=database, kafka_bootstrap=settings.kafka_bootstrap, service=SERVICE)

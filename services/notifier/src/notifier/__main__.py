@@ -1,9 +1,9 @@
 """Runs the notifier: ``python -m notifier``."""
 
-from kit.service import run
 from kit.telemetry import configure_logging, configure_tracing
 from notifier.settings import Settings
 from notifier.wiring import build
+from runtime.service import run
 
 
 def main() -> None:

@@ -17,8 +17,8 @@ from notifier.sends import RetryPolicy
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from kit.service import AsgiApp, Component
     from notifier.settings import Settings
+    from runtime.service import AsgiApp, Component
 
 __all__ = ["Wired", "build", "make_database", "make_deliverer"]
 
@@ -66,21 +66,16 @@ def build(settings: Settings) -> Wired:
     """The service: consumer, relay, HTTP, and, unless sending is held back, the schedule and the dispatcher."""
     from kit.consume import Consumer
     from kit.relay import Relay
-    from kit.service import Every
     from notifier.api import make_api
     from notifier.consumers import SUBSCRIPTIONS
     from notifier.dispatch import Dispatcher
+    from runtime.service import Every
 
     database = make_database(settings)
     components: list[Component] = [
         database,
         Relay(database=database, kafka_bootstrap=settings.kafka_bootstrap, service=settings.service),
-        Consumer(
-            service=settings.service,
-            database=database,
-            kafka_bootstrap=settings.kafka_bootstrap,
-            subscriptions=SUBSCRIPTIONS,
-        ),
+        Consumer(database=database, kafka_bootstrap=settings.kafka_bootstrap, subscriptions=SUBSCRIPTIONS),
     ]
     if settings.sending_enabled:
         deliverer = make_deliverer(settings, database)

@@ -70,6 +70,7 @@ class Hooks:
         name, secret, hook = parts if len(parts) == 3 else ("", "", "")
         vendor = self._vendors.get(name)
         label = (vendor.name, hook) if vendor is not None and hook in vendor.hooks else ("unknown", "unknown")
+        scope["trunkline.route"] = f"{PREFIX}{label[0]}/*/{label[1]}"
         headers: tuple[tuple[bytes, bytes], ...] = ()
         try:
             response = await self._handle(scope, receive, vendor, secret, hook, began)

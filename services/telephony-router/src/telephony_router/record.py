@@ -61,7 +61,7 @@ class PostgresIntakes:
         self._idle: list[Any] = []
 
     async def take_in(self, rows: Sequence[Intake]) -> _Stored:
-        connection = self._idle.pop() if self._idle else await self._database.dedicated()
+        connection = self._idle.pop() if self._idle else await self._database.dedicated("intake")
         try:
             stored = await store.take_in(connection, rows)
         except BaseException:

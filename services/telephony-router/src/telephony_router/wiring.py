@@ -11,8 +11,8 @@ from pathlib import Path
 from kit.consume import Consumer
 from kit.postgres import Database
 from kit.relay import Relay
-from kit.service import AsgiApp, Component, run
 from kit.telemetry import configure_logging, configure_tracing, get_logger
+from runtime.service import AsgiApp, Component, run
 from telephony_router.accounts import AccountTable
 from telephony_router.answer_ring import Answers, RingAnswerer
 from telephony_router.api import admin_app, router_app
@@ -201,7 +201,7 @@ def _plumbing(settings: Settings, database: Database) -> list[Component]:
     bootstrap, service = settings.kafka_bootstrap, settings.service
     return [
         Relay(database=database, kafka_bootstrap=bootstrap, service=service),
-        Consumer(service=service, database=database, kafka_bootstrap=bootstrap, subscriptions=SUBSCRIPTIONS),
+        Consumer(database=database, kafka_bootstrap=bootstrap, subscriptions=SUBSCRIPTIONS),
     ]
 
 

@@ -1,7 +1,7 @@
 """Runs the vault: ``python -m vault_importer``."""
 
-from kit.service import run
 from kit.telemetry import configure_logging, configure_tracing
+from runtime.service import run
 from vault_importer.settings import Settings
 from vault_importer.wiring import build
 

@@ -10,7 +10,7 @@ from vault_importer.accounts import Account, open_key, parse_sealing_key
 from vault_importer.crypt15 import Limits
 
 if TYPE_CHECKING:
-    from kit.service import AsgiApp, Component
+    from runtime.service import AsgiApp, Component
     from vault_importer.settings import Settings
 
 __all__ = ["Wired", "build", "limits_of", "make_database", "stored_key"]
@@ -59,12 +59,7 @@ def build(settings: Settings) -> Wired:
     components: list[Component] = [
         database,
         Relay(database=database, kafka_bootstrap=settings.kafka_bootstrap, service=settings.service),
-        Consumer(
-            service=settings.service,
-            database=database,
-            kafka_bootstrap=settings.kafka_bootstrap,
-            subscriptions=SUBSCRIPTIONS,
-        ),
+        Consumer(database=database, kafka_bootstrap=settings.kafka_bootstrap, subscriptions=SUBSCRIPTIONS),
     ]
     if settings.watch_dir is not None:
         components.append(

@@ -13,13 +13,13 @@ import textwrap
 import time
 import urllib.error
 import urllib.request
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
-from kit.dead_letters import DeadLetterLimits
-from kit.ids import name_uuid, uuid7
-from kit.service import Every, Probes
+from runtime.service import Every, Measured, Probes
 
 
 class Part:
@@ -50,7 +50,7 @@ async def ask(probes: Probes, path: str) -> tuple[int, Any]:
     async def receive() -> dict[str, Any]:
         return {"type": "http.request"}
 
-    await probes({"type": "http", "path": path}, receive, send)
+    await probes({"type": "http", "path": path, "method": "GET"}, receive, send)
     return sent[0]["status"], sent[1]["body"]
 
 
@@ -102,33 +102,36 @@ async def test_a_failing_run_is_followed_by_the_next() -> None:
     await every.stop()
 
 
-def test_limits_count_runs_of_failures_and_their_share() -> None:
-    limits = DeadLetterLimits(consecutive=3, ratio=0.5, window=10)
-    for _ in range(3):
-        assert limits.would_exceed() is None
-        limits.parked()
-    assert "3 records in a row" in str(limits.would_exceed())
-    limits.succeeded()
-    assert limits.would_exceed() is None
-    shared = DeadLetterLimits(consecutive=100, ratio=0.3, window=10)
-    shared.succeeded(7)
-    for _ in range(3):
-        shared.parked()
-    assert "more than 30%" in str(shared.would_exceed())
+async def test_requests_are_counted_by_route_and_never_by_what_was_asked_for() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"].startswith("/calls/"):
+            scope["route"] = SimpleNamespace(path="/calls/{call_id}")
+        if scope["path"] == "/calls/broken":
+            raise RuntimeError("broken")
+        status = 200 if "route" in scope else 404
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
 
+    async def ignore(_: Any) -> None: ...
 
-def test_ids_are_ordered_by_time_and_derived_ones_repeat() -> None:
-    first = uuid7()
-    time.sleep(0.002)
-    second = uuid7()
-    assert first < second
-    assert (first.version, first.variant) == (7, "specified in RFC 4122")
-    assert name_uuid("a", "b") == name_uuid("a", "b") != name_uuid("ab", "")
+    measured = Measured("toy", app)
+    for path in ("/calls/1", "/calls/2", "/.env", "/wp-login"):
+        await measured({"type": "http", "path": path, "method": "GET"}, ignore, ignore)
+    with pytest.raises(RuntimeError):
+        await measured({"type": "http", "path": "/calls/broken", "method": "BREW"}, ignore, ignore)
+
+    def counted(route: str, method: str, code: str) -> float | None:
+        labels = {"service": "toy", "route": route, "method": method, "code": code}
+        return REGISTRY.get_sample_value("trunkline_http_requests_total", labels)
+
+    assert counted("/calls/{call_id}", "GET", "200") == 2
+    assert counted("unmatched", "GET", "404") == 2
+    assert counted("/calls/{call_id}", "other", "500") == 1
 
 
 PROGRAM = """
 import asyncio, sys
-from kit.service import run
+from runtime.service import run
 
 class Slow:
     name = "slow"

@@ -12,10 +12,10 @@ from typing import Any, Protocol
 
 import uvicorn
 import uvloop
-from prometheus_client import REGISTRY
+from prometheus_client import REGISTRY, Counter, Histogram
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from kit.telemetry import METRICS, get_logger
+from kit.telemetry import METRICS, exemplar, get_logger
 
 __all__ = ["Component", "Every", "Probes", "run"]
 
@@ -98,6 +98,53 @@ class Every:
             await asyncio.sleep(self._seconds)
 
 
+HTTP_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+HTTP_REQUESTS = Counter(
+    "trunkline_http_requests", "HTTP requests answered, by route and status", ["service", "route", "method", "code"]
+)
+HTTP_SECONDS = Histogram(
+    "trunkline_http_request_duration_seconds",
+    "Time from a request's first byte to its answer's first",
+    ["service", "route"],
+    buckets=HTTP_BUCKETS,
+)
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class Measured:
+    """Counts and times every HTTP request of an app (rate, errors, duration), by route.
+
+    The route is what the framework matched (``scope["route"]``, for instance ``/v1/facts/{fact_id}``), or the label an
+    app put into ``scope["trunkline.route"]``; without either it is ``unmatched``, so that whoever probes for paths
+    makes no series.
+    """
+
+    def __init__(self, service: str, app: AsgiApp) -> None:
+        self._service = service
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.monotonic()
+        status, seconds = 500, 0.0
+
+        async def noting(message: dict[str, Any]) -> None:
+            nonlocal status, seconds
+            if message["type"] == "http.response.start":
+                status, seconds = message["status"], time.monotonic() - began
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+        finally:
+            route = scope.get("trunkline.route") or getattr(scope.get("route"), "path", "unmatched")
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            HTTP_REQUESTS.labels(self._service, route, method, str(status)).inc()
+            HTTP_SECONDS.labels(self._service, route).observe(seconds or time.monotonic() - began, exemplar())
+
+
 class Probes:
     """Answers ``/livez``, ``/readyz``, ``/metrics`` and ``/status``; hands everything else to the service's app.
 
@@ -106,7 +153,7 @@ class Probes:
 
     def __init__(self, service: str, app: AsgiApp, components: Sequence[Component]) -> None:
         self._service = service
-        self._app = app
+        self._app = Measured(service, app)
         self._components = components
         self._started: set[str] = set()
         self._since = time.time()

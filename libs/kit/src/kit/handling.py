@@ -1,0 +1,356 @@
+"""What becomes of records: each decoded by itself, order kept per key, effects once, bad records parked.
+
+It knows nothing of Kafka's groups and offsets: :class:`kit.consume.Consumer` feeds it from a topic, working dead
+letters off and replaying feed it from where they keep their records.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from opentelemetry.trace import Link, SpanKind, get_current_span
+
+from contracts.envelope import Envelope, MalformedEnvelope
+from contracts.event import Event
+from contracts.registry import REGISTRY, ContractViolation, Registry, UnknownMajor
+from kit.dead_letters import DeadLetterLimits, DeadLetters, Failure
+from kit.delivery import Deletion, Poison, Received, Retry, Subscription, claim_many
+from kit.postgres import SERVER_AWAY, TRY_AGAIN_AT_ONCE, Database, Transaction
+from kit.telemetry import METRICS, exemplar, get_logger, get_tracer, parent_of
+
+__all__ = ["Halted", "Handling"]
+
+log = get_logger(__name__)
+tracer = get_tracer(__name__)
+
+UNREADABLE: dict[type[Exception], str] = {
+    MalformedEnvelope: "malformed_envelope", UnknownMajor: "unknown_major", ContractViolation: "contract_violation"
+}  # fmt: skip
+ATTEMPTS = 4
+LANES = 6
+
+
+class Halted(Exception):
+    """The dead-letter limits are reached: nothing more is handled until an operator has looked."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    record: Any
+    envelope: Envelope
+    payload: Event | Deletion
+    subscription: Subscription
+
+    @property
+    def key(self) -> str:
+        return lane_of(self.record)
+
+
+class Handling:
+    """One consumer's table of subscriptions, put to work on records.
+
+    A record is anything with ``topic``, ``partition``, ``offset``, ``timestamp``, ``key``, ``value`` and ``headers``
+    as aiokafka names them. With a ``replayid`` everything is handled under that replay: in an inbox of its own, and
+    whatever is emitted carries it.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        consumer: str,
+        subscriptions: Sequence[Subscription],
+        registry: Registry = REGISTRY,
+        limits: DeadLetterLimits | None = None,
+        replayid: str = "",
+    ) -> None:
+        self.consumer = consumer
+        self.subscriptions = tuple(subscriptions)
+        self.dead_letters = DeadLetters(database, consumer, code_version(database.service))
+        self.counts: dict[str, int] = defaultdict(int)
+        self._database = database
+        self._registry = registry
+        self._limits = limits or DeadLetterLimits()
+        self._replayid = replayid
+        self._lanes = asyncio.Semaphore(LANES)
+        self._parking = asyncio.Lock()
+        self._by_kind: dict[tuple[str, bool], Subscription] = {}
+        for subscription in subscriptions:
+            slot = (subscription.topic, subscription.kind == "deleted")
+            if slot in self._by_kind:
+                raise ValueError(f"{consumer} subscribes to {subscription.topic} twice")
+            self._by_kind[slot] = subscription
+        # Of the batch in flight, of which there is one at a time: what has an outcome, which keys wait.
+        self._done: set[tuple[str, int, int]] = set()
+        self._parked: set[str] = set()
+
+    def begin(self) -> None:
+        """A new batch: forget which records of the last one have an outcome."""
+        self._done = set()
+
+    async def handle(self, records: Sequence[Any]) -> None:
+        """Give every record of the batch a stored outcome; those that have one since :meth:`begin` are passed over.
+
+        Raises what is in ``SERVER_AWAY`` while the database is away (call again later), and :class:`Halted`.
+        """
+        topics: dict[str, list[_Work]] = defaultdict(list)
+        for record in records:
+            if _place(record) in self._done:
+                continue
+            work = await self._decode_or_park(record)
+            if work is not None:
+                topics[record.topic].append(work)
+        keys = sorted({work.key for works in topics.values() for work in works})
+        self._parked = await self.dead_letters.parked_keys(keys) if keys else set()
+        await _all(self._handle_topic(works) for works in topics.values())
+
+    async def attempt(self, record: Any) -> Failure | None:
+        """Handle one record that was parked; nothing when it took effect, else why not. Parks nothing."""
+        try:
+            work = self._decode(record)
+        except tuple(UNREADABLE) as error:
+            return Failure.of(UNREADABLE[type(error)], error, 1)
+        return await self._attempt(work) if work is not None else None
+
+    async def _decode_or_park(self, record: Any) -> _Work | None:
+        try:
+            return self._decode(record)
+        except tuple(UNREADABLE) as error:
+            await self._park(record, _envelope(record), Failure.of(UNREADABLE[type(error)], error, 1))
+            return None
+
+    def _decode(self, record: Any) -> _Work | None:
+        """What there is to do for a record, or nothing when it is not for us. Raises what is in ``UNREADABLE``."""
+        envelope = Envelope.from_headers(record.headers)
+        if self._replayid:
+            envelope = replace(envelope, replayid=self._replayid)
+        subscription = self._by_kind.get((record.topic, record.value is None))
+        if record.value is None:
+            payload: Event | Deletion | None = Deletion(record.topic, envelope.tenant, envelope.subject)
+        else:
+            payload = self._registry.decode(envelope.type, record.value)
+        if payload is None or subscription is None:
+            self._count(record.topic, "ignored")
+        elif envelope.replayid and subscription.replay == "forbidden":
+            self._count(record.topic, "replay_refused")
+        else:
+            return _Work(record, envelope, payload, subscription)
+        return None
+
+    async def _handle_topic(self, works: list[_Work]) -> None:
+        """In runs of one subscription each, so that a deletion keeps its place among the updates of its key."""
+        start = 0
+        while start < len(works):
+            end = start
+            while end < len(works) and works[end].subscription is works[start].subscription:
+                end += 1
+            run = works[start:end]
+            if run[0].subscription.kind == "batch":
+                await self._handle_set(run)
+            else:
+                await self._handle_keys(run)
+            start = end
+
+    async def _handle_keys(self, works: Iterable[_Work]) -> None:
+        by_key: dict[str, list[_Work]] = defaultdict(list)
+        for work in works:
+            by_key[work.key].append(work)
+        await _all(self._handle_key(lane) for lane in by_key.values())
+
+    async def _handle_key(self, works: list[_Work]) -> None:
+        async with self._lanes:
+            for work in works:
+                if work.key in self._parked:
+                    waits = Failure("parked_behind", "an earlier event of this key is parked", 0)
+                    await self.dead_letters.park(work.record, work.envelope, waits, behind=True)
+                    self._count(work.record.topic, "parked_behind")
+                elif (failure := await self._attempt(work)) is not None:
+                    await self._park(work.record, work.envelope, failure)
+                    self._parked.add(work.key)
+                self._done.add(_place(work.record))
+
+    async def _attempt(self, work: _Work) -> Failure | None:
+        """Handle one record, a bounded number of times; nothing when it took effect, else why it did not."""
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                await self._handle_one(work)
+            except SERVER_AWAY:
+                raise
+            except Poison as poison:
+                return Failure.of(poison.code, poison, attempt)
+            except Retry as retry:
+                if attempt == ATTEMPTS:
+                    return Failure.of("retries_exhausted", retry, attempt)
+                METRICS.retries.labels(self.consumer).inc()
+                await asyncio.sleep(min(retry.after, 10.0))
+            except Exception as error:
+                if attempt == ATTEMPTS:
+                    failure = Failure.of("unclassified", error, attempt)
+                    log.warning("handler_failed", consumer=self.consumer, event_id=work.envelope.id,
+                                error=failure.message)  # fmt: skip
+                    return failure
+                METRICS.retries.labels(self.consumer).inc()
+                if not isinstance(error, TRY_AGAIN_AT_ONCE):
+                    await asyncio.sleep(0.05 * 2**attempt * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+            else:
+                return None
+
+    async def _handle_one(self, work: _Work) -> None:
+        if work.subscription.kind == "batch":
+            return await self._handle_together([work])
+        subscription = work.subscription
+        with self._span(work):
+            async with self._database.transaction(work.envelope.tenant, cause=work.envelope) as tx:
+                await self._prepare(tx, work, work.payload)
+                if not await claim_many(tx, self.consumer, [work.envelope]):
+                    self._count(work.record.topic, "duplicate")
+                    return None
+                await subscription.handler(work.payload, tx)
+            self._handled([work])
+        return None
+
+    async def _handle_set(self, works: list[_Work]) -> None:
+        groups: dict[Any, list[_Work]] = defaultdict(list)
+        for work in works:
+            groups[None if work.key in self._parked else (work.envelope.tenant, work.envelope.replayid)].append(work)
+        await self._handle_keys(groups.pop(None, []))
+        await _all(self._handle_group(group) for group in groups.values())
+
+    async def _handle_group(self, works: list[_Work]) -> None:
+        """Works of one tenant and one replay, in one transaction."""
+        try:
+            async with self._lanes:
+                await self._handle_together(works)
+        except SERVER_AWAY:
+            raise
+        except Exception as error:
+            # One by one, so that only the guilty record is parked.
+            log.info("batch_falls_back", consumer=self.consumer, records=len(works), error=type(error).__name__)
+            await self._handle_keys(works)
+        else:
+            self._done.update(_place(work.record) for work in works)
+
+    async def _handle_together(self, works: list[_Work]) -> None:
+        first = works[0].envelope
+        received = [Received(work.payload, work.envelope) for work in works if isinstance(work.payload, Event)]
+        with self._span(*works):
+            async with self._database.transaction(first.tenant, cause=first) as tx:
+                await self._prepare(tx, works[0], received)
+                new = await claim_many(tx, self.consumer, [work.envelope for work in works])
+                fresh: list[Received[Any]] = []
+                for item in received:
+                    # A batch can hold the same event twice: the first one takes the claim.
+                    identity = (item.envelope.replayid, item.envelope.id)
+                    if identity in new:
+                        new.discard(identity)
+                        fresh.append(item)
+                if fresh:
+                    await works[0].subscription.handler(fresh, tx)
+            self._count(works[0].record.topic, "duplicate", len(received) - len(fresh))
+            self._handled(works[: len(fresh)])
+
+    async def _prepare(self, tx: Transaction, work: _Work, payload: Any) -> None:
+        """Before the first write: whether the transaction may tell anybody, and the keys of whom it will tell."""
+        tx.silent = bool(work.envelope.replayid) and work.subscription.replay == "suppress_effects"
+        if work.subscription.emits is not None:
+            await tx.hold(*await work.subscription.emits(payload, tx))
+
+    def _span(self, *works: _Work) -> Any:
+        """One span of processing: continues the trace of a single event, links to the traces of many.
+
+        A replay links as well: the old trace ended long ago and is not stretched to today.
+        """
+        topic = works[0].record.topic
+        attributes = {
+            "messaging.system": "kafka",
+            "messaging.operation.name": "process",
+            "messaging.destination.name": topic,
+            "messaging.consumer.group.name": self.consumer,
+            "messaging.batch.message_count": len(works),
+        }
+        parents = [parent_of({"traceparent": w.envelope.traceparent}) for w in works[:128] if w.envelope.traceparent]
+        given: dict[str, Any] = {"kind": SpanKind.CONSUMER, "attributes": attributes}
+        if len(works) == 1:
+            place = {"messaging.destination.partition.id": str(works[0].record.partition),
+                     "messaging.kafka.offset": works[0].record.offset}  # fmt: skip
+            given["attributes"] = {**attributes, **place, "trunkline.event_id": works[0].envelope.id}
+        if len(works) == 1 and parents and not works[0].envelope.replayid:
+            given["context"] = parents[0]
+        else:
+            given["links"] = [Link(get_current_span(parent).get_span_context()) for parent in parents]
+        return tracer.start_as_current_span(f"{topic} process", **given)
+
+    def _handled(self, works: Sequence[_Work]) -> None:
+        self._limits.succeeded(len(works))
+        if works:
+            self._count(works[0].record.topic, "handled", len(works))
+            age = METRICS.event_age.labels(self.consumer, works[0].record.topic)
+            now, mark = datetime.now(UTC), exemplar()
+            for work in works:
+                if not work.envelope.replayid:
+                    age.observe(max(0.0, (now - work.envelope.time).total_seconds()), mark)
+
+    async def _park(self, record: Any, envelope: Envelope | None, failure: Failure) -> None:
+        async with self._parking:
+            exceeded = self._limits.would_exceed()
+            if exceeded is not None:
+                raise Halted(exceeded)
+            await self.dead_letters.park(record, envelope, failure)
+            self._limits.parked()
+        self._count(record.topic, "parked")
+        self._done.add(_place(record))
+
+    def _count(self, topic: str, outcome: str, count: int = 1) -> None:
+        if count:
+            self.counts[outcome] += count
+            METRICS.handled.labels(self.consumer, topic, outcome).inc(count)
+
+
+def lane_of(record: Any) -> str:
+    """The key whose records keep their order, as text; empty for a record without one."""
+    return record.key.decode("utf-8", "backslashreplace") if record.key is not None else ""
+
+
+def code_version(service: str) -> str:
+    """The installed version of a service's package, or nothing."""
+    try:
+        return version(f"trunkline-{service}")
+    except PackageNotFoundError:
+        return ""
+
+
+def replay_classes(subscriptions: Iterable[Subscription]) -> Mapping[str, str]:
+    """How each topic's handler takes a replay."""
+    return {subscription.topic: subscription.replay for subscription in subscriptions}
+
+
+def _envelope(record: Any) -> Envelope | None:
+    try:
+        return Envelope.from_headers(record.headers)
+    except MalformedEnvelope:
+        return None
+
+
+def _place(record: Any) -> tuple[str, int, int]:
+    return record.topic, record.partition, record.offset
+
+
+async def _all(awaitables: Iterable[Any]) -> None:
+    """Run together; when one fails, let the others finish first, so that nothing works on behind our back."""
+    results = await asyncio.gather(*awaitables, return_exceptions=True)
+    errors = [result for result in results if isinstance(result, BaseException)]
+    for kind in (asyncio.CancelledError, Halted):
+        for error in errors:
+            if isinstance(error, kind):
+                raise error
+    if errors:
+        raise errors[0]

@@ -1,0 +1,1 @@
+"""Work after the fact: dead letters worked off, events replayed, stores re-emitted."""
