@@ -14,13 +14,19 @@ from pathlib import Path
 
 __all__ = ["Metric", "metrics_in", "metrics_page"]
 
-KINDS = {"Counter": "counter", "Gauge": "gauge", "Histogram": "histogram", "Summary": "summary"}
+KINDS = {
+    "Counter": "counter", "Gauge": "gauge", "GaugeMetricFamily": "gauge", "Histogram": "histogram",
+    "Summary": "summary",
+}  # fmt: skip
+#: By the last word of a name, as Prometheus' conventions have it; what has none of these is a count of things.
+UNITS = {"timestamp_seconds": "seconds of the epoch", "seconds": "seconds", "bytes": "bytes", "ratio": "0 to 1"}
 SOURCES = ("libs/*/src", "services/*/src", "cli/src")
 
 _HEAD = """# Metrics
 
 Made from the code by `python -m trunkline.documentation`; do not edit it. Every service serves its own at `/metrics`
 on its HTTP port. Labels are closed lists (services, topics, rules, outcomes): never a tenant's or a person's data.
+The unit `1` is a count. Those of `trunkline` are the lag exporter's, which `trunkline up --observe` starts.
 """
 
 
@@ -33,6 +39,11 @@ class Metric:
     labels: tuple[str, ...]
     meaning: str
 
+    @property
+    def unit(self) -> str:
+        plain = self.name.removesuffix("_total")
+        return next((unit for ending, unit in UNITS.items() if plain.endswith(f"_{ending}")), "1")
+
 
 def metrics_page(root: Path) -> str:
     """The whole of ``docs/metrics.md``."""
@@ -41,9 +52,9 @@ def metrics_page(root: Path) -> str:
     for metric in metrics_in(root):
         if metric.package != package:
             package = metric.package
-            lines += [f"\n## {package}\n", "| metric | kind | labels | meaning |", "|---|---|---|---|"]
+            lines += [f"\n## {package}\n", "| metric | kind | unit | labels | meaning |", "|---|---|---|---|---|"]
         labels = ", ".join(f"`{label}`" for label in metric.labels)
-        lines.append(f"| `{metric.name}` | {metric.kind} | {labels} | {metric.meaning} |")
+        lines.append(f"| `{metric.name}` | {metric.kind} | {metric.unit} | {labels} | {metric.meaning} |")
     return "\n".join(lines) + "\n"
 
 
@@ -69,7 +80,8 @@ def _declared(path: Path) -> Iterator[Metric]:
 
 
 def _labels(call: ast.Call) -> tuple[str, ...]:
-    given = [call.args[2]] if len(call.args) > 2 else [k.value for k in call.keywords if k.arg == "labelnames"]
+    named = [k.value for k in call.keywords if k.arg in ("labelnames", "labels")]
+    given = [call.args[2]] if len(call.args) > 2 else named
     return tuple(_text(each) for each in getattr(given[0], "elts", [])) if given else ()
 
 

@@ -56,6 +56,7 @@ HELP = {
     "anomaly": "Rules: list, try, test them.",
     "brain": "Facts of a subject; what would be read in a text.",
     "contracts": "The events: show, check for breaking changes, generate schemas and docs.",
+    "dashboards": "Dashboards and alert rules: make, check, list them.",
     "demo": "Tell the whole story on the running stack.",
     "directory": "Tenants, staff, customers, numbers: import and manage them.",
     "notify": "The daily pulse and what became of each mail.",
@@ -69,7 +70,11 @@ app = typer.Typer(
 
 
 def _plugins() -> dict[str, tuple[str, str]]:
-    found = {"contracts": ("trunkline.contracts_command", "app"), "demo": ("trunkline.demo.command", "app")}
+    found = {
+        "contracts": ("trunkline.contracts_command", "app"),
+        "dashboards": ("trunkline.observability.command", "app"),
+        "demo": ("trunkline.demo.command", "app"),
+    }
     for entry in importlib.metadata.entry_points(group=PLUGINS):
         found[entry.name] = (entry.module, entry.attr)
     return found
@@ -89,6 +94,18 @@ def tell(line: str) -> None:
 @app.command()
 def up(
     only: Annotated[str | None, typer.Option(help="servers: without the services.")] = None,
+    observe: Annotated[
+        bool | None,
+        typer.Option("--observe/--no-observe", help="With Prometheus and its exporters. Kept for later starts."),
+    ] = None,
+    otlp_endpoint: Annotated[
+        str | None,
+        typer.Option(
+            envvar="TRUNKLINE_OTLP_ENDPOINT",
+            help="Where services send traces (OTLP over HTTP), such as http://127.0.0.1:4318. Kept for later starts; "
+            "'' sends them nowhere.",
+        ),
+    ] = None,
     run_dir: RunDir = None,
     port_base: PortBase = None,
     as_json: Json = False,
@@ -99,15 +116,18 @@ def up(
     if only not in (None, "servers"):
         raise typer.BadParameter("--only takes: servers")
     layout = Layout.of(run_dir, port_base)
-    control.up(layout, with_services=only is None, tell=tell)
+    control.up(layout, with_services=only is None, tell=tell, observe=observe, otlp_endpoint=otlp_endpoint)
     if as_json:
         print_json(_addresses(layout))
         return
-    out.print(f"[green]up[/]  console {layout.url('front-desk')}   mails {layout.url('mail-page')}", highlight=False)
+    prometheus = f"   metrics {layout.url('prometheus')}" if layout.choices.observe else ""
+    where = f"console {layout.url('front-desk')}   mails {layout.url('mail-page')}{prometheus}"
+    out.print(f"[green]up[/]  {where}", highlight=False, soft_wrap=True)
 
 
 def _addresses(layout: Layout) -> dict[str, str]:
-    urls = {f"{name}_url": layout.url(name) for name in ("front-desk", "telephony-router", "mail-page")}
+    watched = ("prometheus",) if layout.choices.observe else ()
+    urls = {f"{name}_url": layout.url(name) for name in ("front-desk", "telephony-router", "mail-page", *watched)}
     return {"postgres_dsn": layout.admin_dsn(), "kafka_bootstrap": layout.kafka_bootstrap,
             "redis_url": layout.redis_url, **urls}  # fmt: skip
 
@@ -200,6 +220,25 @@ def logs(
     if name not in known:
         raise Problem(f"there is no log of {name!r}; there are: {', '.join(known) or 'none yet'}", "trunkline up")
     os.execvp("tail", ["tail", "-n", str(lines), *(["-F"] if follow else []), str(folder / f"{name}.log")])
+
+
+@app.command(name="lag-exporter")
+def lag_exporter(
+    kafka: Annotated[
+        str, typer.Option(envvar="TRUNKLINE_KAFKA_BOOTSTRAP", help="The broker whose consumer groups are measured.")
+    ],
+    port: Annotated[int, typer.Option(help="Where /metrics is served, on loopback unless --host says otherwise.")],
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    every: Annotated[float, typer.Option(help="Seconds from one measurement to the next.", min=0.2)] = 5.0,
+) -> None:
+    """Measure how far every consumer group is behind, from outside: also of consumers that are dead.
+
+    Serves OpenMetrics at /metrics: lag in records and in seconds by group, topic and partition, what retention took
+    before it was read, and each group's members. `trunkline up --observe` runs it; it needs Kafka and nothing else.
+    """
+    from trunkline.observe.lag_exporter import serve
+
+    serve(kafka=kafka, host=host, port=port, every=every)
 
 
 @app.command()

@@ -122,7 +122,7 @@ def _ports(layout: Layout) -> Iterator[Check]:
         yield Check("ports", "PASS", f"held by this stack, from {layout.port_base}")
         return
     taken = []
-    for name, port in layout.ports.items():
+    for name, port in layout.ports_in_use.items():
         with socket.socket() as trial:
             # As servers do: a connection in TIME_WAIT does not take a port.
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -18,11 +18,11 @@ from typing import Any
 
 from kit.migrations import MigrationError, migrate, provision
 from kit.postgres import role_dsn, schema_of
-from trunkline.stack import checks, kafka, postgres, redis
+from trunkline.stack import checks, kafka, observers, postgres, redis
 from trunkline.stack.layout import SERVICES, Layout, Service
 from trunkline.stack.probes import probe
 from trunkline.stack.problems import Problem
-from trunkline.stack.processes import Process, read_table, servers, services, write_table
+from trunkline.stack.processes import Process, read_table, servers, services, watchers, write_table
 from trunkline.stack.supervisor import MARK, lock_path, state_path
 
 __all__ = ["clean", "down", "migrate_all", "probe", "start_one", "state", "stop_one", "supervisor_pid", "up"]
@@ -52,11 +52,19 @@ def state(layout: Layout) -> dict[str, Any]:
     return found
 
 
-def up(layout: Layout, *, with_services: bool, tell: Tell) -> None:
-    """Bring the stack up, or what is missing of it. Safe to repeat, also after a start that was interrupted."""
+def up(
+    layout: Layout, *, with_services: bool, tell: Tell, observe: bool | None = None, otlp_endpoint: str | None = None
+) -> None:
+    """Bring the stack up, or what is missing of it. Safe to repeat, also after a start that was interrupted.
+
+    Whether it is observed, and where its traces go, stays as it was unless it is given.
+    """
     checks.directory(layout)
     layout.run_dir.mkdir(parents=True, exist_ok=True)
     with _alone(layout, tell):
+        if observe:
+            observers.require()
+        layout.choose(observe=observe, otlp_endpoint=otlp_endpoint)
         _up(layout, with_services=with_services, tell=tell)
 
 
@@ -80,25 +88,42 @@ def _up(layout: Layout, *, with_services: bool, tell: Tell) -> None:
     kafka.prepare(layout, tell)
     postgres.prepare(layout, tell)
     redis.prepare(layout)
-    _run(layout, [*servers(layout), *_running_services(layout)])
+    _run(layout, [*servers(layout), *_still_running(layout)])
     _wait(layout, {"postgres": postgres.is_up, "redis": redis.is_up, "kafka": kafka.is_up})
     _wait_http(layout, [process for process in servers(layout) if process.ready_url])
     for line in kafka.ensure_topics(layout.kafka_bootstrap):
         tell(f"kafka: {line}")
-    if not with_services:
-        return
-    for line in migrate_all(layout):
-        tell(line)
-    _run(layout, [*servers(layout), *services(layout)])
-    _wait_http(layout, services(layout))
+    if with_services:
+        for line in migrate_all(layout):
+            tell(line)
+        _begin(layout, services(layout))
+    if layout.choices.observe:
+        _observe(layout)
 
 
-def _running_services(layout: Layout) -> list[Process]:
-    """Services that already run keep running while the servers are looked after."""
+def _begin(layout: Layout, processes: Sequence[Process]) -> None:
+    """Start these beside what runs, and wait until they are ready."""
+    names = {process.name for process in processes}
+    others = [process for process in _still_running(layout) if process.name not in names]
+    _run(layout, [*servers(layout), *others, *processes])
+    _wait_http(layout, processes)
+
+
+def _observe(layout: Layout) -> None:
+    observers.require()
+    changed = observers.prepare(layout)
+    running = state(layout).get("prometheus", {}).get("pid")
+    if running and changed:
+        os.kill(running, signal.SIGHUP)
+    _begin(layout, watchers(layout))
+
+
+def _still_running(layout: Layout) -> list[Process]:
+    """Services and watchers that already run keep running while the servers are looked after."""
     if supervisor_pid(layout) is None:
         return []
     known = {process.name for process in read_table(layout)}
-    return [process for process in services(layout) if process.name in known]
+    return [process for process in (*services(layout), *watchers(layout)) if process.name in known]
 
 
 def _run(layout: Layout, processes: Sequence[Process]) -> None:
@@ -128,7 +153,7 @@ def stop_one(layout: Layout, name: str) -> None:
 
 def start_one(layout: Layout, name: str) -> None:
     """Start one process of the stack that was stopped."""
-    known = {process.name: process for process in (*servers(layout), *services(layout))}
+    known = {process.name: process for process in (*servers(layout), *services(layout), *watchers(layout))}
     if name not in known or supervisor_pid(layout) is None:
         raise Problem(f"{name} cannot be started by itself; there are: {', '.join(known)}", "trunkline up")
     table = read_table(layout)

@@ -16,7 +16,7 @@ from trunkline.stack import children
 from trunkline.stack.layout import Layout
 from trunkline.stack.problems import Problem, quote
 
-__all__ = ["ENVIRONMENT", "command", "ensure_topics", "home", "is_up", "prepare"]
+__all__ = ["ENVIRONMENT", "checkout", "command", "ensure_topics", "home", "is_up", "prepare"]
 
 HEAP_MB = 320
 HERE = Path(__file__).resolve()
@@ -69,10 +69,11 @@ rootLogger.appenderRef.console.ref = console
 
 def libraries(layout: Layout) -> Path:
     """The jars are shared by every run directory of a checkout."""
-    return _checkout() / ".run" / "kafka" / "libs"
+    return checkout() / ".run" / "kafka" / "libs"
 
 
-def _checkout() -> Path:
+def checkout() -> Path:
+    """The checkout that this command was installed from."""
     for parent in HERE.parents:
         if (parent / "deploy" / "native").is_dir():
             return parent
@@ -103,7 +104,7 @@ def _fetch(layout: Layout, tell: Callable[[str], None]) -> None:
     if (target / "complete").exists():
         return
     tell("fetching Apache Kafka's jars with Maven (once, about 45 MB)")
-    pom = _checkout() / "deploy" / "native" / "kafka" / "pom.xml"
+    pom = checkout() / "deploy" / "native" / "kafka" / "pom.xml"
     target.parent.mkdir(parents=True, exist_ok=True)
     # All or nothing: Maven takes a jar that is already there for whole.
     with tempfile.TemporaryDirectory(prefix="fetching-", dir=target.parent) as fetched:

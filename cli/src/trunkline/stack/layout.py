@@ -6,12 +6,13 @@ import json
 import os
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from trunkline.stack.problems import Problem
 
-__all__ = ["SERVICES", "Layout", "Service"]
+__all__ = ["OBSERVERS", "SERVICES", "Choices", "Layout", "Service"]
 
 DEFAULT_PORT_BASE = 17000
 DEFAULT_RUN_DIR = ".run"
@@ -36,6 +37,17 @@ SERVICES = (
     Service("notifier", "notifier", 85),
 )
 
+#: What watches the stack, when it was asked for, by the distance of its port from the base.
+OBSERVERS = {"prometheus": 90, "postgres-exporter": 94, "redis-exporter": 95, "lag-exporter": 96}
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What ``up`` was asked for once and keeps to until it is told otherwise."""
+
+    observe: bool = False
+    otlp_endpoint: str = ""
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -58,8 +70,34 @@ class Layout:
     def ports(self) -> dict[str, int]:
         """Every port of the stack by the name of who listens on it."""
         named = {"smtp": 25, "mail-page": 26, "kafka": 92, "kafka-controller": 93, "postgres": 432, "redis": 379}
-        offsets = {**named, **{service.name: service.offset for service in SERVICES}}
+        offsets = {**named, **{service.name: service.offset for service in SERVICES}, **OBSERVERS}
         return {name: self.port_base + offset for name, offset in offsets.items()}
+
+    @property
+    def ports_in_use(self) -> dict[str, int]:
+        """The ports that a start needs now: those of the observers only when they are switched on."""
+        observe = self.choices.observe
+        return {name: port for name, port in self.ports.items() if observe or name not in OBSERVERS}
+
+    @property
+    def choices(self) -> Choices:
+        path = self.run_dir / "choices.json"
+        known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return Choices(observe=known.get("observe") is True, otlp_endpoint=str(known.get("otlp_endpoint", "")))
+
+    def choose(self, *, observe: bool | None = None, otlp_endpoint: str | None = None) -> Choices:
+        """Change what is given, keep the rest."""
+        now = self.choices
+        chosen = Choices(
+            observe=now.observe if observe is None else observe,
+            otlp_endpoint=now.otlp_endpoint if otlp_endpoint is None else otlp_endpoint,
+        )
+        if chosen != now:
+            path = self.run_dir / "choices.json"
+            fresh = path.with_suffix(".new")
+            fresh.write_text(json.dumps(asdict(chosen)), encoding="utf-8")
+            fresh.replace(path)
+        return chosen
 
     @property
     def logs(self) -> Path:
@@ -123,6 +161,8 @@ class Layout:
             "TRUNKLINE_VAULT_IMPORTER_WATCH_DIR": str(self.run_dir / "whatsapp"),
             "TRUNKLINE_ANOMALY_ENGINE_RULE_INTERVAL_SECONDS": "2",
         }
+        if endpoint := self.choices.otlp_endpoint:
+            values["TRUNKLINE_OTLP_ENDPOINT"] = endpoint
         for service in SERVICES:
             prefix = f"TRUNKLINE_{service.package.upper()}"
             values[f"{prefix}_HTTP_PORT"] = str(self.ports[service.name])
@@ -137,7 +177,7 @@ class Layout:
 
 def _secret_names() -> list[str]:
     roles = [f"{service.package}_{role}" for service in SERVICES for role in ROLES]
-    return ["postgres", "admin_token", "router_secret_key", "vault_key_encryption_key", *roles]
+    return ["postgres", "postgres_monitor", "admin_token", "router_secret_key", "vault_key_encryption_key", *roles]
 
 
 def _new_secret(name: str) -> str:

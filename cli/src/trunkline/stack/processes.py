@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
-from trunkline.stack import kafka, postgres, redis
+from trunkline.stack import kafka, observers, postgres, redis
 from trunkline.stack.layout import SERVICES, Layout
 
-__all__ = ["Process", "read_table", "servers", "services", "write_table"]
+__all__ = ["Process", "read_table", "servers", "services", "watchers", "write_table"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +53,29 @@ def services(layout: Layout) -> list[Process]:
             ready_url=f"{layout.url(service.name)}/readyz",
         )
         for service in SERVICES
+    ]
+
+
+def watchers(layout: Layout) -> list[Process]:
+    """Prometheus and the exporters, when they are switched on."""
+    if not layout.choices.observe:
+        return []
+    return [
+        Process(
+            name="postgres-exporter",
+            argv=observers.postgres_exporter(layout),
+            environment=observers.postgres_exporter_environment(layout),
+            ready_url=layout.url("postgres-exporter"),
+        ),
+        Process(
+            name="redis-exporter",
+            argv=observers.redis_exporter(layout),
+            ready_url=f"{layout.url('redis-exporter')}/health",
+        ),
+        Process(
+            name="lag-exporter", argv=observers.lag_exporter(layout), ready_url=f"{layout.url('lag-exporter')}/readyz"
+        ),
+        Process(name="prometheus", argv=observers.prometheus(layout), ready_url=f"{layout.url('prometheus')}/-/ready"),
     ]
 
 

@@ -138,7 +138,9 @@ class _Kept:
         """Returns when the process says, several times in a row, that it makes no progress: it is then restarted."""
         if self.process.ready_url is None:
             await asyncio.Event().wait()
-        url, strikes = str(self.process.ready_url).replace("/readyz", "/livez"), 0
+        # What is not ready may only be reading its past in, as Prometheus does.
+        url = str(self.process.ready_url).replace("/readyz", "/livez").replace("/-/ready", "/-/healthy")
+        strikes = 0
         while strikes < LIVENESS_STRIKES:
             await asyncio.sleep(LIVENESS_SECONDS)
             code, _ = await asyncio.to_thread(probe, url)
