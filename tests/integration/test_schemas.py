@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 EACH = pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
 OF_THE_CLUSTER = {
     "cluster_epoch", "dead_letter_job", "relay_position", "replay", "replay_audit", "replay_position",
+    "replay_promotion",
     "schema_migration",
 }  # fmt: skip
 CATALOG = """

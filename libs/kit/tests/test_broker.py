@@ -16,9 +16,7 @@ from faststream import AckPolicy
 from kit import broker
 from kit.broker import BatchSource
 from kit.telemetry import METRICS
-from kit.testing import eventually
-
-from .conftest import Bench
+from kit.testing import Bench, eventually
 
 pytestmark = pytest.mark.real
 

@@ -14,9 +14,7 @@ from kit import outbox
 from kit.consume import Consumer, Deletion, Poison, Received, Retry, Subscription, on, on_batch, on_deleted
 from kit.dead_letters import DeadLetterLimits
 from kit.postgres import Database, Transaction
-from kit.testing import eventually
-
-from .conftest import Bench, Toy
+from kit.testing import Bench, Toy, eventually
 
 pytestmark = pytest.mark.real
 

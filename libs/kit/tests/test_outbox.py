@@ -16,9 +16,9 @@ from contracts.envelope import Envelope
 from kit import outbox
 from kit.postgres import Database, KeyNotHeld, role_dsn
 from kit.relay import _FETCH, Relay
-from kit.testing import eventually
+from kit.testing import Bench, eventually
 
-from .conftest import SERVICE, Bench
+from .conftest import SERVICE
 
 pytestmark = pytest.mark.real
 

@@ -142,7 +142,7 @@ async def test_every_table_of_the_plumbing_is_fenced(database: Database) -> None
         )
     assert [row["relname"] for row in open_tables] == [
         "cluster_epoch", "dead_letter_job", "relay_position", "replay", "replay_audit", "replay_position",
-        "schema_migration",
+        "replay_promotion", "schema_migration",
     ]  # fmt: skip
 
 

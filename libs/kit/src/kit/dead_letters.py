@@ -102,6 +102,10 @@ class DeadLetters:
         self._consumer = consumer
         self._code_version = code_version
 
+    def named(self, consumer: str) -> DeadLetters:
+        """The same, kept under another consumer's name: a replay's failures are not live traffic's."""
+        return DeadLetters(self._database, consumer, self._code_version)
+
     async def parked_keys(self, keys: Sequence[str]) -> set[str]:
         async with self._database.system() as tx:
             return {row["key"] for row in await tx.fetch(_PARKED, self._consumer, keys)}

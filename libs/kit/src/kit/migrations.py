@@ -47,6 +47,9 @@ async def provision(admin_dsn: str, *, service: str, passwords: dict[str, str]) 
         async with connection.transaction():
             await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema} AUTHORIZATION {schema}_owner")
             await connection.execute(f"GRANT USAGE ON SCHEMA {schema} TO {schema}_app, {schema}_system, {schema}_ro")
+            # Where a replay's effects are kept apart until they are promoted. Empty but for that.
+            await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}_shadow AUTHORIZATION {schema}_owner")
+            await connection.execute(f"GRANT USAGE ON SCHEMA {schema}_shadow TO {schema}_app, {schema}_ro")
             await connection.execute(
                 f"ALTER DEFAULT PRIVILEGES FOR ROLE {schema}_owner IN SCHEMA {schema} "
                 f"GRANT USAGE ON SEQUENCES TO {schema}_app, {schema}_system"

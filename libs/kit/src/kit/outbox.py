@@ -12,7 +12,7 @@ from kit.ids import uuid7
 from kit.postgres import KeyNotHeld, Transaction
 from kit.telemetry import METRICS, current_traceparent
 
-__all__ = ["append", "append_deletion", "append_many"]
+__all__ = ["append", "append_deletion", "append_many", "append_told"]
 
 # Arrays instead of COPY: Postgres refuses COPY into a table with row-level security.
 _INSERT = """
@@ -40,7 +40,12 @@ async def append(tx: Transaction, event: Event, *, time: datetime | None = None,
 async def append_many(tx: Transaction, events: Sequence[Event]) -> None:
     """Append events in this order, in one statement."""
     now = datetime.now(UTC)
-    await _insert(tx, [_row(tx, type(e), e.entity_id(), e.model_dump_json(), now, uuid7()) for e in events])
+    await append_told(tx, [(event, now, uuid7()) for event in events])
+
+
+async def append_told(tx: Transaction, events: Sequence[tuple[Event, datetime, UUID]]) -> None:
+    """Append events in this order, in one statement, each with the time it happened at and its id."""
+    await _insert(tx, [_row(tx, type(e), e.entity_id(), e.model_dump_json(), time, id_) for e, time, id_ in events])
 
 
 async def append_deletion(tx: Transaction, event_class: type[Event], entity_id: str) -> str:

@@ -187,6 +187,7 @@ class Database:
         self._system_dsn = role_dsn(dsn, f"{schema}_system", system_password)
         self._sizes = (app_pool, system_pool)
         self._timeouts = (connect_timeout, command_timeout)
+        self._server_settings = {"application_name": service}
         self._app: Any = None
         self._system: Any = None
         self._opening = asyncio.Lock()
@@ -243,7 +244,7 @@ class Database:
                     connection_class=_Connection,
                     timeout=connect,
                     command_timeout=command,
-                    server_settings={"application_name": self.service},
+                    server_settings=self._server_settings,
                 )
                 for dsn, size in zip((self._app_dsn, self._system_dsn), self._sizes, strict=True)
             ]

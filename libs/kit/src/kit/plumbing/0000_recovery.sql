@@ -90,10 +90,19 @@ CREATE TABLE replay_audit (
     at timestamptz NOT NULL DEFAULT now()
 );
 
+-- Written in the transaction that promotes a shadow run, so that none is promoted twice.
+CREATE TABLE replay_promotion (
+    replay_id text PRIMARY KEY,
+    at timestamptz NOT NULL DEFAULT now()
+);
+
 DO $$
 DECLARE
     service text := current_schema();
 BEGIN
+    EXECUTE format('GRANT INSERT ON replay_promotion TO %I', service || '_app');
+    -- A shadow run handles events as the read-only role, which can write nowhere but into the shadow's schema.
+    EXECUTE format('GRANT SELECT ON cluster_epoch TO %I', service || '_ro');
     EXECUTE format('REVOKE SELECT ON dead_letter_audit FROM %I', service || '_ro');
     EXECUTE format('GRANT SELECT, INSERT, UPDATE ON dead_letter_job, replay, replay_position TO %I',
         service || '_system');

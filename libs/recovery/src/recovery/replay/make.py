@@ -1,0 +1,200 @@
+"""Making a plan: what was asked for is resolved to offsets, counted, and checked against what handlers allow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal
+from uuid import UUID
+
+from aiokafka import TopicPartition
+
+from contracts.event import rfc3339
+from kit.handling import code_version
+from recovery.replay.letters import LETTERS, letter_ids
+from recovery.replay.plan import Filters, Plan, Refused, Replayable, Span, Target, new_id
+from recovery.replay.reemit import count_store, reemitter_of, store_place
+from recovery.replay.topics import Bound, LogReader, members_of
+
+__all__ = ["Asked", "check_appliable", "make_plan"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """What an operator asks to be replayed."""
+
+    consumer: str
+    target: Target
+    source: Literal["topics", "dead_letters", "store"] = "topics"
+    topics: tuple[str, ...] = ()
+    """All that the consumer reads, when empty."""
+    start: Bound | None = None
+    """The oldest that there is, by default."""
+    end: Bound | None = None
+    """Where the live consumer is, by default and at most."""
+    fingerprint: str = ""
+    tenants: tuple[UUID, ...] = ()
+    filters: Filters = field(default_factory=Filters)
+    rate: float = 1000.0
+
+
+async def make_plan(replayable: Replayable, asked: Asked) -> Plan:
+    """Resolve, count, and freeze. Changes nothing. Raises :class:`Refused` for what must not be replayed."""
+    if asked.source == "store":
+        return await _of_store(replayable, asked)
+    subscriptions = replayable.subscriptions(asked.consumer)
+    read = {subscription.topic for subscription in subscriptions}
+    if unknown := set(asked.topics) - read:
+        raise Refused(
+            f"{asked.consumer} does not read {', '.join(sorted(unknown))}; it reads {', '.join(sorted(read))}"
+        )
+    topics = set(asked.topics) or read
+    classes = replayable.classes(asked.consumer, topics)
+    refused = sorted(topic for topic, class_ in classes.items() if class_ == "forbidden")
+    if refused and asked.target != "rewind":
+        raise Refused(
+            f"{asked.consumer} forbids replays of {', '.join(refused)}: what it does with them reaches the outside "
+            "world. Name other topics by --topic"
+        )
+    if asked.source == "dead_letters":
+        return await _of_letters(replayable, asked)
+    async with LogReader(replayable.kafka_bootstrap) as reader:
+        return await _of_topics(replayable, asked, reader, classes)
+
+
+async def _of_topics(replayable: Replayable, asked: Asked, reader: LogReader, classes: dict[str, str]) -> Plan:
+    partitions = await reader.partitions(classes)
+    oldest = await reader.oldest(partitions)
+    start = await reader.offsets_of(partitions, asked.start) if asked.start is not None else oldest
+    committed = await reader.committed(asked.consumer, partitions)
+    newest = await reader.newest(partitions)
+    end = await reader.offsets_of(partitions, asked.end) if asked.end is not None else newest
+    spans = []
+    for p in partitions:
+        # Never further than live traffic is: what lies beyond will be handled by it, once.
+        last = min(end[p], committed.get(p, 0)) if asked.target != "rewind" else committed.get(p, 0)
+        first = max(start[p], oldest[p])
+        spans.append(Span(topic=p.topic, partition=p.partition, start=min(first, last), end=last, oldest=oldest[p]))
+    census = await reader.census(spans, asked.filters)
+    return Plan(
+        id=new_id(replayable.service),
+        service=replayable.service,
+        consumer=asked.consumer,
+        target=asked.target,
+        source="topics",
+        asked_from=_said(asked.start, "the oldest"),
+        asked_to=_said(asked.end, "where the live consumer is"),
+        spans=tuple(spans),
+        filters=asked.filters,
+        records=census.records,
+        size=census.size,
+        by_type=dict(sorted(census.by_type.items())),
+        tenants=tuple(sorted(census.tenants)),
+        keys=len(census.keys),
+        unreadable=census.unreadable,
+        holes=tuple(await _holes(reader, asked, partitions, oldest)),
+        classes=classes,
+        suppressed=tuple(_suppressed(classes, asked.target)),
+        rate=asked.rate,
+        kafka_cluster=await reader.cluster(),
+        code_version=code_version(replayable.service),
+        made_at=rfc3339(datetime.now(UTC)),
+    )
+
+
+async def _holes(
+    reader: LogReader, asked: Asked, partitions: Sequence[TopicPartition], oldest: dict[TopicPartition, int]
+) -> list[str]:
+    """What was asked for and retention has taken. A partition that still begins at 0 has lost nothing."""
+    lost = [p for p in partitions if oldest[p] > 0]
+    if not lost or asked.start is None:
+        return [f"{p.topic}/{p.partition}: {oldest[p]} older records are gone" for p in lost]
+    holes = []
+    for p in lost:
+        if not isinstance(asked.start, datetime):
+            if isinstance(asked.start, dict) and asked.start.get((p.topic, p.partition), oldest[p]) < oldest[p]:
+                holes.append(f"{p.topic}/{p.partition}: begins at {oldest[p]} only")
+            continue
+        first = await reader.time_at(p, oldest[p])
+        if first is None or first > asked.start:
+            holes.append(f"{p.topic}/{p.partition}: nothing before {rfc3339(first) if first else 'now'} is left")
+    return holes
+
+
+def _suppressed(classes: dict[str, str], target: Target) -> list[str]:
+    lines = [f"{topic}: events that its handler appends are dropped" for topic, class_ in sorted(classes.items())
+             if class_ == "suppress_effects"]  # fmt: skip
+    if target != "rewind":
+        lines.append("everything emitted carries the replay's id; consumers that act on the outside world refuse it")
+    return lines
+
+
+async def _of_letters(replayable: Replayable, asked: Asked) -> Plan:
+    if asked.target == "live":
+        raise Refused(f"to work dead letters off for good: trunkline dlq retry --group {asked.fingerprint}")
+    database = replayable.database()
+    try:
+        ids, tenants = await letter_ids(database, asked.consumer, asked.fingerprint)
+    finally:
+        await database.close()
+    if not ids:
+        raise Refused(f"{asked.consumer} has no dead letters of {asked.fingerprint}; `trunkline dlq list` shows them")
+    place = Span(topic=LETTERS[0], partition=LETTERS[1], start=0, end=len(ids), oldest=0)
+    return Plan(
+        id=new_id(replayable.service), service=replayable.service, consumer=asked.consumer, target=asked.target,
+        source="dead_letters", asked_from=asked.fingerprint, asked_to="", spans=(place,), filters=asked.filters,
+        letters=tuple(map(str, ids)), records=len(ids), tenants=tuple(sorted(tenants)),
+        classes=replayable.classes(asked.consumer, {s.topic for s in replayable.subscriptions(asked.consumer)}),
+        rate=asked.rate, code_version=code_version(replayable.service), made_at=rfc3339(datetime.now(UTC)),
+    )  # fmt: skip
+
+
+async def _of_store(replayable: Replayable, asked: Asked) -> Plan:
+    if len(asked.topics) != 1:
+        raise Refused("a store is told again one topic at a time; name it by --topic")
+    if not isinstance(asked.start, datetime) or not isinstance(asked.end, datetime):
+        raise Refused("a store is told again by period; give --from and --to as times")
+    if not asked.tenants:
+        raise Refused("name the tenants by --tenant: a store is told again for whom it is needed")
+    (topic,) = asked.topics
+    reemitter_of(replayable, topic)
+    database = replayable.database()
+    try:
+        counts = [await count_store(replayable, database, topic, t, (asked.start, asked.end)) for t in asked.tenants]
+    finally:
+        await database.close()
+    places = [store_place(number) for number in range(len(asked.tenants))]
+    return Plan(
+        id=new_id(replayable.service), service=replayable.service, consumer=replayable.service, target="reemit",
+        source="store", asked_from=rfc3339(asked.start), asked_to=rfc3339(asked.end),
+        spans=tuple(Span(topic=t, partition=n, start=0, end=2**31, oldest=0) for t, n in places),
+        records=sum(counts), tenants=tuple(map(str, asked.tenants)), classes={topic: "safe"},
+        suppressed=tuple(_suppressed({}, "reemit")), rate=asked.rate,
+        code_version=code_version(replayable.service), made_at=rfc3339(datetime.now(UTC)),
+    )  # fmt: skip
+
+
+def _said(bound: Bound | None, otherwise: str) -> str:
+    if bound is None:
+        return otherwise
+    if isinstance(bound, datetime):
+        return rfc3339(bound)
+    return bound if isinstance(bound, str) else ", ".join(f"{t}/{n}@{o}" for (t, n), o in sorted(bound.items()))
+
+
+async def check_appliable(replayable: Replayable, plan: Plan) -> None:
+    """Raises :class:`Refused` when the world is no longer as the plan found it, or somebody is in the way."""
+    if plan.source != "topics":
+        plan.check_fresh(now=datetime.now(UTC), oldest={}, cluster=plan.kafka_cluster)
+        return
+    async with LogReader(replayable.kafka_bootstrap) as reader:
+        partitions = [TopicPartition(span.topic, span.partition) for span in plan.spans]
+        oldest = {(p.topic, p.partition): offset for p, offset in (await reader.oldest(partitions)).items()}
+        plan.check_fresh(now=datetime.now(UTC), oldest=oldest, cluster=await reader.cluster())
+    unsafe = sorted(topic for topic, class_ in plan.classes.items() if class_ != "safe")
+    needs_quiet = plan.target == "rewind" or (plan.target == "live" and unsafe)
+    if needs_quiet and (members := await members_of(replayable.kafka_bootstrap, plan.consumer)):
+        raise Refused(
+            f"{plan.consumer} has {members} running members; stop {plan.service} first, apply, then start it again"
+        )

@@ -1,0 +1,79 @@
+"""An owner's store told again: its events of a period, appended to its outbox under the replay's id.
+
+They leave on their topics like every event, and each consumer takes them as its handlers take replays. An event gets an
+id that derives from the replay and the event, so going on after a kill repeats ids and no effects.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from contracts.envelope import Envelope
+from contracts.event import Event
+from kit.ids import name_uuid
+from kit.outbox import append_told
+from kit.postgres import Database
+from recovery.replay.book import Entry
+from recovery.replay.pace import Pace, Step
+from recovery.replay.plan import Plan, Refused, Replayable
+
+__all__ = ["count_store", "reemit", "reemitter_of", "store_place"]
+
+BATCH = 500
+
+
+def reemitter_of(replayable: Replayable, topic: str) -> tuple[type[Event], Any]:
+    for event, tell in replayable.reemitters.items():
+        if event.topic() == topic:
+            return event, tell
+    known = ", ".join(sorted(event.topic() for event in replayable.reemitters)) or "nothing"
+    raise Refused(f"{replayable.service} cannot tell {topic} again from its store; it can tell {known}")
+
+
+def store_place(number: int) -> tuple[str, int]:
+    """The place of the plan's n-th tenant: how many batches of it were appended."""
+    return "store", number
+
+
+async def count_store(
+    replayable: Replayable, database: Database, topic: str, tenant: UUID, period: tuple[datetime, datetime]
+) -> int:
+    _, tell = reemitter_of(replayable, topic)
+    count = 0
+    async for batch in tell(database, tenant, *period):
+        count += len(batch)
+    return count
+
+
+async def reemit(replayable: Replayable, plan: Plan, entry: Entry, pace: Pace) -> Step:
+    (topic,) = plan.classes
+    _, tell = reemitter_of(replayable, topic)
+    period = datetime.fromisoformat(plan.asked_from), datetime.fromisoformat(plan.asked_to)
+    database = replayable.database()
+    try:
+        for number, tenant in enumerate(plan.tenants):
+            done, place = 0, store_place(number)
+            async for batch in tell(database, UUID(tenant), *period):
+                done += 1
+                if done <= entry.positions.get(place, 0):
+                    continue
+                await pace.wait(len(batch))
+                await _append(database, plan, UUID(tenant), batch)
+                step = await pace.step({place: done}, seen=len(batch), outcomes={"emitted": len(batch)})
+                if step != "running":
+                    return step
+        return "done"
+    finally:
+        await database.close()
+
+
+async def _append(database: Database, plan: Plan, tenant: UUID, batch: list[tuple[Event, datetime]]) -> None:
+    cause = Envelope(
+        id=plan.id, type="replay", source=f"/{plan.service}", time=datetime.now(UTC), tenant=tenant, subject=plan.id,
+        partitionkey=plan.id, correlationid=plan.id, replayid=plan.id,
+    )  # fmt: skip
+    told = [(event, at, name_uuid(plan.id, event.type, event.model_dump_json())) for event, at in batch]
+    async with database.transaction(tenant, emits={event.entity_id() for event, _ in batch}, cause=cause) as tx:
+        await append_told(tx, told)

@@ -1,0 +1,66 @@
+"""A dry run: handlers run for real, each transaction is looked at and then rolled back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+from contracts.envelope import Envelope
+from kit.dead_letters import Failure
+from kit.postgres import Database, Transaction
+
+__all__ = ["Findings", "RehearsalDatabase"]
+
+# What this transaction has written so far, by table.
+_WRITTEN = """
+SELECT relname, n_tup_ins AS inserted, n_tup_upd AS updated, n_tup_del AS deleted FROM pg_stat_xact_user_tables
+WHERE schemaname = current_schema() AND n_tup_ins + n_tup_upd + n_tup_del > 0
+"""
+
+
+class _TakenBack(Exception):
+    pass
+
+
+class Findings:
+    """What a dry run would have changed, and what it could not handle. Stands in for a consumer's dead letters."""
+
+    def __init__(self) -> None:
+        self.rows: Counter[str] = Counter()
+        self.failures: Counter[str] = Counter()
+        self.examples: dict[str, str] = {}
+
+    async def parked_keys(self, _: Sequence[str]) -> set[str]:
+        return set()
+
+    async def park(self, _: Any, __: Envelope | None, failure: Failure, *, behind: bool = False) -> None:
+        if not behind:
+            self.failures[failure.reason] += 1
+            self.examples.setdefault(failure.reason, failure.message)
+
+
+class RehearsalDatabase(Database):
+    """A service's database in which nothing stays. Later events do not see what earlier ones would have written."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.findings = Findings()
+
+    @asynccontextmanager
+    async def transaction(
+        self, tenant: UUID, *, emits: Iterable[str] = (), cause: Envelope | None = None
+    ) -> AsyncIterator[Transaction]:
+        try:
+            async with super().transaction(tenant, emits=emits, cause=cause) as tx:
+                yield tx
+                for row in await tx.fetch(_WRITTEN):
+                    name = "outbox" if row["relname"].startswith("outbox") else row["relname"]
+                    for change in ("inserted", "updated", "deleted"):
+                        self.findings.rows[f"{name} {change}"] += row[change]
+                tx.emitted = False
+                raise _TakenBack  # noqa: TRY301 - this is how a context manager rolls back
+        except _TakenBack:
+            pass
