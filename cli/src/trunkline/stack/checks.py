@@ -17,9 +17,11 @@ from typing import Literal
 import asyncpg
 
 from contracts.topics import TOPICS
-from trunkline.stack import kafka, postgres, redis
+from trunkline.stack import kafka, observers, postgres, redis
 from trunkline.stack.layout import SERVICES, Layout
+from trunkline.stack.probes import probe
 from trunkline.stack.problems import Problem, quote
+from trunkline.stack.processes import watchers
 
 __all__ = ["Check", "before_start", "directory", "examine"]
 
@@ -146,7 +148,7 @@ def examine(layout: Layout) -> list[Check]:
     if supervisor_pid(layout) is None:
         found.append(Check("stack", "WARN", "is not running", "trunkline up"))
     else:
-        found += [*_servers(layout), *_services(layout), *asyncio.run(_database(layout))]
+        found += [*_servers(layout), *_services(layout), *asyncio.run(_database(layout)), *_watchers(layout)]
     order = {"FAIL": 0, "WARN": 1, "SKIP": 2, "PASS": 3}
     return sorted(found, key=lambda check: order[check.verdict])
 
@@ -176,7 +178,7 @@ def _servers(layout: Layout) -> Iterator[Check]:
 
 
 def _services(layout: Layout) -> Iterator[Check]:
-    from trunkline.stack.control import probe, state
+    from trunkline.stack.control import state
 
     known = state(layout)
     for service in SERVICES:
@@ -193,6 +195,25 @@ def _services(layout: Layout) -> Iterator[Check]:
             )
         else:
             yield Check(service.name, "PASS", "ready")
+
+
+def _watchers(layout: Layout) -> Iterator[Check]:
+    if not layout.choices.observe:
+        yield Check("observation", "SKIP", "is off; trunkline up --observe switches it on")
+        return
+    for process in watchers(layout):
+        status, why = probe(str(process.ready_url))
+        down = Check(process.name, "FAIL", why or "does not answer", f"trunkline logs {process.name}")
+        yield Check(process.name, "PASS", "answers") if status == 200 else down
+    seen = observers.seen(layout)
+    if seen is None:
+        return
+    for job in seen.lost:
+        yield Check("scraping", "WARN", f"{job} gives no figures", f"trunkline logs {job}")
+    for name, summary, runbook in seen.alerts:
+        yield Check(f"alert {name}", "WARN", summary, f"less {runbook}")
+    if not seen.lost and not seen.alerts:
+        yield Check("scraping", "PASS", "everything gives its figures, no alert is firing")
 
 
 async def _database(layout: Layout) -> list[Check]:

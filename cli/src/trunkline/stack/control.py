@@ -111,10 +111,11 @@ def _begin(layout: Layout, processes: Sequence[Process]) -> None:
 
 def _observe(layout: Layout) -> None:
     observers.require()
-    changed = observers.prepare(layout)
+    observers.prepare(layout)
     running = state(layout).get("prometheus", {}).get("pid")
-    if running and changed:
-        os.kill(running, signal.SIGHUP)
+    if running:
+        # It reads its configuration and rules anew.
+        _signal(running, signal.SIGHUP)
     _begin(layout, watchers(layout))
 
 

@@ -7,18 +7,23 @@ import json
 import re
 import shutil
 import sys
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
 from string import Template
+from typing import Any
 
 import asyncpg
 
-from trunkline.stack import postgres
+from trunkline.stack import children, postgres
 from trunkline.stack.kafka import checkout
 from trunkline.stack.layout import Layout
-from trunkline.stack.problems import Problem
+from trunkline.stack.problems import Problem, quote
 
 __all__ = [
     "MONITOR",
+    "Seen",
     "configuration",
     "lag_exporter",
     "postgres_exporter",
@@ -27,11 +32,12 @@ __all__ = [
     "prometheus",
     "redis_exporter",
     "require",
+    "seen",
 ]
 
 MONITOR = "trunkline_monitor"
 INTERVAL = "5s"
-PROGRAMS = ("prometheus", "prometheus-postgres-exporter", "prometheus-redis-exporter")
+PROGRAMS = ("prometheus", "promtool", "prometheus-postgres-exporter", "prometheus-redis-exporter")
 
 
 def require() -> None:
@@ -45,17 +51,16 @@ def folder(layout: Layout) -> Path:
     return layout.run_dir / "observe"
 
 
-def prepare(layout: Layout) -> bool:
-    """Make the monitor's account and write what Prometheus reads; true when that differs from before.
-
-    Postgres must be up.
-    """
+def prepare(layout: Layout) -> None:
+    """Make the monitor's account and write what Prometheus reads. Postgres must be up."""
     asyncio.run(_ensure_monitor(layout))
     (folder(layout) / "prometheus").mkdir(parents=True, exist_ok=True)
-    path, text = folder(layout) / "prometheus.yml", configuration(layout)
-    changed = not path.exists() or path.read_text(encoding="utf-8") != text
-    path.write_text(text, encoding="utf-8")
-    return changed
+    path = folder(layout) / "prometheus.yml"
+    path.write_text(configuration(layout), encoding="utf-8")
+    checked = children.run(["promtool", "check", "config", str(path)], cwd=layout.run_dir)
+    if checked.returncode != 0:
+        said = " ".join((checked.stdout + checked.stderr).split())
+        raise Problem(f"Prometheus would not take its rules: {said[-300:]}", f"promtool check config {quote(path)}")
 
 
 def configuration(layout: Layout, *, interval: str = INTERVAL, rules: Path | None = None) -> str:
@@ -106,6 +111,40 @@ def redis_exporter(layout: Layout) -> tuple[str, ...]:
 def lag_exporter(layout: Layout) -> tuple[str, ...]:
     return (sys.executable, "-m", "trunkline", "lag-exporter", "--kafka", layout.kafka_bootstrap,
             "--port", str(layout.ports["lag-exporter"]))  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What Prometheus says of the stack."""
+
+    lost: tuple[str, ...]
+    """Jobs that cannot be scraped, or whose server does not answer its exporter."""
+    alerts: tuple[tuple[str, str, str], ...]
+    """Alerts that are firing: their names, what they say, and where it is written what to do."""
+
+
+def seen(layout: Layout) -> Seen | None:
+    """Nothing when Prometheus does not answer."""
+    try:
+        up = _ask(layout, "query", query="up == 0 or pg_up == 0 or redis_up == 0 or trunkline_kafka_up == 0")["result"]
+        alerts = _ask(layout, "alerts")["alerts"]
+    except (OSError, ValueError, KeyError):
+        return None
+    return Seen(
+        lost=tuple(sorted({each["metric"]["job"] for each in up})),
+        alerts=tuple(sorted({_words(each) for each in alerts if each["state"] == "firing"})),
+    )
+
+
+def _words(alert: Any) -> tuple[str, str, str]:
+    told = alert["annotations"]
+    return alert["labels"]["alertname"], told.get("summary", ""), told.get("runbook_url", "docs/howto/observe.md")
+
+
+def _ask(layout: Layout, what: str, **parameters: str) -> Any:
+    url = f"{layout.url('prometheus')}/api/v1/{what}?{urllib.parse.urlencode(parameters)}"
+    with urllib.request.urlopen(url, timeout=3) as answer:  # noqa: S310 - our own loopback address
+        return json.load(answer)["data"]
 
 
 async def _ensure_monitor(layout: Layout) -> None:
