@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from contracts.envelope import Envelope
@@ -16,7 +16,7 @@ from kit.ids import uuid7
 from kit.postgres import Database
 from kit.telemetry import METRICS, redact
 
-__all__ = ["DeadLetterLimits", "DeadLetters", "Failure"]
+__all__ = ["DeadLetterLimits", "DeadLetters", "Failure", "Parking"]
 
 NO_TENANT = UUID(int=0)
 
@@ -94,6 +94,19 @@ class DeadLetterLimits:
         self._outcomes.extend([failed] * min(count, self.window))
 
 
+class Parking(Protocol):
+    """Where records go that cannot be handled. Dry runs put something else in the place of the dead letters."""
+
+    def named(self, consumer: str) -> Parking:
+        """The same, kept under another consumer's name: a replay's failures are not live traffic's."""
+
+    async def parked_keys(self, keys: Sequence[str]) -> set[str]:
+        """Which of the keys wait."""
+
+    async def park(self, record: Any, envelope: Envelope | None, failure: Failure, *, behind: bool = False) -> None:
+        """Keep the record; from now on its key is parked."""
+
+
 class DeadLetters:
     """One consumer's parked records and keys."""
 
@@ -103,7 +116,6 @@ class DeadLetters:
         self._code_version = code_version
 
     def named(self, consumer: str) -> DeadLetters:
-        """The same, kept under another consumer's name: a replay's failures are not live traffic's."""
         return DeadLetters(self._database, consumer, self._code_version)
 
     async def parked_keys(self, keys: Sequence[str]) -> set[str]:

@@ -20,7 +20,7 @@ from opentelemetry.trace import Link, SpanKind, get_current_span
 from contracts.envelope import Envelope, MalformedEnvelope
 from contracts.event import Event
 from contracts.registry import REGISTRY, ContractViolation, Registry, UnknownMajor
-from kit.dead_letters import DeadLetterLimits, DeadLetters, Failure
+from kit.dead_letters import DeadLetterLimits, DeadLetters, Failure, Parking
 from kit.delivery import Deletion, Poison, Received, Retry, Subscription, claim_many
 from kit.postgres import SERVER_AWAY, TRY_AGAIN_AT_ONCE, Database, Transaction
 from kit.telemetry import METRICS, exemplar, get_logger, get_tracer, parent_of
@@ -73,7 +73,7 @@ class Handling:
     ) -> None:
         self.consumer = consumer
         self.subscriptions = tuple(subscriptions)
-        self.dead_letters = DeadLetters(database, consumer, code_version(database.service))
+        self.dead_letters: Parking = DeadLetters(database, consumer, code_version(database.service))
         self.counts: dict[str, int] = defaultdict(int)
         self._database = database
         self._registry = registry

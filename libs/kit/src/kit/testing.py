@@ -25,7 +25,8 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -273,21 +274,14 @@ class Bench:
         )
 
     async def committed(self, group: str) -> int:
-        """How many records the group has committed past, over all partitions."""
-        consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, group_id=group, enable_auto_commit=False)
-        await consumer.start()
+        """How many records the group has committed past, over all partitions; asked without joining it."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
+        await admin.start()
         try:
-            partitions = [TopicPartition(self.topic, p) for p in await self._partitions(consumer)]
-            offsets = [await consumer.committed(p) for p in partitions]
-            return sum(offset or 0 for offset in offsets)
+            offsets = await admin.list_consumer_group_offsets(group)
         finally:
-            await consumer.stop()
-
-    async def _partitions(self, consumer: AIOKafkaConsumer) -> list[int]:
-        await consumer._client.force_metadata_update()
-        consumer.subscribe([self.topic])
-        await consumer._client.set_topics([self.topic])
-        return sorted(consumer.partitions_for_topic(self.topic) or [])
+            await admin.close()
+        return sum(max(0, offset.offset) for place, offset in offsets.items() if place.topic == self.topic)
 
 
 @pytest.fixture

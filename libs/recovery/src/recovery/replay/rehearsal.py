@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
 from contracts.envelope import Envelope
-from kit.dead_letters import Failure
+from contracts.registry import REGISTRY, Registry
+from kit.dead_letters import DeadLetterLimits, Failure
+from kit.handling import Handling
 from kit.postgres import Database, Transaction
+from recovery.replay.letters import read_letters
+from recovery.replay.plan import Plan, Replayable
+from recovery.replay.topics import LogReader, wanted
 
-__all__ = ["Findings", "RehearsalDatabase"]
+__all__ = ["Findings", "RehearsalDatabase", "rehearse"]
+
+CHUNK = 500
 
 # What this transaction has written so far, by table.
 _WRITTEN = """
@@ -29,9 +36,13 @@ class Findings:
     """What a dry run would have changed, and what it could not handle. Stands in for a consumer's dead letters."""
 
     def __init__(self) -> None:
+        self.outcomes: Counter[str] = Counter()
         self.rows: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
         self.examples: dict[str, str] = {}
+
+    def named(self, _: str) -> Findings:
+        return self
 
     async def parked_keys(self, _: Sequence[str]) -> set[str]:
         return set()
@@ -64,3 +75,39 @@ class RehearsalDatabase(Database):
                 raise _TakenBack  # noqa: TRY301 - this is how a context manager rolls back
         except _TakenBack:
             pass
+
+
+async def rehearse(
+    replayable: Replayable,
+    plan: Plan,
+    database: RehearsalDatabase,
+    *,
+    registry: Registry = REGISTRY,
+    report: Callable[[int], None] = lambda _: None,
+) -> Findings:
+    """Handle everything in the plan and leave nothing; raises ``Halted`` when too much cannot be handled."""
+    handling = Handling(
+        database=database,
+        consumer=plan.consumer,
+        subscriptions=replayable.subscriptions(plan.consumer),
+        registry=registry,
+        replayid=plan.id,
+        limits=DeadLetterLimits(consecutive=1000, ratio=1.0),
+    )
+    handling.dead_letters = database.findings
+    async for records in _records(replayable, plan, database):
+        handling.begin()
+        await handling.handle(records)
+        report(len(records))
+    database.findings.outcomes.update(handling.counts)
+    return database.findings
+
+
+async def _records(replayable: Replayable, plan: Plan, database: Database) -> AsyncIterator[Sequence[Any]]:
+    if plan.source == "dead_letters":
+        async for letters in read_letters(database, plan.letters, start=0, chunk=CHUNK):
+            yield letters
+        return
+    async with LogReader(replayable.kafka_bootstrap) as reader:
+        async for records in reader.read(plan.spans, chunk=CHUNK):
+            yield [record for record in records if wanted(record, plan.filters)]

@@ -19,9 +19,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import OffsetAndMetadata
 
 from contracts.envelope import Envelope, MalformedEnvelope
-from recovery.replay.plan import Filters, Refused, Span
+from recovery.replay.plan import Filters, Plan, Refused, Replayable, Span
 
-__all__ = ["Bound", "Census", "LogReader", "members_of", "rewind_group", "wanted"]
+__all__ = ["Bound", "Census", "LogReader", "members_of", "rewind", "wanted"]
 
 Bound = datetime | str | Mapping[tuple[str, int], int]
 """A time; the id of an event; or offsets by (topic, partition)."""
@@ -49,6 +49,7 @@ class LogReader:
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
         self._consumer: Any = None
+        self._admin: Any = None
 
     async def __aenter__(self) -> LogReader:
         self._consumer = AIOKafkaConsumer(
@@ -58,32 +59,25 @@ class LogReader:
             fetch_max_bytes=32 * 1024 * 1024,
             max_partition_fetch_bytes=4 * 1024 * 1024,
         )
+        self._admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap)
         await self._consumer.start()
+        await self._admin.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._consumer.stop()
+        await self._admin.close()
 
     async def cluster(self) -> str:
-        admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap)
-        await admin.start()
-        try:
-            return str((await admin.describe_cluster()).get("cluster_id", ""))
-        finally:
-            await admin.close()
+        return str((await self._admin.describe_cluster()).get("cluster_id", ""))
 
     async def partitions(self, topics: Iterable[str]) -> list[TopicPartition]:
         found = []
-        for topic in sorted(topics):
-            numbers = await self._numbers(topic)
-            if not numbers:
-                raise Refused(f"Kafka has no topic {topic}")
-            found += [TopicPartition(topic, number) for number in sorted(numbers)]
-        return found
-
-    async def _numbers(self, topic: str) -> set[int]:
-        known = await self._consumer.topics()
-        return set(self._consumer.partitions_for_topic(topic) or ()) if topic in known else set()
+        for described in await self._admin.describe_topics(sorted(topics)):
+            if described["error_code"]:
+                raise Refused(f"Kafka has no topic {described['topic']}")
+            found += [TopicPartition(described["topic"], each["partition"]) for each in described["partitions"]]
+        return sorted(found)
 
     async def oldest(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         found: dict[TopicPartition, int] = await self._consumer.beginning_offsets(partitions)
@@ -165,12 +159,7 @@ class LogReader:
 
     async def committed(self, group: str, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """How far a group is; partitions it never committed are left out."""
-        admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap)
-        await admin.start()
-        try:
-            found = await admin.list_consumer_group_offsets(group, partitions=list(partitions))
-        finally:
-            await admin.close()
+        found = await self._admin.list_consumer_group_offsets(group, partitions=list(partitions))
         return {p: o.offset for p, o in found.items() if o.offset >= 0}
 
 
@@ -229,6 +218,12 @@ async def _group_member(bootstrap: str, group: str) -> AsyncIterator[Any]:
         yield consumer
     finally:
         await consumer.stop()
+
+
+async def rewind(replayable: Replayable, plan: Plan) -> None:
+    """Move the live group back to where the plan's ranges begin. What had effect before is known to its inbox."""
+    offsets = {TopicPartition(span.topic, span.partition): span.start for span in plan.spans}
+    await rewind_group(replayable.kafka_bootstrap, plan.consumer, offsets)
 
 
 async def rewind_group(bootstrap: str, group: str, offsets: Mapping[TopicPartition, int]) -> None:

@@ -1,0 +1,166 @@
+"""Shadow runs on real servers: kept apart, compared by key, promoted in one transaction or not at all."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from kit.postgres import Database
+from recovery.replay.book import Book
+from recovery.replay.plan import Refused
+from recovery.replay.shadow import Shadow
+
+from .conftest import Service, tenant_of
+
+pytestmark = pytest.mark.real
+
+
+async def wrong_then_mended(service: Service) -> None:
+    """Three keys handled by a buggy handler, which is mended afterwards."""
+    for key in ("a", "b", "c"):
+        await service.bench.send(key, 1)
+    service.factor = 100
+    await service.consume(3)
+    service.factor = 1
+
+
+async def test_a_shadow_run_changes_nothing_live_until_it_is_promoted(service: Service) -> None:
+    await wrong_then_mended(service)
+    live, told = await service.rows(), await service.outbox()
+    plan = await service.plan(target="shadow")
+    entry = await service.apply(plan)
+    assert entry.state == "done"
+    assert (await service.rows(), await service.outbox()) == (live, told)
+    shadow = Shadow(service.replayable)
+    (diff,) = await shadow.diff([service.bench.tenant])
+    assert (diff.table, diff.added, diff.removed, diff.changed, diff.conflicts) == ("sum", 0, 0, 3, 0)
+    assert [(c.key["entity"], c.before, c.after) for c in diff.changes] == [
+        (key, {"total": 100}, {"total": 1}) for key in ("a", "b", "c")
+    ]
+    counts = await shadow.promote(plan.id, [service.bench.tenant])
+    assert (counts["sum changed"], counts["events"]) == (3, 3)
+    assert set((await service.rows()).values()) == {1}
+    assert sorted((await service.outbox())[3:]) == [(key, plan.id) for key in ("a", "b", "c")]
+    with pytest.raises(Refused, match="promoted before"):
+        await shadow.promote(plan.id, [service.bench.tenant])
+    assert await shadow.discard(plan.id)
+    assert await shadow.holder() is None
+
+
+async def test_a_row_that_live_traffic_changed_too_is_a_conflict_and_nothing_is_promoted(service: Service) -> None:
+    await wrong_then_mended(service)
+    plan = await service.plan(target="shadow")
+    await service.apply(plan)
+    async with service.database.transaction(service.bench.tenant) as tx:
+        await tx.execute("UPDATE sum SET total = 55 WHERE entity = 'b'")
+        await tx.execute("INSERT INTO sum VALUES ($1, 'new', 1, 1)", tx.tenant)
+    shadow = Shadow(service.replayable)
+    (diff,) = await shadow.diff([service.bench.tenant])
+    assert (diff.changed, diff.conflicts, diff.removed) == (3, 1, 0)
+    assert [change.key["entity"] for change in diff.changes if change.conflict] == ["b"]
+    with pytest.raises(Refused, match="1 rows of sum were changed by live traffic"):
+        await shadow.promote(plan.id, [service.bench.tenant])
+    assert await service.rows() == {("a", 1): 100, ("b", 1): 55, ("c", 1): 100, ("new", 1): 1}
+    assert len(await service.outbox()) == 3
+    await shadow.discard(plan.id)
+
+
+async def test_rows_come_and_go_as_the_replay_says(service: Service) -> None:
+    await wrong_then_mended(service)
+    plan = await service.plan(target="shadow")
+    await service.apply(plan)
+    shadow = Shadow(service.replayable)
+    database = shadow.database()
+    async with database.transaction(service.bench.tenant) as tx:
+        await tx.execute("DELETE FROM sum WHERE entity = 'a'")
+        await tx.execute("INSERT INTO sum VALUES ($1, 'd', 1, 4)", tx.tenant)
+    await database.close()
+    (diff,) = await shadow.diff([service.bench.tenant])
+    assert (diff.added, diff.removed, diff.changed) == (1, 1, 2)
+    await shadow.promote(plan.id, [service.bench.tenant])
+    assert await service.rows() == {("b", 1): 1, ("c", 1): 1, ("d", 1): 4}
+    await shadow.discard(plan.id)
+
+
+async def test_each_tenant_is_promoted_within_its_own_fence(service: Service) -> None:
+    other = uuid4()
+    await tenant_of(service.bench, other).send("a", 1)
+    await wrong_then_mended_with(service, 1)
+    plan = await service.plan(target="shadow")
+    await service.apply(plan)
+    tenants = sorted({service.bench.tenant, other})
+    assert plan.tenants == tuple(map(str, tenants))
+    shadow = Shadow(service.replayable)
+    (diff,) = await shadow.diff(tenants)
+    assert diff.changed == 4
+    await shadow.promote(plan.id, tenants)
+    async with service.database.transaction(other) as tx:
+        assert [tuple(row) for row in await tx.fetch("SELECT entity, total FROM sum")] == [("a", 1)]
+    assert set((await service.rows()).values()) == {1}
+    await shadow.discard(plan.id)
+
+
+async def wrong_then_mended_with(service: Service, more: int) -> None:
+    for key in ("a", "b", "c"):
+        await service.bench.send(key, 1)
+    service.factor = 100
+    await service.consume(3 + more)
+    service.factor = 1
+
+
+async def test_a_shadow_run_can_write_nowhere_else(service: Service) -> None:
+    """The fence is the database's: the role of a shadow run has no right to the live tables."""
+    await wrong_then_mended(service)
+    plan = await service.plan(target="shadow")
+    await service.apply(plan)
+    database: Database = Shadow(service.replayable).database()
+    for statement in (
+        "UPDATE front_desk.sum SET total = 0",
+        "DELETE FROM front_desk.sum",
+        "INSERT INTO front_desk.outbox (epoch) VALUES (1)",
+        "INSERT INTO front_desk.inbox (consumer) VALUES ('x')",
+        "CREATE TABLE front_desk.mine (a int)",
+    ):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            async with database.transaction(service.bench.tenant) as tx:
+                await tx.execute(statement)
+    async with database.transaction(uuid4()) as tx:
+        assert await tx.fetchval("SELECT count(*) FROM sum") == 0
+    await database.close()
+    await Shadow(service.replayable).discard(plan.id)
+
+
+async def test_one_replay_has_the_shadow_at_a_time_and_a_cancelled_one_lets_go(service: Service) -> None:
+    await wrong_then_mended(service)
+    first, second = await service.plan(target="shadow"), await service.plan(target="shadow")
+    await service.apply(first)
+    with pytest.raises(Refused, match=f"{first.id} has the shadow tables"):
+        await service.apply(second)
+    shadow = Shadow(service.replayable)
+    with pytest.raises(Refused, match="not those of"):
+        await shadow.promote(second.id, [service.bench.tenant])
+    await shadow.discard(first.id)
+    book = Book(service.database)
+    await book.want(second.id, "cancel", who="an operator")
+    assert (await book.find(second.id)).state == "cancelled"
+
+
+async def test_failures_of_a_shadow_run_stay_in_the_shadow(service: Service) -> None:
+    await wrong_then_mended(service)
+    service.fails_on = frozenset({1})
+    entry = await service.apply(await service.plan(target="shadow"))
+    assert entry.report is not None
+    assert entry.report["failed"] == 3
+    async with service.database.system() as tx:
+        assert await tx.fetchval("SELECT count(*) FROM dead_letter") == 0
+    await Shadow(service.replayable).discard(entry.id)
+
+
+async def test_a_service_without_shadow_tables_says_so(service: Service) -> None:
+    await wrong_then_mended(service)
+    service.replayable = replace(service.replayable, shadow_tables=())
+    with pytest.raises(Refused, match="names no tables for a shadow run"):
+        await service.apply(await service.plan(target="shadow"))
