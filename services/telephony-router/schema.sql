@@ -30,6 +30,7 @@ CREATE TABLE intake (
     repeats integer NOT NULL DEFAULT 0,
     processed_at timestamptz,
     parked text,
+    traceparent text NOT NULL DEFAULT '',
     PRIMARY KEY (tenant_id, identity)
 );
 CREATE INDEX intake_waiting ON intake (seq) WHERE processed_at IS NULL AND parked IS NULL;

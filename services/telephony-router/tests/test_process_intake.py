@@ -125,6 +125,22 @@ async def test_a_ring_becomes_a_call_its_decision_and_one_event(office: Office) 
     assert await process_some(office.database) == 0
 
 
+async def test_an_event_continues_the_trace_of_the_webhook_that_it_is_made_of(office: Office) -> None:
+    def trace(number: int) -> str:
+        return f"00-{number:032x}-{number:016x}-01"
+
+    rows = [replace(office.intake(signal), traceparent=trace(n)) for n, signal in enumerate((RING, *COURSE), 1)]
+    # Together, as under load: one transaction, four traces.
+    await office.stores(*rows)
+    await process_some(office.database)
+    async with office.database.system() as tx:
+        told = await tx.fetch(
+            "SELECT type, traceparent FROM outbox WHERE tenant_id = $1 ORDER BY seq", office.account.tenant
+        )
+    assert [row["traceparent"] for row in told] == [trace(number) for number in range(1, 5)]
+    assert [row["type"] for row in told] == ["call.inbound.v1", *["call.state.v1"] * 3]
+
+
 async def test_a_call_runs_its_course_and_the_last_agent_is_learned(office: Office) -> None:
     await office.takes(RING, *COURSE)
     await process_some(office.database)

@@ -27,6 +27,7 @@ ROW = Intake(
     signal="{}",
     answer="first",
     body=b"\x00\xff",
+    traceparent="00-0123456789abcdef0123456789abcdef-0123456789abcdef-01",
 )
 
 

@@ -16,10 +16,10 @@ __all__ = ["append", "append_deletion", "append_many", "append_told"]
 
 # Arrays instead of COPY: Postgres refuses COPY into a table with row-level security.
 _INSERT = """
-INSERT INTO outbox (epoch, tenant_id, correlationid, causationid, traceparent, replayid,
-                    id, aggregatetype, aggregateid, type, payload, subject, occurred_at)
-SELECT $1, $2, $3, $4, $5, $6, e.*
-FROM unnest($7::uuid[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::timestamptz[]) AS e
+INSERT INTO outbox (epoch, tenant_id, correlationid, causationid, replayid,
+                    id, aggregatetype, aggregateid, type, payload, subject, occurred_at, traceparent)
+SELECT $1, $2, $3, $4, $5, e.*
+FROM unnest($6::uuid[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::timestamptz[], $13::text[]) e
 """
 
 _Row = tuple[UUID, str, str, str, str | None, str, datetime]
@@ -37,15 +37,18 @@ async def append(tx: Transaction, event: Event, *, time: datetime | None = None,
     return str(row[0])
 
 
-async def append_many(tx: Transaction, events: Sequence[Event]) -> None:
-    """Append events in this order, in one statement."""
+async def append_many(tx: Transaction, events: Sequence[Event], *, traces: Sequence[str] = ()) -> None:
+    """Append events in this order, in one statement. Each continues its trace, else all of them the current one."""
     now = datetime.now(UTC)
-    await append_told(tx, [(event, now, uuid7()) for event in events])
+    await append_told(tx, [(event, now, uuid7()) for event in events], traces=traces)
 
 
-async def append_told(tx: Transaction, events: Sequence[tuple[Event, datetime, UUID]]) -> None:
+async def append_told(
+    tx: Transaction, events: Sequence[tuple[Event, datetime, UUID]], *, traces: Sequence[str] = ()
+) -> None:
     """Append events in this order, in one statement, each with the time it happened at and its id."""
-    await _insert(tx, [_row(tx, type(e), e.entity_id(), e.model_dump_json(), time, id_) for e, time, id_ in events])
+    rows = [_row(tx, type(e), e.entity_id(), e.model_dump_json(), time, id_) for e, time, id_ in events]
+    await _insert(tx, rows, traces)
 
 
 async def append_deletion(tx: Transaction, event_class: type[Event], entity_id: str) -> str:
@@ -67,7 +70,7 @@ def _row(
     return id_, event_class.topic(), key, event_class.type, payload, entity_id, time
 
 
-async def _insert(tx: Transaction, rows: Sequence[_Row]) -> None:
+async def _insert(tx: Transaction, rows: Sequence[_Row], traces: Sequence[str] = ()) -> None:
     if not rows:
         return
     if tx.silent:
@@ -81,8 +84,8 @@ async def _insert(tx: Transaction, rows: Sequence[_Row]) -> None:
         tx.tenant,
         (cause.correlationid or cause.id) if cause else "",
         cause.id if cause else "",
-        current_traceparent(),
         cause.replayid if cause else "",
         *columns,
+        list(traces) or [current_traceparent()] * len(rows),
     )
     tx.emitted = True

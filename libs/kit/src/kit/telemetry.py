@@ -27,8 +27,11 @@ __all__ = [
     "get_tracer",
     "parent_of",
     "redact",
+    "spans_are_exported",
+    "trace_id_of",
 ]
 
+_exported = False
 AGE_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600)
 
 
@@ -167,13 +170,20 @@ def get_logger(name: str) -> Any:
 
 def configure_tracing(service: str, otlp_endpoint: str | None = None) -> None:
     """Make trace ids in every process; export spans only when a collector is named (OTLP over HTTP)."""
+    global _exported
     provider = TracerProvider(resource=Resource.create({"service.name": service}))
+    _exported = bool(otlp_endpoint)
     if otlp_endpoint:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
         exporter = OTLPSpanExporter(endpoint=otlp_endpoint.rstrip("/") + "/v1/traces")
         provider.add_span_processor(BatchSpanProcessor(exporter))
     trace.set_tracer_provider(provider)
+
+
+def spans_are_exported() -> bool:
+    """Whether a collector is named: without one, spans that only continue a trace need not be made."""
+    return _exported
 
 
 def get_tracer(name: str) -> trace.Tracer:
@@ -192,6 +202,11 @@ def exemplar() -> dict[str, str] | None:
     """The label of a histogram's exemplar: the trace that this measurement belongs to, if it is recorded."""
     context = trace.get_current_span().get_span_context()
     return {"trace_id": format(context.trace_id, "032x")} if context.is_valid and context.trace_flags.sampled else None
+
+
+def trace_id_of(traceparent: str) -> str:
+    """The id of a traceparent's trace, as logs and exemplars have it."""
+    return traceparent[3:35]
 
 
 def parent_of(headers: Mapping[str, str]) -> Context:

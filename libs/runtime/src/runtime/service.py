@@ -16,6 +16,7 @@ from prometheus_client import REGISTRY, Counter, Histogram
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from kit.telemetry import METRICS, exemplar, get_logger
+from runtime.tracing import RequestTrace
 
 __all__ = ["Component", "Every", "Probes", "run"]
 
@@ -112,7 +113,7 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
 class Measured:
-    """Counts and times every HTTP request of an app (rate, errors, duration), by route.
+    """Counts, times and traces every HTTP request of an app (rate, errors, duration), by route.
 
     The route is what the framework matched (``scope["route"]``, for instance ``/v1/facts/{fact_id}``), or the label an
     app put into ``scope["trunkline.route"]``; without either it is ``unmatched``, so that whoever probes for paths
@@ -127,7 +128,7 @@ class Measured:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began = time.monotonic()
+        began, trace = time.monotonic(), RequestTrace(scope)
         status, seconds = 500, 0.0
 
         async def noting(message: dict[str, Any]) -> None:
@@ -139,10 +140,11 @@ class Measured:
         try:
             await self._app(scope, receive, noting)
         finally:
-            route = scope.get("trunkline.route") or getattr(scope.get("route"), "path", "unmatched")
+            route = str(scope.get("trunkline.route") or getattr(scope.get("route"), "path", "unmatched"))
             method = scope["method"] if scope["method"] in METHODS else "other"
             HTTP_REQUESTS.labels(self._service, route, method, str(status)).inc()
             HTTP_SECONDS.labels(self._service, route).observe(seconds or time.monotonic() - began, exemplar())
+            trace.end(method=method, route=route, status=status)
 
 
 class Probes:

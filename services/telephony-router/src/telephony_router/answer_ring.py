@@ -15,7 +15,7 @@ from pydantic_core import from_json, to_json
 
 from identifiers.phone import Caller, parse_caller, to_e164
 from kit.ids import name_uuid, uuid7
-from kit.telemetry import get_logger
+from kit.telemetry import current_traceparent, get_logger
 from telephony_router.entries import decision_from_json, decision_to_json
 from telephony_router.ladder import Ladder
 from telephony_router.metrics import METRICS, child
@@ -66,6 +66,7 @@ def intake_of(
         signal=to_json(signal_to_json(signal)).decode(),
         answer=answer,
         body=body,
+        traceparent=current_traceparent(),
     )
 
 

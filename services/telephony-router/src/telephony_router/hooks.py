@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from pydantic_core import to_json
 
-from kit.telemetry import get_logger
+from kit.telemetry import exemplar, get_logger
 from telephony_router.answer_ring import RingAnswerer, intake_of
 from telephony_router.metrics import METRICS, child
 from telephony_router.record import NotRecorded, Recorder
@@ -82,7 +82,7 @@ class Hooks:
             response = Response(body=b'{"error":"internal"}', content_type="application/json", status=500)
         child(METRICS.webhooks, *label, str(response.status)).inc()
         if vendor is not None and response.status == 200 and vendor.hooks.get(hook) == "ring":
-            child(METRICS.answer_seconds, label[0]).observe(time.monotonic() - began)
+            child(METRICS.answer_seconds, label[0]).observe(time.monotonic() - began, exemplar())
         await _send(send, response, headers, with_body=scope["method"] != "HEAD")
 
     async def _handle(

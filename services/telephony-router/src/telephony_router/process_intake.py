@@ -16,7 +16,7 @@ from pydantic_core import from_json
 from contracts.event import Event
 from kit import outbox
 from kit.postgres import Database, Transaction
-from kit.telemetry import get_logger
+from kit.telemetry import get_logger, trace_id_of
 from telephony_router import store
 from telephony_router.answer_ring import answer_from_json, number_of
 from telephony_router.call_record import CallRecord, inbound_event, state_event, with_ring, with_status
@@ -48,8 +48,14 @@ class _Batch:
     touched: dict[UUID, CallRecord] = field(default_factory=dict)
     decisions: list[tuple[object, ...]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    traces: list[str] = field(default_factory=list)
+    """Of each event, the trace of the webhook that it was made of."""
     talks: dict[str, tuple[str, datetime]] = field(default_factory=dict)
-    parked: dict[int, str] = field(default_factory=dict)
+    parked: dict[int, tuple[str, IntakeRow]] = field(default_factory=dict)
+
+    def tell(self, event: Event, row: IntakeRow) -> None:
+        self.events.append(event)
+        self.traces.append(row.traceparent)
 
 
 async def process_some(database: Database, *, limit: int = 500) -> int:
@@ -113,7 +119,7 @@ async def _process(database: Database, tenant: UUID, rows: Sequence[tuple[int, U
             try:
                 _apply(batch, row, signals[row.seq], new)
             except Unprocessable as error:
-                batch.parked[row.seq] = str(error)
+                batch.parked[row.seq] = (str(error), row)
         await _write(tx, batch, [row.seq for row in claimed if row.seq not in batch.parked])
     METRICS.intake_processed.labels("done").inc(len(claimed) - len(batch.parked))
 
@@ -179,7 +185,7 @@ def _ring(batch: _Batch, call: CallRecord, row: IntakeRow, signal: CallSignal) -
     batch.decisions.append(
         (row.call_id, row.received_at, answer_ms, decision.rule, decision.rung, decision_to_json(decision))
     )
-    batch.events.append(inbound_event(after, decision, answer_ms))
+    batch.tell(inbound_event(after, decision, answer_ms), row)
     return after
 
 
@@ -189,7 +195,7 @@ def _status(batch: _Batch, call: CallRecord, unknown: bool, row: IntakeRow, sign
         return call
     after = replace(after, version=call.version + 1)
     previous = None if unknown else call.facts.state
-    batch.events.append(state_event(after, previous, signal, signal.at or row.received_at))
+    batch.tell(state_event(after, previous, signal, signal.at or row.received_at), row)
     return after
 
 
@@ -211,10 +217,12 @@ async def _write(tx: Transaction, batch: _Batch, done: list[int]) -> None:
     await store.put_rows(tx, "put_calls", [call.to_row() for call in batch.touched.values()])
     await store.put_rows(tx, "add_decisions", batch.decisions)
     if batch.events:
-        await outbox.append_many(tx, batch.events)
-    for seq, reason in batch.parked.items():
+        await outbox.append_many(tx, batch.events, traces=batch.traces)
+    for seq, (reason, row) in batch.parked.items():
         METRICS.intake_processed.labels("parked").inc()
-        log.warning("webhook_parked", seq=seq, reason=reason)
+        log.warning(
+            "webhook_parked", seq=seq, reason=reason, call_id=str(row.call_id), trace_id=trace_id_of(row.traceparent)
+        )
         await store.park_intake(tx, seq, reason)
     await store.mark_processed(tx, done)
     talks = [(number, staff_id, at) for number, (staff_id, at) in sorted(batch.talks.items())]

@@ -19,9 +19,9 @@ FROM account WHERE secret_sha256 = $1 AND disabled_at IS NULL
 -- name: take_in
 -- Store webhooks, one row each; a repetition changes nothing and gets the first one's answer back.
 -- The answer of a new row is not sent back: whoever stored it knows it.
-INSERT INTO intake (tenant_id, identity, kind, account_id, call_id, received_at, signal, answer, body)
+INSERT INTO intake (tenant_id, identity, kind, account_id, call_id, received_at, signal, answer, body, traceparent)
 SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::uuid[], $6::timestamptz[], $7::text[],
-                     $8::text[], $9::bytea[])
+                     $8::text[], $9::bytea[], $10::text[])
 ON CONFLICT (tenant_id, identity) DO UPDATE SET repeats = intake.repeats + 1
 RETURNING tenant_id, identity, CASE WHEN repeats > 0 THEN answer END AS answer, repeats
 
@@ -37,7 +37,7 @@ FROM intake WHERE processed_at IS NULL
 
 -- name: claim_intake
 -- The rows that are still to be processed, now that their calls are held, as they came.
-SELECT seq, identity, kind, account_id, call_id, received_at, signal, answer
+SELECT seq, identity, kind, account_id, call_id, received_at, signal, answer, traceparent
 FROM intake WHERE seq = ANY($1::bigint[]) AND processed_at IS NULL AND parked IS NULL ORDER BY received_at, seq
 
 -- name: mark_processed

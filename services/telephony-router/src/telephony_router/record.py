@@ -194,6 +194,7 @@ def _to_line(row: Intake) -> bytes:
         "signal": row.signal,
         "answer": row.answer,
         "body": base64.b64encode(row.body).decode(),
+        "traceparent": row.traceparent,
     }
     return to_json(values)
 
@@ -210,4 +211,5 @@ def _from_line(line: bytes) -> Intake:
         signal=values["signal"],
         answer=values["answer"],
         body=base64.b64decode(values["body"]),
+        traceparent=values.get("traceparent", ""),
     )

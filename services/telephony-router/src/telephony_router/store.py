@@ -35,6 +35,8 @@ class Intake:
     signal: str
     answer: str | None
     body: bytes
+    traceparent: str = ""
+    """The trace of the request that brought it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +49,7 @@ class IntakeRow:
     received_at: datetime
     signal: str
     answer: str | None
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,6 +91,7 @@ async def take_in(tx: Fetches, rows: Sequence[Intake]) -> dict[tuple[UUID, str],
         [row.signal for row in ordered],
         [row.answer for row in ordered],
         [row.body for row in ordered],
+        [row.traceparent for row in ordered],
     )
     return {(row["tenant_id"], row["identity"]): (row["answer"], row["repeats"]) for row in stored}
 
