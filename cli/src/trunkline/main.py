@@ -60,6 +60,7 @@ HELP = {
     "demo": "Tell the whole story on the running stack.",
     "directory": "Tenants, staff, customers, numbers: import and manage them.",
     "notify": "The daily pulse and what became of each mail.",
+    "replay": "Handle past events again: plan, dry-run, apply, compare, promote.",
     "router": "PBX accounts, the routing view, what-if questions.",
     "vault": "WhatsApp archives: import, verify, make a sample.",
 }
@@ -74,6 +75,7 @@ def _plugins() -> dict[str, tuple[str, str]]:
         "contracts": ("trunkline.contracts_command", "app"),
         "dashboards": ("trunkline.observability.command", "app"),
         "demo": ("trunkline.demo.command", "app"),
+        "replay": ("trunkline.replay.commands", "app"),
     }
     for entry in importlib.metadata.entry_points(group=PLUGINS):
         found[entry.name] = (entry.module, entry.attr)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from brain_distiller import facts, store
 from brain_distiller.distillers import SINGLE_VALUED
-from brain_distiller.facts import Changes, Version, conclude
+from brain_distiller.facts import Changes, Fact, conclude
 from brain_distiller.readings import Reading, may_mention, number_of, read, subject_of
 from contracts.envelope import partition_key
 from contracts.facts import Evidence, FactExtractedV1
@@ -18,7 +18,7 @@ from kit.ids import name_uuid
 from kit.outbox import append_many
 from kit.postgres import Transaction
 
-__all__ = ["distil_messages", "fact_id_of", "subjects_touched"]
+__all__ = ["distil_messages", "event_of", "fact_id_of", "subjects_touched"]
 
 
 def fact_id_of(tenant: UUID, subject: str, key: str, value: str) -> UUID:
@@ -97,11 +97,11 @@ def _require_held(subjects: Collection[str], tx: Transaction) -> None:
 
 
 def _events(changes: Changes) -> list[FactExtractedV1]:
-    return [_event(version) for version in changes.versions]
+    return [event_of(version.fact, version.evidence) for version in changes.versions]
 
 
-def _event(version: Version) -> FactExtractedV1:
-    fact = version.fact
+def event_of(fact: Fact, evidence: facts.Evidence) -> FactExtractedV1:
+    """What the other services learn of a fact in its newest version, with the evidence that tells it."""
     return FactExtractedV1(
         fact_id=str(fact.fact_id),
         version=fact.version,
@@ -111,7 +111,7 @@ def _event(version: Version) -> FactExtractedV1:
         value=fact.value,
         value_type=fact.value_type,
         unit=fact.unit,
-        evidence=_told(version.evidence),
+        evidence=_told(evidence),
         confidence=fact.confidence,
         extractor=fact.extractor,
         state=fact.state,

@@ -143,3 +143,17 @@ CROSS JOIN LATERAL (
 -- name: history_of_fact
 -- Every version of a fact, the first one first.
 SELECT v.* FROM fact_version v WHERE v.fact_id = $1 ORDER BY v.version
+
+-- name: facts_of_period
+-- A page of the facts whose newest version came about in a period, the earliest first, each with the evidence it tells.
+SELECT f.*, v.at, e.source_type, e.source_id, e.revision, e.extractor AS evidence_extractor, e.start_at, e.end_at,
+    e.quote, e.confidence AS evidence_confidence, e.said_at
+FROM fact f
+JOIN fact_version v ON v.tenant_id = f.tenant_id AND v.fact_id = f.fact_id AND v.version = f.version
+CROSS JOIN LATERAL (
+    SELECT * FROM evidence e WHERE e.tenant_id = f.tenant_id AND e.fact_id = f.fact_id
+        AND e.source_id = v.evidence_source_id AND e.start_at = v.evidence_start_at AND e.end_at = v.evidence_end_at
+    ORDER BY e.revision DESC, e.extractor LIMIT 1
+) AS e
+WHERE v.at >= $1 AND (v.at, f.fact_id) > ($1, $2) AND v.at < $3
+ORDER BY v.at, f.fact_id LIMIT $4

@@ -14,9 +14,11 @@ from kit.postgres import Transaction, load_queries
 __all__ = [
     "HistoryEntry",
     "KnownEvidence",
+    "ToldFact",
     "customers_of",
     "delete_customer",
     "evidence_of",
+    "facts_of_period",
     "history_of",
     "list_facts",
     "load_known",
@@ -49,6 +51,15 @@ class HistoryEntry:
 class KnownEvidence:
     evidence: Evidence
     withdrawn_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ToldFact:
+    """A fact in its newest version, the evidence that tells it, and when it came about."""
+
+    fact: Fact
+    evidence: Evidence
+    at: datetime
 
 
 async def save_customer(tx: Transaction, customer_id: str, version: int, numbers: Collection[str]) -> bool:
@@ -153,6 +164,17 @@ async def history_of(tx: Transaction, fact_id: UUID) -> tuple[Fact, list[History
         for row in await tx.fetch(Q.history_of_fact, fact_id)
     ]
     return _fact(facts[0]), entries
+
+
+async def facts_of_period(
+    tx: Transaction, *, after: tuple[datetime, UUID], before: datetime, limit: int
+) -> list[ToldFact]:
+    """A page of facts in their newest version, in the order in which the versions came about."""
+    return [
+        ToldFact(fact=_fact(row), evidence=_evidence({**row, "extractor": row["evidence_extractor"],
+                 "confidence": row["evidence_confidence"]}), at=row["at"])
+        for row in map(dict, await tx.fetch(Q.facts_of_period, *after, before, limit))
+    ]  # fmt: skip
 
 
 def _columns(rows: Iterable[Sequence[object]]) -> list[list[object]]:

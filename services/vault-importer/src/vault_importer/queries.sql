@@ -232,3 +232,18 @@ SELECT m.id, m.from_me, m.sent_at, m.kind, m.raw_kind, m.text, m.revision, m.rev
 FROM message m LEFT JOIN contact c ON c.tenant_id = m.tenant_id AND c.id = m.sender_id
 WHERE m.tenant_id = $1 AND m.chat_id = $2 AND (m.sent_at, m.id) < ($3, $4)
 ORDER BY m.sent_at DESC, m.id DESC LIMIT $5
+
+-- name: messages_of_period
+-- A page of the messages sent in a period, the oldest first, as their event tells them.
+SELECT m.id::text AS message_id, h.account_id::text AS account_id, m.chat_id::text AS chat_id, h.kind AS chat_kind,
+    h.name AS chat_name, CASE WHEN m.from_me THEN 'out' ELSE 'in' END AS direction,
+    CASE WHEN m.from_me THEN NULL ELSE s.id::text END AS sender_id,
+    CASE WHEN m.from_me THEN NULL ELSE s.number END AS sender_number,
+    CASE WHEN m.from_me THEN '' ELSE coalesce(s.name, '') END AS sender_name,
+    p.number AS peer_number, m.sent_at, m.kind, m.raw_kind, m.text, m.revision, m.revoked
+FROM message m
+JOIN chat h ON h.tenant_id = m.tenant_id AND h.id = m.chat_id
+LEFT JOIN contact s ON s.tenant_id = m.tenant_id AND s.id = m.sender_id
+LEFT JOIN contact p ON p.tenant_id = h.tenant_id AND p.id = h.contact_id AND h.kind = 'direct'
+WHERE m.tenant_id = $1 AND m.sent_at >= $2 AND (m.sent_at, m.id) > ($2, $3) AND m.sent_at < $4
+ORDER BY m.sent_at, m.id LIMIT $5

@@ -302,3 +302,10 @@ async def page_of_messages(
 
 async def list_chats(tx: Transaction, limit: int) -> list[dict[str, Any]]:
     return [dict(row) for row in await tx.fetch(Q.list_chats, limit)]
+
+
+async def messages_of_period(
+    tx: Transaction, *, after: tuple[datetime, UUID], before: datetime, limit: int
+) -> list[dict[str, Any]]:
+    """A page of messages as their events tell them, in the order of when they were sent."""
+    return [dict(row) for row in await tx.fetch(Q.messages_of_period, tx.tenant, *after, before, limit)]

@@ -5,24 +5,49 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Protocol, Self
 from uuid import UUID
 
 from contracts.event import Event, rfc3339
 from kit.delivery import Subscription
 from kit.handling import code_version
-from kit.postgres import Database, Transaction
+from kit.postgres import Database
 
 __all__ = ["Filters", "Plan", "Reemit", "Refused", "Replayable", "ShadowTable", "Span", "Target", "hash_of", "new_id"]
 
 Target = Literal["live", "shadow", "rewind", "reemit"]
 KEEPS = timedelta(hours=24)
 
-Reemit = Callable[[Database, UUID, datetime, datetime], Any]
-"""An owner's store told again: an async generator of lists of (event, its time), of one tenant and one period."""
+Reemit = Callable[[Database, UUID, datetime, datetime], AsyncIterator[Sequence[tuple[Event, datetime]]]]
+"""An owner's store told again: batches of (event, when it happened) of one tenant and one period, always in the same
+order. What was erased is not in the store and is not told."""
+
+
+class Secret(Protocol):
+    def get_secret_value(self) -> str:
+        """The secret itself."""
+
+
+class Settings(Protocol):
+    """What every service's settings have."""
+
+    service: ClassVar[str]
+
+    @property
+    def kafka_bootstrap(self) -> str: ...
+    @property
+    def postgres_dsn(self) -> str: ...
+    @property
+    def owner_password(self) -> Secret: ...
+    @property
+    def app_password(self) -> Secret: ...
+    @property
+    def system_password(self) -> Secret: ...
+    @property
+    def ro_password(self) -> Secret: ...
 
 
 class Refused(Exception):
@@ -51,8 +76,24 @@ class Replayable:
     """The subscriptions of each of its consumer groups."""
     shadow_tables: Sequence[ShadowTable] = ()
     """Everything the handlers write, in the order in which rows may be inserted."""
-    reemitters: Mapping[type[Event], Callable[..., Any]] = field(default_factory=dict)
-    tenants: Callable[[Transaction], Awaitable[list[UUID]]] | None = None
+    reemitters: Mapping[type[Event], Reemit] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, settings: Settings, *, database: Callable[[], Database], **values: Any) -> Self:
+        """With the addresses and passwords of a service's settings."""
+        return cls(
+            service=settings.service,
+            kafka_bootstrap=settings.kafka_bootstrap,
+            postgres_dsn=settings.postgres_dsn,
+            passwords={
+                "owner": settings.owner_password.get_secret_value(),
+                "app": settings.app_password.get_secret_value(),
+                "system": settings.system_password.get_secret_value(),
+                "ro": settings.ro_password.get_secret_value(),
+            },
+            database=database,
+            **values,
+        )
 
     def subscriptions(self, consumer: str) -> Sequence[Subscription]:
         if consumer not in self.consumers:

@@ -6,8 +6,8 @@ id that derives from the replay and the event, so going on after a kill repeats 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
 from uuid import UUID
 
 from contracts.envelope import Envelope
@@ -17,17 +17,17 @@ from kit.outbox import append_told
 from kit.postgres import Database
 from recovery.replay.book import Entry
 from recovery.replay.pace import Pace, Step
-from recovery.replay.plan import Plan, Refused, Replayable
+from recovery.replay.plan import Plan, Reemit, Refused, Replayable
 
 __all__ = ["count_store", "reemit", "reemitter_of", "store_place"]
 
 BATCH = 500
 
 
-def reemitter_of(replayable: Replayable, topic: str) -> tuple[type[Event], Any]:
+def reemitter_of(replayable: Replayable, topic: str) -> Reemit:
     for event, tell in replayable.reemitters.items():
         if event.topic() == topic:
-            return event, tell
+            return tell
     known = ", ".join(sorted(event.topic() for event in replayable.reemitters)) or "nothing"
     raise Refused(f"{replayable.service} cannot tell {topic} again from its store; it can tell {known}")
 
@@ -40,7 +40,7 @@ def store_place(number: int) -> tuple[str, int]:
 async def count_store(
     replayable: Replayable, database: Database, topic: str, tenant: UUID, period: tuple[datetime, datetime]
 ) -> int:
-    _, tell = reemitter_of(replayable, topic)
+    tell = reemitter_of(replayable, topic)
     count = 0
     async for batch in tell(database, tenant, *period):
         count += len(batch)
@@ -49,7 +49,7 @@ async def count_store(
 
 async def reemit(replayable: Replayable, plan: Plan, entry: Entry, pace: Pace) -> Step:
     (topic,) = plan.classes
-    _, tell = reemitter_of(replayable, topic)
+    tell = reemitter_of(replayable, topic)
     period = datetime.fromisoformat(plan.asked_from), datetime.fromisoformat(plan.asked_to)
     database = replayable.database()
     try:
@@ -69,7 +69,7 @@ async def reemit(replayable: Replayable, plan: Plan, entry: Entry, pace: Pace) -
         await database.close()
 
 
-async def _append(database: Database, plan: Plan, tenant: UUID, batch: list[tuple[Event, datetime]]) -> None:
+async def _append(database: Database, plan: Plan, tenant: UUID, batch: Sequence[tuple[Event, datetime]]) -> None:
     cause = Envelope(
         id=plan.id, type="replay", source=f"/{plan.service}", time=datetime.now(UTC), tenant=tenant, subject=plan.id,
         partitionkey=plan.id, correlationid=plan.id, replayid=plan.id,

@@ -1,0 +1,1 @@
+"""``trunkline replay``: plan, rehearse, apply, watch, compare and promote replays."""

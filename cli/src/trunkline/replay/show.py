@@ -1,0 +1,192 @@
+"""Replays on a terminal: plans, progress, reports, differences."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+from recovery.replay.book import Entry
+from recovery.replay.pace import Progress
+from recovery.replay.plan import Plan
+from recovery.replay.rehearsal import Findings
+from recovery.replay.shadow import TableDiff
+
+__all__ = ["as_json", "diff", "diff_json", "entries", "entry", "entry_json", "findings", "plan", "progress"]
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+LINE_SECONDS = 10
+
+Watch = Callable[[Progress], None]
+
+
+def _pairs(rows: Iterable[tuple[str, str]]) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="dim")
+    table.add_column()
+    for name, value in rows:
+        table.add_row(name, value)
+    return table
+
+
+def plan(made: Plan) -> None:
+    """What would happen, and what stands in the way."""
+    rows = [
+        ("replay", f"[bold]{made.id}[/]   hash {made.hash()}"),
+        ("consumer", f"{made.consumer} {made.code_version} → {made.target}"),
+        ("source", f"{made.source.replace('_', ' ')}: from {made.asked_from} to {made.asked_to or 'the last'}"),
+        ("records", f"{made.records:,} of {made.keys:,} keys, {len(made.tenants)} tenants, {made.size / 1e6:.1f} MB"),
+        ("takes", f"{timedelta(seconds=round(made.eta_seconds))} at {made.rate:g} records a second, if nothing waits"),
+    ]
+    rows += [("", f"{count:,} x {kind}") for kind, count in made.by_type.items()]
+    if made.unreadable:
+        rows.append(("[yellow]unreadable[/]", f"{made.unreadable:,}: they will be parked"))
+    rows += [("handler", f"{topic}: {class_}") for topic, class_ in sorted(made.classes.items())]
+    rows += [("no effect", line) for line in made.suppressed]
+    rows += [("[yellow]hole[/]", line) for line in made.holes]
+    out.print(_pairs(rows))
+    if not made.records and made.target != "rewind":
+        err.print("[yellow]Nothing matches: there is nothing to replay.[/]")
+
+
+def findings(found: Findings) -> None:
+    rows = [("handled", f"{found.outcomes.get('handled', 0):,}, all taken back")]
+    rows += [("would have", f"{count:,} rows: {what}") for what, count in sorted(found.rows.items()) if count]
+    rows += [
+        ("[red]cannot be handled[/]", f"{count:,} x {reason}: {found.examples[reason]}")
+        for reason, count in sorted(found.failures.items())
+    ]
+    out.print(_pairs(rows))
+    err.print("A dry run takes each step back, so later events did not see what earlier ones would have written.")
+
+
+def entries(found: Sequence[Entry]) -> None:
+    if not found:
+        err.print("no replays yet; begin with: trunkline replay plan --help")
+        return
+    table = Table(box=None, padding=(0, 1))
+    for column in ("replay", "state", "target", "done", "started", "who", "why"):
+        table.add_column(column)
+    for each in found:
+        done = f"{each.seen:,} of {each.total:,}"
+        table.add_row(each.id, each.state, each.plan.target, done, f"{each.started_at:%d %b %H:%M}", each.who, each.why)
+    out.print(table)
+
+
+def entry(found: Entry, history: Sequence[dict[str, Any]]) -> None:
+    report = found.report or {}
+    rows = [
+        ("replay", f"[bold]{found.id}[/]   {found.state}"),
+        ("consumer", f"{found.plan.consumer} → {found.plan.target}"),
+        ("done", f"{found.seen:,} of {found.total:,}"),
+        ("counts", ", ".join(f"{name} {count:,}" for name, count in sorted(found.counts.items())) or "none yet"),
+    ]
+    if report and found.finished_at:
+        rows.append(("took", f"{report['seconds']} s, {report['per_second']} records a second"))
+    failed = found.counts.get("parked", 0) + found.counts.get("parked_behind", 0)
+    if failed:
+        where = f"{found.plan.consumer}@{found.id}"
+        rows.append(("[red]failed[/]", f"{failed:,}: trunkline dlq list --consumer {where}"))
+    rows += [(f"{row['at']:%d %b %H:%M:%S}", f"{row['action']} by {row['who']} {row['why']}") for row in history]
+    out.print(_pairs(rows))
+    err.print(_next(found))
+
+
+def _next(found: Entry) -> str:
+    if found.state in ("paused", "failed"):
+        return f"go on with it: trunkline replay resume {found.id}"
+    if found.state == "done" and found.plan.target == "shadow":
+        return f"look at what it changed: trunkline replay diff {found.id}"
+    return ""
+
+
+def diff(found: Sequence[TableDiff], id_: str, *, reveal: bool) -> None:
+    """Counts of every table, then the changed rows: names of columns only, unless revealed."""
+    table = Table(box=None, padding=(0, 1))
+    for column in ("table", "added", "removed", "changed", "unchanged", "conflicts"):
+        table.add_column(column, justify="left" if column == "table" else "right")
+    for each in found:
+        conflicts = f"[red]{each.conflicts:,}[/]" if each.conflicts else "0"
+        table.add_row(each.table, f"{each.added:,}", f"{each.removed:,}", f"{each.changed:,}", f"{each.unchanged:,}",
+                      conflicts)  # fmt: skip
+    out.print(table)
+    for each in found:
+        for change in each.changes:
+            key = " ".join(value for column, value in change.key.items() if column != "tenant_id")
+            mark = " [red]conflict[/]" if change.conflict else ""
+            out.print(f"{each.table} {change.kind} {key}{mark}: {_columns(change, reveal)}")
+    if any(each.conflicts for each in found):
+        err.print("Conflicts were changed by live traffic as well; nothing can be promoted. Discard and run it again.")
+    elif all(each.empty for each in found):
+        err.print(f"Nothing differs. trunkline replay discard {id_}")
+    else:
+        err.print(f"Make it live: trunkline replay promote {id_} --why …   or: trunkline replay discard {id_}")
+
+
+def _columns(change: Any, reveal: bool) -> str:
+    names = sorted({*change.before, *change.after})
+    if not reveal:
+        return ", ".join(names)
+    return ", ".join(f"{name}: {change.before.get(name)!r} → {change.after.get(name)!r}" for name in names)
+
+
+def as_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, default=str, ensure_ascii=False) + "\n")
+
+
+def entry_json(found: Entry, history: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
+    return {
+        "id": found.id, "state": found.state, "wanted": found.wanted, "target": found.plan.target,
+        "consumer": found.plan.consumer, "seen": found.seen, "total": found.total, "counts": dict(found.counts),
+        "report": found.report, "who": found.who, "why": found.why, "plan_hash": found.plan.hash(),
+        "started_at": found.started_at, "finished_at": found.finished_at, "history": list(history),
+    }  # fmt: skip
+
+
+def diff_json(found: Sequence[TableDiff], *, reveal: bool) -> list[dict[str, Any]]:
+    tables = [asdict(each) for each in found]
+    if not reveal:
+        for each in tables:
+            for change in each["changes"]:
+                change["columns"] = sorted({*change.pop("before"), *change.pop("after")})
+    return tables
+
+
+@contextmanager
+def progress(total: int) -> Iterator[Watch]:
+    """A bar on a terminal; elsewhere a line now and then. On standard error."""
+    if not err.is_terminal:
+        yield _lines()
+        return
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+    with Bar(*columns, console=err) as bar:
+        task = bar.add_task("", total=total)
+
+        def watch(seen: Progress) -> None:
+            why = f"[yellow]slower: {seen.waiting_for}[/]" if seen.waiting_for else ""
+            bar.update(task, completed=seen.seen, description=why)
+
+        yield watch
+
+
+def _lines() -> Watch:
+    told = time.monotonic()
+
+    def watch(seen: Progress) -> None:
+        nonlocal told
+        if time.monotonic() - told >= LINE_SECONDS:
+            told = time.monotonic()
+            err.print(f"{seen.seen:,} of {seen.total:,} {seen.waiting_for}")
+
+    return watch

@@ -1,0 +1,18 @@
+"""What of this service can be replayed: its consumers, the tables that they write."""
+
+from __future__ import annotations
+
+from telephony_router.consumers import SUBSCRIPTIONS
+from telephony_router.settings import Settings
+from telephony_router.wiring import make_database
+from recovery.replay.plan import Replayable
+
+__all__ = ["replays"]
+
+
+def replays() -> Replayable:
+    """For ``trunkline replay``, with the settings of the environment."""
+    settings = Settings.load()
+    return Replayable.of(
+        settings, database=lambda: make_database(settings), consumers={"telephony-router": SUBSCRIPTIONS}
+    )

@@ -1,0 +1,27 @@
+"""What of this service can be replayed: its consumers, the tables that they write, and the archive itself."""
+
+from __future__ import annotations
+
+from contracts.vault import MessageImportedV1
+from recovery.replay.plan import Replayable, ShadowTable
+from vault_importer.consumers import SUBSCRIPTIONS
+from vault_importer.settings import Settings
+from vault_importer.tell_again import tell_messages
+from vault_importer.wiring import make_database
+
+__all__ = ["replays"]
+
+#: Everything that the handlers write, in the order in which rows may come.
+TABLES = (ShadowTable(name="tenant_profile"),)
+
+
+def replays() -> Replayable:
+    """For ``trunkline replay``, with the settings of the environment."""
+    settings = Settings.load()
+    return Replayable.of(
+        settings,
+        database=lambda: make_database(settings),
+        consumers={"vault-importer": SUBSCRIPTIONS},
+        shadow_tables=TABLES,
+        reemitters={MessageImportedV1: tell_messages},
+    )
