@@ -27,6 +27,7 @@ CREATE TABLE red_rule (
     as_of timestamptz NOT NULL,
     replayed boolean NOT NULL,
     received_at timestamptz NOT NULL DEFAULT now(),
+    traceparent text NOT NULL DEFAULT '',
     PRIMARY KEY (tenant_id, local_day, rule)
 );
 SELECT protect('red_rule');
@@ -52,6 +53,7 @@ CREATE TABLE send (
     data_started_at timestamptz,
     created_at timestamptz NOT NULL DEFAULT now(),
     settled_at timestamptz,
+    traceparent text NOT NULL DEFAULT '',
     PRIMARY KEY (tenant_id, send_id),
     UNIQUE (tenant_id, kind, local_day, channel)
 );

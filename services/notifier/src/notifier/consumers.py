@@ -55,6 +55,7 @@ def _red_rule(received: Received[AnomalyFiredV1]) -> dict[str, object]:
         "evidence_total": event.evidence_total,
         "as_of": event.as_of,
         "replayed": bool(received.envelope.replayid),
+        "traceparent": received.envelope.traceparent,
     }
 
 

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import asyncpg
+from opentelemetry.trace import Span, SpanKind, StatusCode
 from prometheus_client import Counter
 
 from kit import outbox
 from kit.ids import uuid7
 from kit.postgres import Database
-from kit.telemetry import get_logger
+from kit.telemetry import get_logger, get_tracer, parent_of
 from notifier import store
 from notifier.channels.base import Channel, Message, OutcomeUnknown, Refused, TryLater
 from notifier.sends import RetryPolicy, Send, SendState, event_of, message_id
@@ -26,6 +28,7 @@ from notifier.sends import RetryPolicy, Send, SendState, event_of, message_id
 __all__ = ["Deliverer", "recover"]
 
 log = get_logger(__name__)
+tracer = get_tracer(__name__)
 outcomes = Counter("trunkline_send_attempts", "Attempts to send by what became of them", ["channel", "outcome"])
 
 SETTLE_ATTEMPTS = 6
@@ -69,9 +72,13 @@ class Deliverer:
             send = await store.lease_send(tx, send_id, lease=lease, length=self.lease, at_once=at_once)
         if send is None:
             return None
-        outcome = await self._attempt(send, lease)
-        outcomes.labels(send.channel, outcome.said).inc()
-        return await self._settle(send, lease, outcome)
+        with _span(send) as span:
+            outcome = await self._attempt(send, lease)
+            outcomes.labels(send.channel, outcome.said).inc()
+            span.set_attribute("trunkline.outcome", outcome.said)
+            if outcome.state is not SendState.SENT:
+                span.set_status(StatusCode.ERROR, outcome.said)
+            return await self._settle(send, lease, outcome)
 
     async def _attempt(self, send: Send, lease: UUID) -> Outcome:
         left = False
@@ -142,6 +149,16 @@ class Deliverer:
                 await outbox.append(tx, event_of(settled, at=now), time=now)
         log.info("send_settled", send_id=str(send.id), state=state.value, attempts=send.attempts, code=outcome.code)
         return settled
+
+
+def _span(send: Send) -> AbstractContextManager[Span]:
+    """One attempt, in the trace in which the message was composed. Who it goes to is not told."""
+    return tracer.start_as_current_span(
+        f"{send.channel} send",
+        context=parent_of({"traceparent": send.traceparent}),
+        kind=SpanKind.CLIENT,
+        attributes={"trunkline.send_id": str(send.id), "trunkline.attempt": send.attempts},
+    )
 
 
 async def recover(database: Database, *, now: datetime) -> int:

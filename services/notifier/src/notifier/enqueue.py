@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
+from opentelemetry.trace import get_current_span
+
 from kit import outbox
 from kit.postgres import Database, Transaction
-from kit.telemetry import get_logger
+from kit.telemetry import get_logger, get_tracer, parent_of
 from notifier import store
 from notifier.pulse import Pulse, Recipient, compose, count_live, is_due, local_day
 from notifier.sends import PULSE, Send, event_of, send_id_of
@@ -16,6 +18,7 @@ from notifier.sends import PULSE, Send, event_of, send_id_of
 __all__ = ["CannotSend", "Preview", "PulseRules", "enqueue_due_pulses", "enqueue_pulse", "preview_pulse"]
 
 log = get_logger(__name__)
+tracer = get_tracer(__name__)
 
 CHANNEL = "email"
 NOTHING_RED = "nothing is red and all-green pulses are muted"
@@ -39,6 +42,8 @@ class Preview:
     day: date
     pulse: Pulse
     live: int
+    causes: tuple[str, ...]
+    """The traces that told of what is red."""
 
 
 async def enqueue_due_pulses(database: Database, *, now: datetime, rules: PulseRules) -> int:
@@ -62,25 +67,28 @@ async def enqueue_pulse(database: Database, tenant: UUID, *, now: datetime, all_
         day = local_day(now, (await _recipient(tx)).timezone)
     send_id = send_id_of(tenant, PULSE, day, CHANNEL)
     # The key of the send is held: of two that enter it at once, the second finds what the first has entered.
-    async with database.transaction(tenant, emits=[str(send_id)]) as tx:
-        known = await store.find_send(tx, send_id)
-        if known is not None:
-            return known
-        preview = await _preview(tx, day)
-        suppressed = None if all_green or preview.live else NOTHING_RED
-        send = await store.add_send(
-            tx,
-            send_id,
-            kind=PULSE,
-            day=day,
-            channel=CHANNEL,
-            to=preview.recipient.owner_email,
-            pulse=preview.pulse,
-            suppressed=suppressed,
-        )
-        if send is None:
-            raise RuntimeError("this day's pulse exists under another id")
-        await outbox.append(tx, event_of(send, at=now), time=now)
+    with tracer.start_as_current_span("compose pulse", attributes={"trunkline.send_id": str(send_id)}) as span:
+        async with database.transaction(tenant, emits=[str(send_id)]) as tx:
+            known = await store.find_send(tx, send_id)
+            if known is not None:
+                return known
+            preview = await _preview(tx, day)
+            for cause in preview.causes:
+                span.add_link(get_current_span(parent_of({"traceparent": cause})).get_span_context())
+            suppressed = None if all_green or preview.live else NOTHING_RED
+            send = await store.add_send(
+                tx,
+                send_id,
+                kind=PULSE,
+                day=day,
+                channel=CHANNEL,
+                to=preview.recipient.owner_email,
+                pulse=preview.pulse,
+                suppressed=suppressed,
+            )
+            if send is None:
+                raise RuntimeError("this day's pulse exists under another id")
+            await outbox.append(tx, event_of(send, at=now), time=now)
     log.info("pulse_entered", tenant=str(tenant), send_id=str(send.id), red=preview.pulse.red, state=send.state.value)
     return send
 
@@ -94,7 +102,13 @@ async def preview_pulse(database: Database, tenant: UUID, *, now: datetime) -> P
 async def _preview(tx: Transaction, day: date) -> Preview:
     recipient = await _recipient(tx)
     red = await store.red_rules(tx, day, PULSE)
-    return Preview(recipient=recipient, day=day, pulse=compose(recipient, red, day=day), live=count_live(red))
+    return Preview(
+        recipient=recipient,
+        day=day,
+        pulse=compose(recipient, red, day=day),
+        live=count_live(red),
+        causes=tuple(sorted({rule.traceparent for rule in red if rule.traceparent})),
+    )
 
 
 async def _recipient(tx: Transaction) -> Recipient:

@@ -45,6 +45,8 @@ class RedRule:
     evidence_total: int
     local_day: date
     replayed: bool = False
+    traceparent: str = ""
+    """The trace that told of it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

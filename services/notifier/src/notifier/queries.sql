@@ -24,21 +24,23 @@ FROM recipient WHERE active AND owner_email <> '' ORDER BY tenant_id
 -- name: put_red_rules
 -- Keep what is red, by day and rule. What a replay tells never takes the place of what was told live.
 INSERT INTO red_rule (tenant_id, local_day, rule, title, learning, severity, evidence_summary, evidence_total, as_of,
-                      replayed)
-SELECT $1, e.local_day, e.rule, e.title, e.learning, e.severity, e.evidence_summary, e.evidence_total, e.as_of, e.replayed
+                      replayed, traceparent)
+SELECT $1, e.local_day, e.rule, e.title, e.learning, e.severity, e.evidence_summary, e.evidence_total, e.as_of,
+       e.replayed, e.traceparent
 FROM jsonb_to_recordset($2::jsonb) AS e (
     local_day date, rule text, title text, learning text, severity text, evidence_summary text, evidence_total integer,
-    as_of timestamptz, replayed boolean)
+    as_of timestamptz, replayed boolean, traceparent text)
 ON CONFLICT (tenant_id, local_day, rule) DO UPDATE
 SET title = excluded.title, learning = excluded.learning, severity = excluded.severity,
     evidence_summary = excluded.evidence_summary, evidence_total = excluded.evidence_total, as_of = excluded.as_of,
-    replayed = excluded.replayed
+    replayed = excluded.replayed, traceparent = excluded.traceparent
 WHERE (red_rule.replayed AND NOT excluded.replayed)
     OR (red_rule.replayed = excluded.replayed AND red_rule.as_of < excluded.as_of)
 
 -- name: red_rules
 -- What is red on a day, and what has become red since the last pulse without being red again.
-SELECT DISTINCT ON (rule) local_day, rule, title, learning, severity, evidence_summary, evidence_total, replayed
+SELECT DISTINCT ON (rule) local_day, rule, title, learning, severity, evidence_summary, evidence_total, replayed,
+       traceparent
 FROM red_rule
 WHERE local_day = $1
     OR (local_day < $1 AND local_day >= $1 - 7 AND NOT replayed AND received_at > (
@@ -48,8 +50,8 @@ ORDER BY rule, local_day DESC
 -- name: add_send
 -- Enter a message, unless its cause has one.
 INSERT INTO send (tenant_id, send_id, kind, local_day, channel, recipient, subject_line, text_body, html_body, state,
-                  reason, settled_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, CASE WHEN $10 = 'pending' THEN NULL ELSE now() END)
+                  reason, traceparent, settled_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, CASE WHEN $10 = 'pending' THEN NULL ELSE now() END)
 ON CONFLICT DO NOTHING
 RETURNING *
 

@@ -62,6 +62,8 @@ class Send:
     reason: str | None
     attempts: int
     created_at: datetime
+    traceparent: str = ""
+    """The trace in which it was composed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from kit.ids import uuid7
 from kit.postgres import Database, Transaction, load_queries
+from kit.telemetry import current_traceparent
 from notifier.pulse import Pulse, Recipient, RedRule
 from notifier.sends import Send, SendState
 
@@ -51,7 +52,7 @@ async def red_rules(tx: Transaction, day: date, kind: str) -> list[RedRule]:
 async def add_send(
     tx: Transaction, send_id: UUID, *, kind: str, day: date, channel: str, to: str, pulse: Pulse, suppressed: str | None
 ) -> Send | None:
-    """Enter a message; nothing when its cause has one already."""
+    """Enter a message of the current trace; nothing when its cause has one already."""
     state = SendState.PENDING if suppressed is None else SendState.SUPPRESSED
     row = await tx.fetchrow(
         Q.add_send,
@@ -66,6 +67,7 @@ async def add_send(
         pulse.html,
         state.value,
         suppressed,
+        current_traceparent(),
     )
     return _send(row) if row else None
 
@@ -188,4 +190,5 @@ def _send(row: Any) -> Send:
         reason=row["reason"],
         attempts=row["attempts"],
         created_at=row["created_at"],
+        traceparent=row["traceparent"],
     )
