@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup up down clean demo check test bench lock fmt contracts
+.PHONY: help setup up down clean demo check test faults bench lock fmt contracts
 
 BIN := .venv/bin
 # Asked for when a recipe runs: the account that it looks at comes with Postgres.
@@ -42,6 +42,10 @@ test: ## Everything that CI runs: check, then all tests on real servers
 	@$(MAKE) --no-print-directory check
 	@trap '$(BIN)/trunkline down $(TEST_STACK)' EXIT; \
 	 TRUNKLINE_TEST_ROOT="$(TEST_ROOT)" $(BIN)/pytest -q -m real --durations=15
+
+faults: ## Mixed faults against the real stack, by seed: SEED=7 SECONDS=180 ONLY=crash,reset
+	@deploy/native/bootstrap --for-tests
+	@$(BIN)/python -m tests.faults.harness --run-dir "$(TEST_ROOT)/faults" $(if $(SEED),--seed $(SEED)) --seconds $(or $(SECONDS),180) --only "$(ONLY)"
 
 bench: ## Measure, beside limits of the same run; NAME=midring for one
 	@deploy/native/bootstrap --for-tests

@@ -1,0 +1,217 @@
+"""Deliberate bugs: mistakes that somebody would make, put in from outside, each with the check that must see it."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import functools
+from collections.abc import Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+import kit.broker
+import kit.consume
+import kit.dead_letters
+import kit.handling
+import kit.postgres
+import kit.publisher
+import kit.relay
+from kit.delivery import claim_many
+
+__all__ = ["BUGS", "Bug"]
+
+Patch = Callable[[pytest.MonkeyPatch], None]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Bug:
+    """``apply`` puts it in; ``scenario`` brings it to light; ``check`` is the invariant that must be violated."""
+
+    name: str
+    scenario: str
+    check: str
+    apply: Patch
+    circumstance: Patch = lambda _: None
+    """What happens in the scenario, with the bug and without it."""
+
+
+def naive_outbox_query(patch: pytest.MonkeyPatch) -> None:
+    """By sequence number alone: whoever commits late is skipped for good."""
+    begin, end = kit.relay._FETCH.index("WHERE"), kit.relay._FETCH.index("LIMIT")
+    naive = "WHERE o.seq > $3 AND $1::integer IS NOT NULL AND $2::text IS NOT NULL ORDER BY o.seq "
+    patch.setattr(kit.relay, "_FETCH", kit.relay._FETCH[:begin] + naive + kit.relay._FETCH[end:])
+
+
+def publish_without_key(patch: pytest.MonkeyPatch) -> None:
+    make = kit.publisher.Producer
+
+    class Keyless:
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            self._producer = make(*args, **kwargs)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._producer, name)
+
+        def __len__(self) -> int:
+            return len(self._producer)
+
+        def produce(self, topic: str, value: Any, key: Any, **rest: Any) -> None:
+            self._producer.produce(topic, value, **rest)
+            # Without a key a producer stays with a partition until its batch is full; a small one shows it sooner.
+            self._producer.flush(5)
+
+    patch.setattr(kit.publisher, "Producer", Keyless)
+
+
+def key_lock_not_taken(patch: pytest.MonkeyPatch) -> None:
+    async def hold_keys(self: Any, keys: Any) -> None:
+        self.held |= set(keys)
+
+    patch.setattr(kit.postgres.Transaction, "hold_keys", hold_keys)
+
+
+def kafka_refuses_once(patch: pytest.MonkeyPatch) -> None:
+    publish, refused = kit.relay.Relay._publish, False
+
+    async def refuse_once(self: Any, publisher: Any, rows: list[Any], **options: Any) -> Any:
+        nonlocal refused
+        if rows and not refused:
+            refused = True
+            raise kit.publisher.PublishError("refused, as arranged")
+        return await publish(self, publisher, rows, **options)
+
+    patch.setattr(kit.relay.Relay, "_publish", refuse_once)
+
+
+def position_before_produce(patch: pytest.MonkeyPatch) -> None:
+    publish = kit.relay.Relay._publish
+
+    async def advance_first(self: Any, publisher: Any, rows: list[Any], **options: Any) -> Any:
+        if rows:
+            async with self._database.system() as tx:
+                await tx.execute(kit.relay._ADVANCE, self._service, *rows[-1][-3:], "")
+        return await publish(self, publisher, rows, **options)
+
+    patch.setattr(kit.relay.Relay, "_publish", advance_first)
+
+
+def relay_that_does_not_lead(patch: pytest.MonkeyPatch) -> None:
+    async def wait(self: Any) -> None:
+        await asyncio.Event().wait()
+
+    patch.setattr(kit.relay.Relay, "_lead", wait)
+
+
+def no_inbox_claim(patch: pytest.MonkeyPatch) -> None:
+    async def all_new(tx: Any, consumer: str, envelopes: Any) -> set[tuple[str, str]]:
+        return {(envelope.replayid, envelope.id) for envelope in envelopes}
+
+    patch.setattr(kit.handling, "claim_many", all_new)
+
+
+def claim_in_another_transaction(patch: pytest.MonkeyPatch) -> None:
+    async def apart(tx: Any, consumer: str, envelopes: Any) -> set[tuple[str, str]]:
+        async with tx._database.transaction(tx.tenant) as own:
+            return await claim_many(own, consumer, envelopes)
+
+    patch.setattr(kit.handling, "claim_many", apart)
+
+
+def server_away_counts_as_handled(patch: pytest.MonkeyPatch) -> None:
+    handle = kit.handling.Handling.handle
+
+    async def swallow(self: Any, records: Any) -> None:
+        try:
+            await handle(self, records)
+        except kit.postgres.SERVER_AWAY:
+            return
+
+    patch.setattr(kit.handling.Handling, "handle", swallow)
+
+
+def offset_before_outcome(patch: pytest.MonkeyPatch) -> None:
+    ours = kit.broker.BatchSource._on_batch
+
+    # The signature is read by the library that calls it.
+    @functools.wraps(ours)
+    async def commit_first(self: Any, message: Any) -> None:
+        await self._commit(message, message.raw_message)
+        await ours(self, message)
+
+    patch.setattr(kit.broker.BatchSource, "_on_batch", commit_first)
+
+
+def offset_past_a_failed_record(patch: pytest.MonkeyPatch) -> None:
+    async def shrug(self: Any, record: Any, envelope: Any, failure: Any) -> None:
+        self._done.add((record.topic, record.partition, record.offset))
+
+    patch.setattr(kit.handling.Handling, "_park", shrug)
+
+
+def key_not_parked(patch: pytest.MonkeyPatch) -> None:
+    async def none(self: Any, keys: Any) -> set[str]:
+        return set()
+
+    patch.setattr(kit.dead_letters.DeadLetters, "parked_keys", none)
+
+
+def dead_letter_without_value(patch: pytest.MonkeyPatch) -> None:
+    park = kit.dead_letters.DeadLetters.park
+
+    async def empty(self: Any, record: Any, *args: Any, **kwargs: Any) -> None:
+        await park(self, dataclasses.replace(record, value=None), *args, **kwargs)
+
+    patch.setattr(kit.dead_letters.DeadLetters, "park", empty)
+
+
+def replay_accepted(patch: pytest.MonkeyPatch) -> None:
+    make = kit.handling.Handling.__init__
+
+    def anything_goes(self: Any, **kwargs: Any) -> None:
+        make(self, **kwargs)
+        self._by_kind = {slot: dataclasses.replace(s, replay="safe") for slot, s in self._by_kind.items()}
+
+    patch.setattr(kit.handling.Handling, "__init__", anything_goes)
+
+
+def consumer_that_hangs(patch: pytest.MonkeyPatch) -> None:
+    async def hang(self: Any, records: Any) -> None:
+        await asyncio.Event().wait()
+
+    patch.setattr(kit.handling.Handling, "handle", hang)
+    patch.setattr(kit.broker, "DRAIN_SECONDS", 0.5)
+
+
+def set_instead_of_set_local(patch: pytest.MonkeyPatch) -> None:
+    """For the session, over a pool that does not reset: as behind a pooler that lends connections by transaction."""
+    transaction = kit.postgres.Database.transaction
+
+    @asynccontextmanager
+    async def for_the_session(self: Any, tenant: Any, **options: Any) -> Any:
+        async with transaction(self, tenant, **options) as tx:
+            await tx.execute("SELECT set_config('app.tenant', $1, false)", str(tenant))
+            yield tx
+
+    patch.setattr(kit.postgres.Database, "transaction", for_the_session)
+    patch.setattr(kit.postgres._Connection, "get_reset_query", lambda self: "")
+
+
+BUGS = (
+    Bug("naive_outbox_query", "overlapping_transactions", "I1", naive_outbox_query),
+    Bug("publish_without_key", "one_key_many_versions", "I3", publish_without_key),
+    Bug("key_lock_not_taken", "two_writers_of_one_key", "I3", key_lock_not_taken),
+    Bug("position_before_produce", "a_relay_that_fails_once", "I1", position_before_produce, kafka_refuses_once),
+    Bug("relay_that_does_not_lead", "an_outbox_to_drain", "I5", relay_that_does_not_lead),
+    Bug("no_inbox_claim", "a_redelivery", "I2", no_inbox_claim),
+    Bug("replay_accepted", "a_replay_of_what_must_not_be_replayed", "I2", replay_accepted),
+    Bug("claim_in_another_transaction", "a_server_that_goes_away", "I1", claim_in_another_transaction),
+    Bug("server_away_counts_as_handled", "a_server_that_goes_away", "I7", server_away_counts_as_handled),
+    Bug("offset_before_outcome", "a_handler_in_the_middle", "I7", offset_before_outcome),
+    Bug("offset_past_a_failed_record", "a_poison_and_its_followers", "I7", offset_past_a_failed_record),
+    Bug("key_not_parked", "a_poison_and_its_followers", "I3", key_not_parked),
+    Bug("dead_letter_without_value", "a_poison_and_its_followers", "I6", dead_letter_without_value),
+    Bug("consumer_that_hangs", "a_consumer_with_work", "I9", consumer_that_hangs),
+    Bug("set_instead_of_set_local", "two_tenants_on_one_pool", "I8", set_instead_of_set_local),
+)

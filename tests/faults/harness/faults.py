@@ -1,0 +1,376 @@
+"""The faults: each does its harm, waits for as long as planned, and mends it. What one finds impossible here it says
+by raising :class:`NotHere`; that is printed and counted, never silent."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.faults.harness.ledger import Ledger
+from tests.faults.harness.options import Planned
+from tests.faults.harness.saboteur.crash_points import FAKETIME
+from tests.faults.harness.stack import FaultStack, wait_until
+
+from trunkline.stack import control, kafka, postgres
+from trunkline.stack.layout import SERVICES, Service
+
+__all__ = ["FAULTS", "Context", "Doubt", "NotHere"]
+
+
+COLUMNS = """
+SELECT table_schema, table_name, column_name, data_type, column_default FROM information_schema.columns
+WHERE table_schema NOT IN ('pg_catalog', 'information_schema') ORDER BY 1, 2, 3
+"""
+
+
+class NotHere(Exception):
+    """This fault cannot be made on this machine, or in this version; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A window whose acknowledgements a fault took back: what was acknowledged in it may be lost, by design."""
+
+    why: str
+    begin: float
+    end: float
+
+
+@dataclass
+class Context:
+    """What faults work on, and what they leave for the judgement."""
+
+    stack: FaultStack
+    ledger: Ledger
+    doubts: list[Doubt] = field(default_factory=list)
+    kafka_lost: Callable[[], None] = lambda: None
+    """Tells whoever reads the topics that they begin anew."""
+
+
+Fault = Callable[[Context, Planned], Awaitable[None]]
+
+
+def service(name: str) -> Service:
+    return next(each for each in SERVICES if each.name == name)
+
+
+async def kill(context: Context, planned: Planned) -> None:
+    """kill -9; the supervisor starts it again."""
+    if await asyncio.to_thread(context.stack.signal, planned.target, signal.SIGKILL) is None:
+        raise NotHere("it was not running at that moment")
+
+
+async def restart_server(context: Context, planned: Planned) -> None:
+    """An orderly stop, a pause, a start."""
+    await asyncio.to_thread(control.stop_one, context.stack.layout, planned.target)
+    await asyncio.sleep(planned.seconds)
+    await asyncio.to_thread(control.start_one, context.stack.layout, planned.target)
+
+
+async def crash(context: Context, planned: Planned) -> None:
+    """Arm a crash point; disarm it when nobody came by in time."""
+    process, _, point = planned.target.partition(".")
+    cap = {"inside_an_import": 6, "after_a_commit_inside_a_batch": 5}.get(point, 2)
+    path = context.stack.arm(process, point, int(planned.figure * cap))
+    deadline = time.monotonic() + planned.seconds
+    cut_off = _cut_postgres_off(context) if "journal" in point else contextlib.nullcontext()
+    with cut_off:
+        while path.exists() and time.monotonic() < deadline:
+            await asyncio.sleep(0.1)
+            if point == "after_journal_record_is_stored" and time.monotonic() > deadline - planned.seconds / 2:
+                # The journal is drained once Postgres is back.
+                context.stack.proxies.heal("postgres")
+    if path.exists():
+        path.unlink(missing_ok=True)
+        raise NotHere("nobody came by the point in time")
+
+
+@contextlib.contextmanager
+def _cut_postgres_off(context: Context) -> Any:
+    context.stack.proxies.poison("postgres", refuse=True)
+    context.stack.proxies.reset("postgres")
+    try:
+        yield
+    finally:
+        context.stack.proxies.heal("postgres")
+
+
+async def pause(context: Context, planned: Planned) -> None:
+    """SIGSTOP for longer than the session's time-out: it wakes up as a zombie that believes it owns partitions."""
+    pid = await asyncio.to_thread(context.stack.signal, planned.target, signal.SIGSTOP)
+    if pid is None:
+        raise NotHere("it was not running at that moment")
+    try:
+        await asyncio.sleep(planned.seconds)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+
+async def storm(context: Context, planned: Planned) -> None:
+    """A second process of the service joins its group and is killed, again and again: rebalances."""
+    spare = context.stack.layout.port_base + 190 + [each.name for each in SERVICES].index(planned.target)
+    package = service(planned.target).package
+    environment = {**os.environ, **context.stack.layout.environment(),
+                   f"TRUNKLINE_{package.upper()}_HTTP_PORT": str(spare)}  # fmt: skip
+    url, end = f"http://127.0.0.1:{spare}/readyz", time.monotonic() + planned.seconds
+    while time.monotonic() < end:
+        with _process([sys.executable, "-m", package], environment):
+            up = asyncio.to_thread(wait_until, lambda: control.probe(url)[0] == 200, "no second process", 15)
+            with contextlib.suppress(TimeoutError):
+                await up
+            await asyncio.sleep(1)
+
+
+@contextlib.contextmanager
+def _process(command: list[str], environment: dict[str, str]) -> Any:
+    process = subprocess.Popen(
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _toxic(reset_first: bool = False, **toxics: Any) -> Fault:
+    async def fault(context: Context, planned: Planned) -> None:
+        proxies = context.stack.proxies
+        given = {name: value(planned.figure) if callable(value) else value for name, value in toxics.items()}
+        proxies.poison(planned.target, **given)
+        if reset_first:
+            proxies.reset(planned.target)
+        try:
+            await asyncio.sleep(planned.seconds)
+        finally:
+            proxies.heal(planned.target)
+
+    return fault
+
+
+async def resets(context: Context, planned: Planned) -> None:
+    """Every connection is reset, several times."""
+    end = time.monotonic() + planned.seconds
+    while time.monotonic() < end:
+        context.stack.proxies.reset(planned.target)
+        await asyncio.sleep(0.3 + planned.figure)
+
+
+async def read_transaction(context: Context, planned: Planned) -> None:
+    """A reader with a snapshot that stays open: a report somebody forgot."""
+    connection = await context.stack.admin()
+    try:
+        await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        await connection.execute("SELECT count(*) FROM telephony_router.outbox")
+        await asyncio.sleep(planned.seconds)
+    finally:
+        await connection.close(timeout=5)
+
+
+async def write_transaction(context: Context, planned: Planned) -> None:
+    """A writer that stays open: nothing younger may be published meanwhile, and nothing may be skipped for it."""
+    connection = await context.stack.admin()
+    try:
+        await connection.execute("BEGIN")
+        await connection.execute("SELECT pg_current_xact_id()")
+        await asyncio.sleep(planned.seconds)
+        await connection.execute("ROLLBACK")
+    finally:
+        await connection.close(timeout=5)
+
+
+async def dump(context: Context, planned: Planned) -> None:
+    """pg_dump of everything, under load."""
+    folder = postgres.binaries()
+    tool = str(folder / "pg_dump") if folder else "pg_dump"
+    process = await asyncio.create_subprocess_exec(
+        tool, "--dbname", context.stack.layout.admin_dsn("trunkline"), "--format", "custom", "--file", "/dev/null",
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    _, said = await process.communicate()
+    if process.returncode:
+        raise NotHere(f"pg_dump was interrupted: {said.decode(errors='replace').strip()[-120:]}")
+
+
+async def clock(context: Context, planned: Planned) -> None:
+    """One process lives minutes or an hour away from all others."""
+    if not FAKETIME.exists():
+        raise NotHere("libfaketime is not installed (apt-get install faketime)")
+    steps = ("+5m", "-5m", "+1h", "-1h")
+    step = steps[int(planned.figure * len(steps)) % len(steps)]
+    package = service(planned.target).package
+    (context.stack.layout.folder / f"clock.{package}").write_text(step)
+    context.stack.signal(planned.target, signal.SIGKILL)
+    try:
+        await asyncio.sleep(planned.seconds)
+    finally:
+        (context.stack.layout.folder / f"clock.{package}").unlink(missing_ok=True)
+        context.stack.signal(planned.target, signal.SIGKILL)
+
+
+async def crash_in_migration(context: Context, planned: Planned) -> None:
+    """Migrate a database of its own, die between two files, migrate again: the schema is the one of a whole run."""
+    stack, chosen = context.stack, service(planned.target)
+    name, whole = (f"migrating_{kind}_{time.time_ns()}" for kind in ("broken", "whole"))
+    connection = await stack.admin()
+    try:
+        for database in (name, whole):
+            await connection.execute(f"CREATE DATABASE {database}")
+        stack.arm("migrating", "inside_a_migration", int(planned.figure * 2))
+        first = await _migrate(stack, chosen, name)
+        second = await _migrate(stack, chosen, name)
+        reference = await _migrate(stack, chosen, whole)
+        same = await _schema(stack, name) == await _schema(stack, whole)
+        context.ledger.note("migration", service=chosen.name, codes=[first, second, reference], same=same)
+    finally:
+        for database in (name, whole):
+            await connection.execute(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
+        await connection.close(timeout=5)
+
+
+async def _migrate(stack: FaultStack, chosen: Service, database: str) -> int:
+    environment = {**os.environ, **stack.layout.environment(), "FAULTS_PROCESS": "migrating",
+                   "FAULTS_ADMIN_DSN": stack.layout.admin_dsn(database),
+                   "FAULTS_PASSWORDS": json.dumps(stack.layout.passwords(chosen))}  # fmt: skip
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.faults.harness.migrating", chosen.name, chosen.package, env=environment,
+        stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    return await process.wait()
+
+
+async def _schema(stack: FaultStack, database: str) -> list[Any]:
+    connection = await stack.admin(database)
+    try:
+        return [tuple(row) for row in await connection.fetch(COLUMNS)]
+    finally:
+        await connection.close(timeout=5)
+
+
+async def bad_deploy(context: Context, planned: Planned) -> None:
+    """Every event fails: the consumer must stop at its limits. Then the handler is mended and the service restarted."""
+    stack, package = context.stack, service(planned.target).package
+    path = stack.arm(package, "after_claim_before_handler", -1)
+    halted = f"{stack.layout.url(planned.target)}/readyz"
+    try:
+        await asyncio.to_thread(
+            wait_until, lambda: "stopped" in control.probe(halted)[1], "the consumer did not stop", planned.seconds, 0.3
+        )
+        context.ledger.note("halted", service=planned.target)
+    except TimeoutError:
+        raise NotHere("too few events for the limits in this window") from None
+    finally:
+        path.unlink(missing_ok=True)
+        stack.signal(planned.target, signal.SIGKILL)
+
+
+async def disk_full(context: Context, planned: Planned) -> None:
+    """Fill the small disk of a server to the last byte; then somebody makes room."""
+    stack = context.stack
+    if not stack.has_small_disks:
+        raise NotHere(stack.why_no_small_disks or "this run was started without small disks")
+    ballast = stack.disk(planned.target) / "ballast"
+    try:
+        await asyncio.to_thread(_fill, ballast)
+        await asyncio.sleep(planned.seconds)
+    finally:
+        ballast.unlink(missing_ok=True)
+
+
+def _fill(path: Path) -> None:
+    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(1 << 20))
+
+
+async def restore_postgres(context: Context, planned: Planned) -> None:
+    """Put the cluster's files back as they were a while ago: what was acknowledged since is gone, nothing older."""
+    stack, data = context.stack, context.stack.layout.run_dir / "postgres" / "data"
+    copy = stack.layout.run_dir / "postgres-copy"
+    begin = time.time()
+    await asyncio.to_thread(control.stop_one, stack.layout, "postgres")
+    await asyncio.to_thread(_copy, data, copy)
+    await asyncio.to_thread(control.start_one, stack.layout, "postgres")
+    await asyncio.sleep(planned.seconds)
+    await asyncio.to_thread(control.stop_one, stack.layout, "postgres")
+    await asyncio.to_thread(_copy, copy, data)
+    await asyncio.to_thread(control.start_one, stack.layout, "postgres")
+    context.doubts.append(Doubt("Postgres was restored to an earlier point", begin, time.time()))
+    shutil.rmtree(copy, ignore_errors=True)
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.rmtree(target, ignore_errors=True)
+    subprocess.run(["cp", "-a", str(source), str(target)], check=True)
+
+
+async def lose_kafka(context: Context, planned: Planned) -> None:
+    """The broker's data is gone; the outboxes still have every event of the last days, and publish them again."""
+    stack = context.stack
+    if not _can_rewind():
+        raise NotHere("this version has no `trunkline relay rewind`")
+    await asyncio.to_thread(control.stop_one, stack.layout, "kafka")
+    data = kafka.home(stack.layout) / "data"
+    for entry in data.iterdir():
+        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    await asyncio.to_thread(kafka._format, stack.layout, data, lambda _: None)
+    await asyncio.to_thread(control.start_one, stack.layout, "kafka")
+    await asyncio.to_thread(wait_until, lambda: kafka.is_up(stack.layout), "Kafka did not come up", 60)
+    await asyncio.to_thread(kafka.ensure_topics, stack.layout.kafka_bootstrap)
+    context.kafka_lost()
+    for each in SERVICES:
+        await _trunkline(stack, "relay", "rewind", "--service", each.name, "--yes")
+
+
+def _can_rewind() -> bool:
+    done = subprocess.run(
+        [sys.executable, "-m", "trunkline", "relay", "rewind", "--help"], check=False, capture_output=True
+    )
+    return done.returncode == 0
+
+
+async def _trunkline(stack: FaultStack, *arguments: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "trunkline", *arguments, env={**os.environ, **stack.layout.environment()},
+        stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    _, said = await process.communicate()
+    if process.returncode:
+        raise NotHere(f"trunkline {' '.join(arguments)}: {said.decode(errors='replace').strip()[-200:]}")
+
+
+FAULTS: dict[str, Fault] = {
+    "kill_service": kill,
+    "kill_server": kill,
+    "restart_server": restart_server,
+    "crash": crash,
+    "pause": pause,
+    "storm": storm,
+    "latency": _toxic(latency=lambda f: 0.05 + f * 0.25, jitter=lambda f: 0.02 + f * 0.1),
+    "slow": _toxic(bytes_per_second=lambda f: int(40_000 + f * 300_000), latency=0.05),
+    "sliced": _toxic(slice_bytes=lambda f: int(7 + f * 60)),
+    "reset": resets,
+    "black_hole": _toxic(swallow_up=True, swallow_down=True),
+    "one_way": _toxic(swallow_down=True),
+    "read_transaction": read_transaction,
+    "write_transaction": write_transaction,
+    "dump": dump,
+    "clock": clock,
+    "crash_in_migration": crash_in_migration,
+    "bad_deploy": bad_deploy,
+    "disk_full": disk_full,
+    "restore_postgres": restore_postgres,
+    "lose_kafka": lose_kafka,
+}

@@ -1,0 +1,222 @@
+"""The smallest pipeline that has every guarantee: one table, one topic, a relay, a consumer; real Kafka and Postgres.
+
+Scenarios run on it, once as it is and once with a deliberate bug; what they return is judged by the same checks as a
+run of the whole stack.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+from uuid import UUID, uuid4
+
+import asyncpg
+from confluent_kafka import OFFSET_BEGINNING, Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+from tests.faults.harness.outside import Seen, read_record
+
+from contracts.envelope import Envelope, partition_key
+from contracts.event import Event
+from contracts.registry import Registry
+from kit import consume, outbox
+from kit.ids import uuid7
+from kit.postgres import Database, Transaction, role_dsn
+from kit.relay import Relay
+from kit.testing import PASSWORDS, eventually, fresh_database
+
+__all__ = ["Pipeline", "Step", "pipeline"]
+
+SERVICE, PARTITIONS = "front-desk", 4
+TABLES = """
+CREATE TABLE effect (tenant_id uuid NOT NULL, entity text NOT NULL, number integer NOT NULL,
+                     seq bigint GENERATED ALWAYS AS IDENTITY);
+CREATE TABLE counter (tenant_id uuid NOT NULL, entity text NOT NULL, number integer NOT NULL,
+                      PRIMARY KEY (tenant_id, entity));
+SELECT protect('effect'), protect('counter');
+"""
+
+
+class Step(Event):
+    """An entity came to its next number."""
+
+    type: ClassVar[str] = ""
+
+    entity: str
+    number: int
+
+    def entity_id(self) -> str:
+        return self.entity
+
+
+Handler = Callable[[Any, Transaction], Awaitable[None]]
+
+
+async def note_effect(event: Any, tx: Transaction) -> None:
+    """The handler of every scenario that does not bring its own: one row per event."""
+    await tx.execute(
+        "INSERT INTO effect (tenant_id, entity, number) VALUES ($1, $2, $3)", tx.tenant, event.entity, event.number
+    )
+
+
+@dataclass
+class Pipeline:
+    database: Database
+    bootstrap: str
+    topic: str
+    event: type[Step]
+    tenant: UUID = field(default_factory=uuid4)
+    other: UUID = field(default_factory=uuid4)
+    group: str = field(default_factory=lambda: f"power-{secrets.token_hex(4)}")
+    patience: float = 4.0
+    """How long a scenario waits for what must come. With a bug it never comes, so this is what a bug costs."""
+    _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    def key(self, entity: str) -> str:
+        return partition_key(self.tenant, entity)
+
+    async def relay(self) -> Relay:
+        relay = Relay(database=self.database, kafka_bootstrap=self.bootstrap, service=SERVICE)
+        await relay.start()
+        self._stack.push_async_callback(relay.stop)
+        return relay
+
+    async def consumer(self, handler: Handler = note_effect, **options: Any) -> consume.Consumer:
+        subscription = consume.on(self.event, handler, **options)
+        consumer = consume.Consumer(
+            database=self.database, kafka_bootstrap=self.bootstrap, subscriptions=[subscription], group=self.group,
+            registry=Registry([self.event]),
+        )  # fmt: skip
+        await consumer.start()
+        self._stack.push_async_callback(consumer.stop)
+        return consumer
+
+    async def append(self, tx: Transaction, entity: str, number: int) -> str:
+        return await outbox.append(tx, self.event(entity=entity, number=number))
+
+    def send(self, entity: str, number: int, *, event_id: str = "", value: bytes = b"", replayid: str = "") -> Seen:
+        """Put one record on the topic, as a producer that is not ours could; return it as it lies there."""
+        envelope = Envelope(
+            id=event_id or str(uuid7()), type=self.event.type, source="/outside", time=datetime.now(UTC),
+            tenant=self.tenant, subject=entity, partitionkey=self.key(entity), replayid=replayid,
+        )  # fmt: skip
+        producer = Producer(
+            {"bootstrap.servers": self.bootstrap, "log_level": 0, "partitioner": "murmur2_random", "linger.ms": 0}
+        )
+        value = value or self.event(entity=entity, number=number).model_dump_json().encode()
+        taken: list[Any] = []
+        producer.produce(self.topic, key=self.key(entity), value=value, headers=list(envelope.to_headers()),
+                         on_delivery=lambda error, record: taken.append(record))  # fmt: skip
+        if producer.flush(15) or not taken:
+            raise TimeoutError("Kafka took nothing")
+        return Seen(
+            topic=self.topic, partition=taken[0].partition(), offset=taken[0].offset(), at=0.0, key=self.key(entity),
+            event_id=envelope.id, tenant=str(self.tenant), effect=f"{entity} {number}", entity=entity, version=number,
+            fields={"value": value}, digest="",
+        )  # fmt: skip
+
+    def seen(self, at_least: int = 0) -> list[Seen]:
+        """Everything on the topic; waits for ``at_least`` records, but not for ever."""
+        reader = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "outside", "enable.auto.commit": False,
+                           "log_level": 0, "enable.partition.eof": True})  # fmt: skip
+        reader.assign([TopicPartition(self.topic, number, OFFSET_BEGINNING) for number in range(PARTITIONS)])
+        found: list[Seen] = []
+        ended: set[int] = set()
+        deadline = time.monotonic() + self.patience
+        try:
+            while len(ended) < PARTITIONS or len(found) < at_least:
+                message = reader.poll(0.2)
+                if message is not None and message.error() is None:
+                    found.append(read_record(message))
+                    ended.discard(message.partition())
+                elif message is not None:
+                    ended.add(message.partition())
+                if time.monotonic() > deadline:
+                    break
+        finally:
+            reader.close()
+        return found
+
+    async def effects(self) -> list[tuple[str, int]]:
+        """What handlers did, in the order in which they did it."""
+        async with self.database.transaction(self.tenant) as tx:
+            return [(r["entity"], r["number"]) for r in await tx.fetch("SELECT * FROM effect ORDER BY seq")]
+
+    async def until(self, condition: Callable[[], Awaitable[bool]]) -> bool:
+        """Whether it came true within this pipeline's patience."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.patience):
+                await eventually(condition, within=self.patience * 2)
+                return True
+        return False
+
+    async def until_effects(self, count: int) -> bool:
+        async def enough() -> bool:
+            return len(await self.effects()) >= count
+
+        return await self.until(enough)
+
+    async def committed(self) -> dict[int, int]:
+        """The group's committed offset in each partition, as the broker knows it."""
+        partitions = [TopicPartition(self.topic, number) for number in range(PARTITIONS)]
+        admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
+        asked = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(self.group, partitions)])
+        found = await asyncio.to_thread(asked[self.group].result, 10)
+        return {each.partition: max(each.offset, 0) for each in found.topic_partitions}
+
+    async def until_committed(self, records: list[Seen]) -> bool:
+        async def passed() -> bool:
+            offsets = await self.committed()
+            return all(offsets.get(record.partition, 0) > record.offset for record in records)
+
+        return await self.until(passed)
+
+    async def outcomes(self) -> set[tuple[str, str]]:
+        """(consumer, event) of everything that was handled or parked."""
+        async with self.database.system() as tx:
+            rows = await tx.fetch(
+                "SELECT consumer, event_id FROM inbox UNION SELECT consumer, event_id FROM dead_letter"
+            )
+        return {(row["consumer"], row["event_id"]) for row in rows}
+
+    async def letters(self) -> list[Any]:
+        async with self.database.system() as tx:
+            return await tx.fetch("SELECT * FROM dead_letter")
+
+    async def cut_connections_of_handlers(self) -> None:
+        """What a server that goes away does to a transaction: its connection is gone."""
+        admin = await asyncpg.connect(self.admin_dsn)
+        try:
+            await admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND usename = 'front_desk_app'"
+            )
+        finally:
+            await admin.close()
+
+    admin_dsn: str = ""
+
+
+@asynccontextmanager
+async def pipeline(admin_dsn: str, bootstrap: str) -> AsyncIterator[Pipeline]:
+    """A pipeline with a database, a topic and a group of its own; everything that it started is stopped."""
+    topic = f"power.{secrets.token_hex(5)}"
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    await asyncio.to_thread(admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result, 15)
+    event = type("StepV1", (Step,), {"type": f"{topic}.v1", "__module__": __name__, "__annotations__": {}})
+    async with fresh_database(admin_dsn, service=SERVICE, package="kit") as database:
+        owner = await asyncpg.connect(role_dsn(database._app_dsn, "front_desk_owner", PASSWORDS["owner"]))
+        await owner.execute(TABLES)
+        await owner.close()
+        made = Pipeline(database, bootstrap, topic, event)
+        made.admin_dsn = admin_dsn.rpartition("/")[0] + "/" + database._app_dsn.rpartition("/")[2]
+        async with made._stack:
+            yield made
+    admin.delete_topics([topic])

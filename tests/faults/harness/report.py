@@ -1,0 +1,94 @@
+"""What a person reads: a line whenever something happens, a table at the end."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tests.faults.harness.checks import Violation
+from tests.faults.harness.judge import Figures
+from tests.faults.harness.watch import Recovery
+
+__all__ = ["Outcome", "Progress", "table"]
+
+
+@dataclass
+class Outcome:
+    """How a run ended."""
+
+    seed: int
+    seconds: float
+    settled_seconds: float
+    figures: Figures
+    faults: Counter[str]
+    skipped: dict[str, str]
+    recoveries: Sequence[Recovery]
+    violations: Sequence[Violation]
+    kills: int
+    fired: Counter[str]
+    unanswered_probes: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+class Progress:
+    """Lines on stderr, each with the seconds since the beginning."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
+    def __call__(self, line: str) -> None:
+        sys.stderr.write(f"{time.monotonic() - self._began:7.1f}  {line}\n")
+        sys.stderr.flush()
+
+
+def table(outcome: Outcome) -> str:
+    figures = outcome.figures
+    by_check = Counter(violation.check.split()[0] for violation in outcome.violations)
+    rows = [
+        ("seed, seconds of faults", f"{outcome.seed}, {outcome.seconds:.0f}"),
+        ("inputs acknowledged", _counts(figures.acknowledged)),
+        ("inputs never acknowledged (unknown outcome)", _counts(figures.unknown) or "0"),
+        ("  of these taken after all", _counts(figures.taken_after_all) or "0"),
+        ("inputs taken back by a restore, not judged", str(figures.doubted)),
+        ("events on Kafka", f"{figures.records}, of which {figures.repeated} repetitions by relays"),
+        ("mails", f"{figures.mails} arrived, {figures.mails_unknown} with an unknown outcome"),
+        ("poison records parked", str(figures.poison)),
+        ("faults", f"{sum(outcome.faults.values())}: {_counts(outcome.faults)}"),
+        ("kill -9", f"{outcome.kills}, of which {sum(outcome.fired.values())} at crash points"),
+        ("isolation probes", f"{figures.probes}, {outcome.unanswered_probes} while Postgres was away"),
+        ("everything settled after the last heal", f"{outcome.settled_seconds:.1f} s (limit 60)"),
+        ("losses (I1)", str(by_check["I1"])),
+        ("doubles (I2)", str(by_check["I2"])),
+        ("reorders (I3)", str(by_check["I3"])),
+        ("other violations", str(sum(n for check, n in by_check.items() if check not in ("I1", "I2", "I3")))),
+    ]
+    width = max(len(name) for name, _ in rows)
+    lines = [f"{name:<{width}}  {value}" for name, value in rows]
+    lines += ["", "seconds until every service was ready again, per fault:", *_recovery_lines(outcome.recoveries)]
+    if outcome.fired:
+        lines += ["", "crash points reached:", *(f"  {name}  {n}" for name, n in sorted(outcome.fired.items()))]
+    if outcome.skipped:
+        lines += ["", "not made:", *(f"  {name}: {why}" for name, why in sorted(outcome.skipped.items()))]
+    lines += [f"note: {note}" for note in outcome.notes]
+    lines += ["", *(f"VIOLATED  {violation}" for violation in outcome.violations)]
+    lines.append("held" if not outcome.violations else "BROKEN")
+    return "\n".join(lines)
+
+
+def _counts(counter: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in sorted(counter.items()) if count)
+
+
+def _recovery_lines(recoveries: Sequence[Recovery]) -> list[str]:
+    by_kind: dict[str, list[float]] = defaultdict(list)
+    for each in recoveries:
+        if each.seconds is not None:
+            by_kind[each.kind].append(each.seconds)
+    return [
+        f"  {kind:<20} n={len(found):<4} median {statistics.median(found):5.1f}  longest {max(found):5.1f}"
+        for kind, found in sorted(by_kind.items())
+    ]

@@ -1,0 +1,228 @@
+"""One run: a stack, load, the schedule of faults, the heal, the judgement."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.faults.harness import checks
+from tests.faults.harness.checks import Violation
+from tests.faults.harness.faults import FAULTS, Context, NotHere
+from tests.faults.harness.groups import Groups
+from tests.faults.harness.judge import Judge
+from tests.faults.harness.ledger import Ledger, read_ledger
+from tests.faults.harness.load import Load
+from tests.faults.harness.options import Options, Planned
+from tests.faults.harness.outside import Tail
+from tests.faults.harness.report import Outcome
+from tests.faults.harness.stack import FaultLayout, FaultStack
+from tests.faults.harness.watch import Isolation, Readiness, Transactions
+from tests.faults.harness.world import make_business
+
+from kit.postgres import Database
+
+__all__ = ["Run", "run"]
+
+LOOK_SECONDS = 20.0
+KILLS = ("kill_service", "kill_server", "clock", "bad_deploy")
+Tell = Callable[[str], None]
+
+
+def run(options: Options, layout: FaultLayout, tell: Tell) -> Outcome:
+    """Start a stack, run the options against it, stop it. The ledger stays in the run directory."""
+    stack = FaultStack(layout, seed=options.seed, small_disks=any(f.kind == "disk_full" for f in options.faults))
+    tell("starting the stack")
+    try:
+        stack.start(tell)
+        return Run(options, stack, tell).execute()
+    finally:
+        stack.stop()
+
+
+class Run:
+    """A run against a stack that is up."""
+
+    def __init__(self, options: Options, stack: FaultStack, tell: Tell) -> None:
+        self._options = options
+        self._stack = stack
+        self._tell = tell
+        self._folder = stack.layout.run_dir / "ledger"
+        self._ledger = Ledger(self._folder / f"seed-{options.seed}-{int(time.time())}.jsonl")
+        self._tail = Tail(stack.layout.kafka_bootstrap, self._ledger)
+        self._context = Context(stack, self._ledger, kafka_lost=self._tail.begin_anew)
+        self._groups = Groups(stack.layout.kafka_bootstrap)
+        self._judge = Judge(stack, self._ledger, self._groups, self._context.doubts)
+        self._readiness = Readiness(stack, self._ledger)
+        self._transactions = Transactions(stack)
+        self._faults: Counter[str] = Counter()
+        self._skipped: dict[str, str] = {}
+        self._violations: list[Violation] = []
+
+    @property
+    def ledger_path(self) -> Path:
+        return self._ledger.path
+
+    def execute(self) -> Outcome:
+        (self._folder / "options.json").write_text(self._options.to_json(), encoding="utf-8")
+        self._ledger.note("options", options=json.loads(self._options.to_json()))
+        self._tell(f"making {self._options.tenants} businesses")
+        businesses = [make_business(self._stack, number) for number in range(self._options.tenants)]
+        self._groups.discover()
+        self._tail.start()
+        load = Load(self._options, self._stack, self._ledger, businesses)
+        try:
+            return asyncio.run(self._execute(load, [business.tenant_id for business in businesses]))
+        finally:
+            self._tail.stop()
+            self._ledger.close()
+
+    async def _execute(self, load: Load, tenants: list[str]) -> Outcome:
+        isolation = Isolation(_probe_database(self._stack.layout), tenants)
+        stopping = asyncio.Event()
+        watchers = [
+            asyncio.create_task(work)
+            for work in (
+                isolation.run(stopping),
+                self._readiness.run(stopping),
+                self._transactions.run(stopping),
+                self._look(stopping),
+            )
+        ]
+        loading = asyncio.create_task(load.run())
+        self._tell(f"load begins: {self._options.calls_per_second} calls/s; {len(self._options.faults)} faults follow")
+        await self._follow_the_schedule()
+        healed = time.time()
+        self._tell("everything is mended; load ends, what is under way is finished")
+        load.stop()
+        await loading
+        seconds = await self._settle(healed)
+        stopping.set()
+        for watcher in watchers:
+            await watcher
+        await self._final(isolation)
+        return self._outcome(seconds, isolation)
+
+    async def _follow_the_schedule(self) -> None:
+        began = time.monotonic()
+        async with asyncio.TaskGroup() as faults:
+            for planned in self._options.faults:
+                await asyncio.sleep(max(0.0, began + planned.at - time.monotonic()))
+                faults.create_task(self._fault(planned))
+            await asyncio.sleep(max(0.0, began + self._options.seconds - time.monotonic()))
+
+    async def _fault(self, planned: Planned) -> None:
+        name = f"{planned.kind} {planned.target}"
+        self._tell(f"{name}{f' for {planned.seconds} s' if planned.seconds else ''}")
+        self._ledger.note("fault", fault=planned.kind, target=planned.target, step="begin")
+        try:
+            await FAULTS[planned.kind](self._context, planned)
+        except NotHere as why:
+            self._skipped[name] = str(why)
+            self._ledger.note("fault", fault=planned.kind, target=planned.target, step="not made", why=str(why))
+            return
+        except Exception as error:
+            # A fault that hits another fault's victim: it is said, and the run goes on.
+            self._skipped[name] = f"{type(error).__name__}: {error}"
+            self._ledger.note("fault", fault=planned.kind, target=planned.target, step="failed", why=repr(error))
+            return
+        self._faults[planned.kind] += 1
+        self._readiness.healed(planned.kind, planned.target.partition(".")[2] or planned.target)
+        self._ledger.note("fault", fault=planned.kind, target=planned.target, step="healed")
+
+    async def _look(self, stopping: asyncio.Event) -> None:
+        """Every so often: a line of progress, and I7 for what was committed since, also between the faults."""
+        while not stopping.is_set():
+            try:
+                await asyncio.wait_for(stopping.wait(), LOOK_SECONDS)
+            except TimeoutError:
+                counts = self._ledger.counts
+                waiting = f"; not ready: {', '.join(self._readiness.last)}" if self._readiness.last else ""
+                self._tell(
+                    f"    acknowledged: {counts['ring ok']} rings, {counts['status ok']} statuses, "
+                    f"{counts['import ok']} imports, {counts['mail ok']} mails; {len(self._tail.seen)} events{waiting}"
+                )
+                await self._offsets_now()
+
+    async def _offsets_now(self) -> None:
+        """I7 in the middle of a run: without Kafka or Postgres there is nothing to compare."""
+        if any(doubt_possible(fault) for fault in self._options.faults):
+            return
+        try:
+            found = await self._judge.offsets(list(self._tail.seen), self._tail.epoch)
+        except Exception as error:
+            self._ledger.note("look_failed", why=repr(error))
+            return
+        self._violations += found
+
+    async def _settle(self, healed: float) -> float:
+        seconds, violations = await self._judge.settled()
+        self._violations += violations
+        self._tell(f"settled {time.time() - healed:.1f} s after the heal" if not violations else "did not settle")
+        await self._readiness.all_ready(20)
+        return seconds
+
+    async def _final(self, isolation: Isolation) -> None:
+        await self._until_tail_is_still()
+        seen = list(self._tail.seen)
+        self._tell(f"judging {len(seen)} events")
+        self._violations += self._judge.outside(seen)
+        self._violations += self._judge.mails(seen)
+        self._violations += await self._judge.poison()
+        self._violations += await self._judge.offsets(seen, self._tail.epoch)
+        self._violations += await self._judge.audit()
+        self._violations += checks.isolated(isolation.strangers)
+        self._violations += checks.live({}, self._transactions.idle, within=60)
+        self._violations += checks.live(dict.fromkeys(self._readiness.last, 1), (), within=60)
+        broken = [name for name, whole in self._migrations() if not whole]
+        self._violations += checks.conserved((), (), {f"schemas of {name}": (1, 0) for name in broken})
+        self._judge.figures.probes = isolation.probes
+
+    def _migrations(self) -> list[tuple[str, bool]]:
+        """Interrupted migrations, and whether the schema came out as that of a whole run."""
+        notes = [entry for entry in read_ledger(self._ledger.path) if entry["kind"] == "migration"]
+        return [(str(note["service"]), bool(note["same"]) and note["codes"][1:] == [0, 0]) for note in notes]
+
+    async def _until_tail_is_still(self) -> None:
+        count, still = -1, 0
+        while still < 4:
+            still = still + 1 if count == len(self._tail.seen) else 0
+            count = len(self._tail.seen)
+            await asyncio.sleep(0.3)
+
+    def _outcome(self, settled: float, isolation: Isolation) -> Outcome:
+        fired = Counter(f"{each['process']}.{each['point']}" for each in self._stack.fired())
+        kills = sum(self._faults[kind] for kind in KILLS) + sum(fired.values())
+        errors = self._ledger.counts["harness_error"]
+        return Outcome(
+            seed=self._options.seed,
+            seconds=self._options.seconds,
+            settled_seconds=settled,
+            figures=self._judge.figures,
+            faults=self._faults,
+            skipped=self._skipped,
+            recoveries=self._readiness.recoveries,
+            violations=self._violations,
+            kills=kills,
+            fired=fired,
+            unanswered_probes=isolation.unanswered,
+            notes=[f"{errors} errors inside the harness; see the ledger"] if errors else [],
+        )
+
+
+def doubt_possible(fault: Planned) -> bool:
+    """Whether a fault takes back what was stored: offsets can only be judged once its window is known."""
+    return fault.kind in ("restore_postgres", "lose_kafka")
+
+
+def _probe_database(layout: FaultLayout) -> Database:
+    """front-desk's own app role, over a small pool of the real kind, through the proxy like everybody."""
+    secrets = layout.secrets()
+    return Database(
+        service="front-desk", dsn=layout.environment()["TRUNKLINE_POSTGRES_DSN"],
+        app_password=secrets["front_desk_app"], system_password=secrets["front_desk_system"], app_pool=2,
+        connect_timeout=3.0, command_timeout=5.0,
+    )  # fmt: skip

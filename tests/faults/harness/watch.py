@@ -1,0 +1,143 @@
+"""Watchers that run beside the load: the isolation probe, readiness and recovery times, forgotten transactions."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+from tests.faults.harness.ledger import Ledger
+from tests.faults.harness.stack import FaultStack
+
+from kit.postgres import Database
+
+__all__ = ["Isolation", "Readiness", "Recovery", "Transactions"]
+
+PROBE_SECONDS = 0.1
+IDLE_LIMIT = 60.0
+PROBED = "board_call"
+UNSET = "unrecognized configuration parameter"
+
+
+@dataclass
+class Recovery:
+    """One fault's end, and how long after it every service was ready again."""
+
+    kind: str
+    target: str
+    healed_at: float
+    seconds: float | None = None
+
+
+class Isolation:
+    """Asks, ten times a second, as one tenant after another, over one pool of the real app role: whose rows are these?
+
+    Every second question names no tenant at all: it must be refused, also on a connection that has just served one.
+    """
+
+    def __init__(self, database: Database, tenants: Sequence[str], table: str = PROBED) -> None:
+        self._database = database
+        self._tenants = [UUID(tenant) for tenant in tenants]
+        self._table = table
+        self.probes = 0
+        self.unanswered = 0
+        self.strangers: list[str] = []
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        number = 0
+        while not stopping.is_set():
+            number += 1
+            try:
+                async with asyncio.timeout(5):
+                    await self.probe(number)
+                self.probes += 1
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                self.unanswered += 1
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), PROBE_SECONDS)
+
+    async def probe(self, number: int) -> None:
+        tenant = self._tenants[number % len(self._tenants)]
+        async with self._database.transaction(tenant) as tx:
+            rows = await tx.fetch(f"SELECT DISTINCT tenant_id FROM {self._table}")
+        self.strangers += [f"{tenant} saw {row['tenant_id']}" for row in rows if row["tenant_id"] != tenant]
+        pool: Any = self._database._app
+        async with pool.acquire() as connection:
+            try:
+                rows = await connection.fetch(f"SELECT DISTINCT tenant_id FROM {self._table}")
+            except asyncpg.PostgresError as error:
+                # Unset it is unknown, or an empty text that is no uuid: both are a refusal.
+                if not isinstance(error, asyncpg.UndefinedObjectError | asyncpg.InvalidTextRepresentationError):
+                    raise
+            else:
+                self.strangers += [f"nobody saw {row['tenant_id']}" for row in rows]
+
+
+class Readiness:
+    """Looks at every service's readiness and tells each ended fault when all were ready again."""
+
+    def __init__(self, stack: FaultStack, ledger: Ledger) -> None:
+        self._stack = stack
+        self._ledger = ledger
+        self.recoveries: list[Recovery] = []
+        self.last: list[str] = []
+        self._ready = asyncio.Event()
+
+    def healed(self, kind: str, target: str) -> None:
+        self.recoveries.append(Recovery(kind, target, time.time()))
+
+    async def all_ready(self, within: float) -> None:
+        """Wait until every service is, or until it has taken too long: then ``last`` says who is not."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._ready.wait(), within)
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        while not stopping.is_set():
+            began = time.time()
+            self.last = await asyncio.to_thread(self._stack.not_ready)
+            if self.last:
+                self._ready.clear()
+            else:
+                self._ready.set()
+                for each in self.recoveries:
+                    # A look that began before the fault ended says nothing about it; a killed process may not have
+                    # been missed yet.
+                    if each.seconds is None and each.healed_at + 0.3 < began:
+                        each.seconds = time.time() - each.healed_at
+                        self._ledger.note(
+                            "recovered", fault=each.kind, target=each.target, seconds=round(each.seconds, 2)
+                        )
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), 0.3)
+
+
+@dataclass
+class Transactions:
+    """Looks for transactions that somebody left open: they hold every relay of the cluster back."""
+
+    stack: FaultStack
+    idle: set[str] = field(default_factory=set)
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        while not stopping.is_set():
+            with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                self.idle |= set(await self._look())
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), 5)
+
+    async def _look(self) -> list[str]:
+        connection = await self.stack.admin()
+        try:
+            rows = await connection.fetch(
+                "SELECT usename, application_name FROM pg_stat_activity WHERE state LIKE 'idle in transaction%' "
+                "AND application_name <> 'fault harness' AND now() - state_change > make_interval(secs => $1)",
+                IDLE_LIMIT,
+            )
+            return [f"{row['usename']} ({row['application_name']})" for row in rows]
+        finally:
+            await connection.close(timeout=5)
