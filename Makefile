@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup up down clean demo check test faults bench lock fmt contracts
+.PHONY: help setup up down clean demo check test faults bench lock fmt contracts dashboards
 
 BIN := .venv/bin
 # Asked for when a recipe runs: the account that it looks at comes with Postgres.
@@ -35,6 +35,7 @@ check: setup ## Lint, types, import rules, event contracts, unit tests: under a 
 	@$(BIN)/mypy libs/*/src services/*/src cli/src
 	@$(BIN)/lint-imports
 	@$(BIN)/trunkline contracts check
+	@$(BIN)/trunkline dashboards check
 	@$(BIN)/pytest -q -m "not real"
 
 test: ## Everything that CI runs: check, then all tests on real servers
@@ -52,6 +53,9 @@ bench: ## Measure, beside limits of the same run; NAME=midring for one
 	@trap '$(BIN)/trunkline down $(TEST_STACK)' EXIT; \
 	 eval "$$($(BIN)/trunkline up --only servers $(TEST_STACK) --json | $(BIN)/python -m bench.addresses)"; \
 	 $(BIN)/python -m bench $(or $(NAME),all)
+
+dashboards: ## Generate dashboards and alert rules from their Python
+	@$(BIN)/trunkline dashboards generate
 
 contracts: ## Generate schemas and docs from the event classes
 	@$(BIN)/trunkline contracts generate

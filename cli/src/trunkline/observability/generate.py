@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trunkline.observability.alerts import GROUPS
+from trunkline.observability.alerts import GROUPS, all_alerts
 from trunkline.observability.dashboards import DASHBOARDS
 from trunkline.observability.panels import as_json
-from trunkline.observability.rules import AS_WRITTEN, Scale, render
+from trunkline.observability.rules import AS_WRITTEN, RUNBOOKS, Scale, duration, render
 
 __all__ = ["files", "rules_files", "stale", "write"]
 
 BOARDS = Path("deploy/grafana/dashboards")
 RULES = Path("deploy/prometheus/rules")
+INDEX = Path(RUNBOOKS) / "README.md"
+_HEAD = """# Alerts
+
+Made by `trunkline dashboards generate`; do not edit it. A *page* wakes somebody, a *ticket* waits for the morning,
+*none* is for machines. Behind each: what it means, what it does to people, where to look, what to do, when it is done.
+
+| alert | severity | after | what to do |
+|---|---|---|---|
+"""
 
 
 def rules_files(scale: Scale = AS_WRITTEN) -> dict[str, str]:
@@ -23,7 +32,16 @@ def rules_files(scale: Scale = AS_WRITTEN) -> dict[str, str]:
 def files() -> dict[Path, str]:
     """Every generated file by its path in the checkout."""
     boards = {BOARDS / f"{board.uid.removeprefix('trunkline-')}.json": as_json(board) for board in DASHBOARDS}
-    return boards | {RULES / name: text for name, text in rules_files().items()}
+    return boards | {RULES / name: text for name, text in rules_files().items()} | {INDEX: _index()}
+
+
+def _index() -> str:
+    """The page that leads from an alert's name to what to do."""
+    rows = []
+    for alert in sorted(all_alerts(), key=lambda each: each.name):
+        after = duration(alert.wait) if alert.wait else "at once"
+        rows.append(f"| {alert.name} | {alert.severity} | {after} | [{alert.runbook}]({alert.runbook}.md) |\n")
+    return _HEAD + "".join(rows)
 
 
 def stale(root: Path) -> list[str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from string import Template
 from typing import Any, Literal
 
-__all__ = ["Alert", "Group", "Recording", "Rule", "Scale", "duration", "render"]
+__all__ = ["AS_WRITTEN", "RUNBOOKS", "Alert", "Group", "Recording", "Rule", "Scale", "duration", "render"]
 
 Severity = Literal["page", "ticket", "none"]
 RUNBOOKS = "docs/runbooks/alerts"
