@@ -61,6 +61,7 @@ def build(settings: Settings) -> Wired:
     from anomaly_engine.consumers import SUBSCRIPTIONS
     from kit.consume import Consumer
     from kit.relay import Relay
+    from recovery.replay.gauges import replay_gauges
     from runtime.service import Every
 
     database = make_database(settings)
@@ -80,6 +81,7 @@ def build(settings: Settings) -> Wired:
             Relay(database=database, kafka_bootstrap=settings.kafka_bootstrap, service=settings.service),
             Consumer(database=database, kafka_bootstrap=settings.kafka_bootstrap, subscriptions=SUBSCRIPTIONS),
             Every("rules", settings.rule_interval_seconds, detector.run),
+            Every("replays", 5, replay_gauges(database)),
             Every("forget runs", FORGET_EVERY_SECONDS, forget),
         ],
     )

@@ -23,6 +23,7 @@ from front_desk.sign_in import SignIn
 from kit.consume import Consumer
 from kit.postgres import Database
 from kit.relay import Relay
+from recovery.replay.gauges import replay_gauges
 from runtime.service import Component, Every
 
 __all__ = ["Service", "build", "open_database"]
@@ -102,4 +103,4 @@ def _components(settings: Settings, database: Database, live: LiveBoard) -> list
         for group, subscriptions in ((SERVICE, LIVE), (f"{SERVICE}-archive", BULK))
     ]
     relay = Relay(database=database, kafka_bootstrap=settings.kafka_bootstrap, service=SERVICE)
-    return [database, relay, live, *consumers, Every("tidy", 3600, tidy)]
+    return [database, relay, live, *consumers, Every("tidy", 3600, tidy), Every("replays", 5, replay_gauges(database))]

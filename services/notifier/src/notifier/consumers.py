@@ -1,4 +1,4 @@
-"""Kafka in: who is told, and what is red. Nothing here sends: a replayed event changes what is known, no more."""
+"""Kafka in: who is told, and what is red. A replayed anomaly is refused: it must not find its way into a mail."""
 
 from __future__ import annotations
 
@@ -62,5 +62,5 @@ def _red_rule(received: Received[AnomalyFiredV1]) -> dict[str, object]:
 SUBSCRIPTIONS: tuple[Subscription, ...] = (
     on_batch(TenantV1, on_tenants),
     on_deleted(TenantV1, on_tenant_deleted),
-    on_batch(AnomalyFiredV1, on_anomalies),
+    on_batch(AnomalyFiredV1, on_anomalies, replay="forbidden"),
 )

@@ -69,6 +69,7 @@ def build(settings: Settings) -> Wired:
     from notifier.api import make_api
     from notifier.consumers import SUBSCRIPTIONS
     from notifier.dispatch import Dispatcher
+    from recovery.replay.gauges import replay_gauges
     from runtime.service import Every
 
     database = make_database(settings)
@@ -76,6 +77,7 @@ def build(settings: Settings) -> Wired:
         database,
         Relay(database=database, kafka_bootstrap=settings.kafka_bootstrap, service=settings.service),
         Consumer(database=database, kafka_bootstrap=settings.kafka_bootstrap, subscriptions=SUBSCRIPTIONS),
+        Every("replays", 5, replay_gauges(database)),
     ]
     if settings.sending_enabled:
         deliverer = make_deliverer(settings, database)

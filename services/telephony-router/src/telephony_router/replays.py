@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from recovery.replay.plan import Replayable
 from telephony_router.consumers import SUBSCRIPTIONS
 from telephony_router.settings import Settings
 from telephony_router.wiring import make_database
-from recovery.replay.plan import Replayable
 
 __all__ = ["replays"]
 

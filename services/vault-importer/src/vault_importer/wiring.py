@@ -51,6 +51,8 @@ def build(settings: Settings) -> Wired:
     """The service: consumer, relay, HTTP and, when a folder is named, the watch."""
     from kit.consume import Consumer
     from kit.relay import Relay
+    from recovery.replay.gauges import replay_gauges
+    from runtime.service import Every
     from vault_importer.api import make_api
     from vault_importer.consumers import SUBSCRIPTIONS
     from vault_importer.watch import Watch, WatchOptions
@@ -60,6 +62,7 @@ def build(settings: Settings) -> Wired:
         database,
         Relay(database=database, kafka_bootstrap=settings.kafka_bootstrap, service=settings.service),
         Consumer(database=database, kafka_bootstrap=settings.kafka_bootstrap, subscriptions=SUBSCRIPTIONS),
+        Every("replays", 5, replay_gauges(database)),
     ]
     if settings.watch_dir is not None:
         components.append(

@@ -21,7 +21,7 @@ __all__ = ["Findings", "RehearsalDatabase", "rehearse"]
 
 CHUNK = 500
 
-# What this transaction has written so far, by table.
+# What this connection has written and not told the collector yet, by table.
 _WRITTEN = """
 SELECT relname, n_tup_ins AS inserted, n_tup_upd AS updated, n_tup_del AS deleted FROM pg_stat_xact_user_tables
 WHERE schemaname = current_schema() AND n_tup_ins + n_tup_upd + n_tup_del > 0
@@ -66,15 +66,25 @@ class RehearsalDatabase(Database):
     ) -> AsyncIterator[Transaction]:
         try:
             async with super().transaction(tenant, emits=emits, cause=cause) as tx:
+                # The server reports a connection's earlier, rolled-back work as well until it has told its collector.
+                before = await _written(tx)
                 yield tx
-                for row in await tx.fetch(_WRITTEN):
-                    name = "outbox" if row["relname"].startswith("outbox") else row["relname"]
-                    for change in ("inserted", "updated", "deleted"):
-                        self.findings.rows[f"{name} {change}"] += row[change]
+                self.findings.rows.update(await _written(tx) - before)
                 tx.emitted = False
                 raise _TakenBack  # noqa: TRY301 - this is how a context manager rolls back
         except _TakenBack:
             pass
+
+
+async def _written(tx: Transaction) -> Counter[str]:
+    """Rows by table and change. The inbox says nothing that the number of events does not."""
+    counts: Counter[str] = Counter()
+    for row in await tx.fetch(_WRITTEN):
+        name = "outbox" if row["relname"].startswith("outbox") else row["relname"]
+        if name != "inbox":
+            for change in ("inserted", "updated", "deleted"):
+                counts[f"{name} {change}"] += row[change]
+    return counts
 
 
 async def rehearse(

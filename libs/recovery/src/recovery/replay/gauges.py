@@ -1,0 +1,48 @@
+"""What dashboards see of replays. A replay runs in a process of its own for a while; its service tells of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import get_args
+
+from prometheus_client import Gauge
+
+from kit.postgres import Database
+from recovery.replay.book import State
+
+__all__ = ["replay_gauges"]
+
+REPLAYS = Gauge("trunkline_replays", "Replays in the service's book, by state", ["service", "state"])
+HANDLED = Gauge("trunkline_replay_handled_records", "Records that the running replays have handled", ["service"])
+REMAINING = Gauge(
+    "trunkline_replay_remaining_records", "Records that the running replays have before them", ["service"]
+)
+FAILED = Gauge("trunkline_replay_failed_records", "Records that the running replays could not handle", ["service"])
+SILENT = Gauge("trunkline_replay_silent_seconds", "Longest time since a running replay stored its place", ["service"])
+
+_ALL = """
+SELECT state, total, (counts ->> 'seen')::bigint AS seen,
+    coalesce((counts ->> 'parked')::bigint, 0) + coalesce((counts ->> 'parked_behind')::bigint, 0) AS failed,
+    extract(epoch FROM now() - heartbeat_at)::float AS silent
+FROM replay
+"""
+
+
+def replay_gauges(database: Database) -> Callable[[], Awaitable[None]]:
+    """Reads the service's book of replays into gauges; to be called every few seconds."""
+    service = database.service
+
+    async def tell() -> None:
+        async with database.system() as tx:
+            rows = await tx.fetch(_ALL)
+        states = Counter(row["state"] for row in rows)
+        for state in get_args(State):
+            REPLAYS.labels(service, state).set(states[state])
+        running = [row for row in rows if row["state"] == "running"]
+        HANDLED.labels(service).set(sum(row["seen"] or 0 for row in running))
+        REMAINING.labels(service).set(sum(max(0, row["total"] - (row["seen"] or 0)) for row in running))
+        FAILED.labels(service).set(sum(row["failed"] for row in running))
+        SILENT.labels(service).set(max((row["silent"] for row in running), default=0.0))
+
+    return tell
