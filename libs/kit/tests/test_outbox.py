@@ -153,9 +153,12 @@ async def test_a_rollback_takes_the_event_with_it(database: Database, tenant: UU
 async def test_the_relay_publishes_with_the_envelope_and_the_trace(
     database: Database, tenant: UUID, bench: Bench, relay: Relay
 ) -> None:
-    from kit.telemetry import configure_tracing, get_tracer
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import TracerProvider
 
-    configure_tracing("test")
+    from kit.telemetry import get_tracer
+
+    trace.set_tracer_provider(TracerProvider())
     with get_tracer("test").start_as_current_span("request") as span:
         async with database.transaction(tenant, emits=["k", "gone"]) as tx:
             event_id = await outbox.append(tx, bench.event(entity="k", number=7))

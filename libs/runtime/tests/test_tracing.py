@@ -107,3 +107,27 @@ async def test_a_request_that_breaks_ends_its_span(recorded: InMemorySpanExporte
     (span,) = recorded.get_finished_spans()
     assert span.status.status_code is StatusCode.ERROR
     assert current_traceparent() == ""
+
+
+async def test_what_an_exception_said_does_not_leave_with_the_span() -> None:
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(tracing.Wordless(exporter)))
+    tracer = provider.get_tracer("test")
+    with pytest.raises(ValueError), tracer.start_as_current_span("parent"), tracer.start_as_current_span("child"):  # noqa: PT011
+        raise ValueError("+919847000011 is nobody's")
+    child, parent = exporter.get_finished_spans()
+    assert "9847000011" not in child.to_json() + parent.to_json()
+    assert (child.status.status_code, child.status.description) == (StatusCode.ERROR, "ValueError")
+    assert child.parent is not None
+    assert child.parent.span_id == parent.get_span_context().span_id
+    assert child.get_span_context().trace_id == parent.get_span_context().trace_id
+
+
+def test_spans_are_only_exported_when_a_collector_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[TracerProvider] = []
+    monkeypatch.setattr(tracing, "set_tracer_provider", made.append)
+    tracing.configure_tracing("toy")
+    tracing.configure_tracing("toy", "http://127.0.0.1:9")
+    assert [provider.exports for provider in made] == [False, True]  # type: ignore[attr-defined]
+    assert made[1].resource.attributes["service.name"] == "toy"
+    made[1].shutdown()

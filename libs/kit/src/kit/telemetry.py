@@ -12,15 +12,11 @@ import structlog
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.propagate import extract
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from prometheus_client import Counter, Gauge, Histogram
 
 __all__ = [
     "METRICS",
     "configure_logging",
-    "configure_tracing",
     "current_traceparent",
     "exemplar",
     "get_logger",
@@ -31,7 +27,6 @@ __all__ = [
     "trace_id_of",
 ]
 
-_exported = False
 AGE_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600)
 
 
@@ -168,22 +163,9 @@ def get_logger(name: str) -> Any:
     return structlog.get_logger(module=name)
 
 
-def configure_tracing(service: str, otlp_endpoint: str | None = None) -> None:
-    """Make trace ids in every process; export spans only when a collector is named (OTLP over HTTP)."""
-    global _exported
-    provider = TracerProvider(resource=Resource.create({"service.name": service}))
-    _exported = bool(otlp_endpoint)
-    if otlp_endpoint:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-
-        exporter = OTLPSpanExporter(endpoint=otlp_endpoint.rstrip("/") + "/v1/traces")
-        provider.add_span_processor(BatchSpanProcessor(exporter))
-    trace.set_tracer_provider(provider)
-
-
 def spans_are_exported() -> bool:
     """Whether a collector is named: without one, spans that only continue a trace need not be made."""
-    return _exported
+    return bool(getattr(trace.get_tracer_provider(), "exports", False))
 
 
 def get_tracer(name: str) -> trace.Tracer:

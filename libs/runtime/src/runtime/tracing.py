@@ -1,12 +1,15 @@
-"""A trace for every HTTP request: the span that log lines, exemplars, outbox rows and whatever follows belong to."""
+"""Traces of a process: where they go, what they may say, and the one that begins with every HTTP request."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextvars import Token
 from typing import Any
 
 from opentelemetry.context import Context, attach, detach
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import (
     Link,
@@ -14,20 +17,78 @@ from opentelemetry.trace import (
     Span,
     SpanContext,
     SpanKind,
+    Status,
     StatusCode,
     TraceFlags,
     get_current_span,
     set_span_in_context,
+    set_tracer_provider,
 )
 
 from kit.telemetry import get_tracer, parent_of, spans_are_exported
 
-__all__ = ["RequestTrace"]
+__all__ = ["RequestTrace", "Wordless", "configure_tracing"]
 
 _tracer = get_tracer(__name__)
 _ids = RandomIdGenerator()
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _NOTHING = Context()
+
+
+class _Provider(TracerProvider):
+    """Says whether its spans go anywhere: :func:`kit.telemetry.spans_are_exported` asks."""
+
+    exports = False
+
+
+def configure_tracing(service: str, otlp_endpoint: str | None = None) -> None:
+    """Make trace ids in this process; export spans only when a collector is named (OTLP over HTTP)."""
+    provider = _Provider(resource=Resource.create({"service.name": service}))
+    if otlp_endpoint:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+        exporter = OTLPSpanExporter(endpoint=otlp_endpoint.rstrip("/") + "/v1/traces")
+        provider.add_span_processor(BatchSpanProcessor(Wordless(exporter)))
+        provider.exports = True
+    set_tracer_provider(provider)
+
+
+class Wordless(SpanExporter):
+    """Exports spans without what exceptions said: that may be anything, also a person's number.
+
+    The kind of the exception stays; the log has the rest, redacted.
+    """
+
+    def __init__(self, exporter: SpanExporter) -> None:
+        self._exporter = exporter
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        return self._exporter.export([_without_words(span) for span in spans])
+
+    def shutdown(self) -> None:
+        self._exporter.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        return self._exporter.force_flush(timeout_millis)
+
+
+def _without_words(span: ReadableSpan) -> ReadableSpan:
+    if not span.events and not span.status.description:
+        return span
+    kind = (span.status.description or "").partition(":")[0]
+    return ReadableSpan(
+        name=span.name,
+        context=span.get_span_context(),
+        parent=span.parent,
+        resource=span.resource,
+        attributes=span.attributes,
+        links=span.links,
+        kind=span.kind,
+        status=Status(span.status.status_code, kind if kind.isidentifier() else None),
+        start_time=span.start_time,
+        end_time=span.end_time,
+        instrumentation_scope=span.instrumentation_scope,
+    )
 
 
 class RequestTrace:

@@ -1,9 +1,10 @@
 """Runs the notifier: ``python -m notifier``."""
 
-from kit.telemetry import configure_logging, configure_tracing
+from kit.telemetry import configure_logging
 from notifier.settings import Settings
 from notifier.wiring import build
 from runtime.service import run
+from runtime.tracing import configure_tracing
 
 
 def main() -> None:

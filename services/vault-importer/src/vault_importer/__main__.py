@@ -1,7 +1,8 @@
 """Runs the vault: ``python -m vault_importer``."""
 
-from kit.telemetry import configure_logging, configure_tracing
+from kit.telemetry import configure_logging
 from runtime.service import run
+from runtime.tracing import configure_tracing
 from vault_importer.settings import Settings
 from vault_importer.wiring import build
 
