@@ -13,7 +13,8 @@ from kit.consume import Consumer
 from kit.postgres import Database
 from kit.relay import Relay
 from kit.telemetry import configure_logging
-from runtime.service import Component, run
+from recovery.replay.gauges import replay_gauges
+from runtime.service import Component, Every, run
 from runtime.tracing import configure_tracing
 
 __all__ = ["Service", "build", "database_of", "run_service"]
@@ -53,7 +54,9 @@ def build(settings: Settings, *, database: Database | None = None) -> Service:
     )
     relay = Relay(database=database, kafka_bootstrap=settings.kafka_bootstrap, service=SERVICE)
     app = make_app(database, admin_token=settings.admin_token.get_secret_value())
-    return Service(app=app, components=(database, relay, directory, messages))
+    return Service(
+        app=app, components=(database, relay, directory, messages, Every("replays", 5, replay_gauges(database)))
+    )
 
 
 def run_service(settings: Settings) -> None:

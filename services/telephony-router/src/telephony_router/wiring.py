@@ -12,7 +12,8 @@ from kit.consume import Consumer
 from kit.postgres import Database
 from kit.relay import Relay
 from kit.telemetry import configure_logging, get_logger
-from runtime.service import AsgiApp, Component, run
+from recovery.replay.gauges import replay_gauges
+from runtime.service import AsgiApp, Component, Every, run
 from runtime.tracing import configure_tracing
 from telephony_router.accounts import AccountTable
 from telephony_router.answer_ring import Answers, RingAnswerer
@@ -203,6 +204,7 @@ def _plumbing(settings: Settings, database: Database) -> list[Component]:
     return [
         Relay(database=database, kafka_bootstrap=bootstrap, service=service),
         Consumer(database=database, kafka_bootstrap=bootstrap, subscriptions=SUBSCRIPTIONS),
+        Every("replays", 5, replay_gauges(database)),
     ]
 
 
