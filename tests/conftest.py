@@ -11,6 +11,8 @@ import json
 import os
 import secrets
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,6 +22,8 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
 
 from trunkline.demo.clients import Directory, GenericPbx, Platform
 from trunkline.demo.command import addresses_of
@@ -104,6 +108,31 @@ class Stack:
 
     def run(self, *arguments: str, stdin: str | None = None) -> Any:
         return command(self.addresses, *arguments, stdin=stdin)
+
+    def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """A command as an operator types it, on this stack."""
+        return subprocess.run(
+            [sys.executable, "-m", "trunkline", *arguments], check=False, capture_output=True, text=True,
+            env={**os.environ, **self.layout.environment(), "COLUMNS": "140"},
+        )  # fmt: skip
+
+    def lag(self, group: str) -> int:
+        """How many records a consumer group has before it."""
+
+        async def ask() -> int:
+            admin = AIOKafkaAdminClient(bootstrap_servers=self.layout.kafka_bootstrap)
+            consumer = AIOKafkaConsumer(bootstrap_servers=self.layout.kafka_bootstrap)
+            await admin.start()
+            await consumer.start()
+            try:
+                committed = await admin.list_consumer_group_offsets(group)
+                newest = await consumer.end_offsets(list(committed))
+            finally:
+                await admin.close()
+                await consumer.stop()
+            return sum(newest[place] - offset.offset for place, offset in committed.items())
+
+        return asyncio.run(ask())
 
     def pbx(self, tenant: Tenant) -> GenericPbx:
         """The tenant's PBX; it keeps its connection for the whole run."""

@@ -41,6 +41,7 @@ app = typer.Typer(
 PlanFile = Annotated[Path, typer.Argument(help="The file that `replay plan --out` wrote.")]
 Id = Annotated[str, typer.Argument(help="The replay's id, such as brain-distiller.1121-3f9a2c.")]
 Why = Annotated[str, typer.Option(help="The reason, for the audit.")]
+MaybeWhy = Annotated[str, typer.Option("--why", help="The reason, for the audit.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
@@ -251,7 +252,7 @@ def _want(id_: str, wanted: Wanted, why: str) -> None:
 
 
 @app.command()
-def pause(id_: Id, why: Why = "") -> None:
+def pause(id_: Id, why: MaybeWhy = "") -> None:
     """Ask a running replay to stop after its current step; `resume` goes on from there."""
     _want(id_, "pause", why)
 
@@ -364,7 +365,7 @@ def promote(id_: Id, why: Why, as_json: Json = False) -> None:
 
 
 @app.command()
-def discard(id_: Id, why: Why = "") -> None:
+def discard(id_: Id, why: MaybeWhy = "") -> None:
     """Throw a shadow run's copies away."""
     given = _known(id_)
 

@@ -1,0 +1,142 @@
+"""The story of docs/howto/backfill.md: a bug ships, facts are wrong, the fix is replayed, compared and promoted.
+
+The commands are those of the page, in its order; what they print begins as the page shows.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.conftest import Stack, Tenant, import_until_done, wait_for
+
+pytestmark = [pytest.mark.real, pytest.mark.slow]
+
+PAGE = Path(__file__).parents[2] / "docs" / "howto" / "backfill.md"
+# What shipped: a distiller that loses the state code, the first two characters of every GSTIN.
+RELEASE_WITH_A_BUG = """
+from dataclasses import replace
+from brain_distiller.distillers.gstin import Gstin
+from brain_distiller.settings import Settings
+from brain_distiller.wiring import run_service
+
+find = Gstin.find
+Gstin.extractor = "gstin/2"
+Gstin.find = lambda self, text: [replace(each, value=each.value[2:]) for each in find(self, text)]
+run_service(Settings.load())
+"""
+FACTS = "SELECT value, state FROM {table} WHERE tenant_id = $1::text::uuid AND key = 'gstin'"
+
+
+@contextmanager
+def released(stack: Stack) -> Iterator[None]:
+    """The distiller of the bad release runs in the place of the good one."""
+    stack.cli("stop", "brain-distiller")
+    process = subprocess.Popen(
+        [sys.executable, "-c", RELEASE_WITH_A_BUG],
+        env={**os.environ, **stack.layout.environment()},
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
+        stack.cli("start", "brain-distiller")
+        stack.wait_until_ready()
+
+
+def gstins(stack: Stack, tenant: Tenant, table: str = "brain_distiller.fact") -> dict[str, str]:
+    return {row["value"]: row["state"] for row in stack.query(FACTS.format(table=table), tenant.id)}
+
+
+def commands() -> list[tuple[list[str], list[str]]]:
+    """Each command of the page with the beginnings of the lines that it shows."""
+    found: list[tuple[list[str], list[str]]] = []
+    for block in re.findall(r"```console\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL):
+        for line in block.splitlines():
+            if line.startswith("$ "):
+                found.append(([each.strip("'") for each in re.findall(r"'[^']*'|\S+", line[2:])], []))
+            elif line.strip() and line.strip() != "…":
+                found[-1][1].append(re.split(r"\s{2,}|[:0-9]", line.strip())[0])
+    return found
+
+
+def follow_the_page(stack: Stack, folder: Path) -> str:
+    """Run what the page says; return the replay's id."""
+    id_ = ""
+    for words, beginnings in commands():
+        given = [str(folder / word) if word.endswith(".json") else word for word in words[1:]]
+        given = [id_ if re.fullmatch(r"brain-distiller\.\d{4}-[0-9a-f]{6}", word) else word for word in given]
+        done = stack.cli(*given)
+        printed = done.stdout + done.stderr
+        assert done.returncode == 0, printed
+        for beginning in beginnings:
+            assert beginning in printed, f"{' '.join(words)} does not print {beginning!r}: {printed}"
+        if "--out" in words:
+            id_ = json.loads((folder / "gstin.json").read_text())["id"]
+    return id_
+
+
+def test_a_bug_is_replayed_away_and_nothing_is_sent_twice(
+    stack: Stack, make_tenant: Callable[[str], Tenant], make_backup: Callable[..., Path], tmp_path: Path
+) -> None:
+    tenant = make_tenant("backfill")
+    backup = make_backup(tenant.customer_number, messages=1500)
+    with released(stack):
+        import_until_done(stack, tenant, backup)
+        wait_for(lambda: len(gstins(stack, tenant, "front_desk.board_fact")) > 2, "the wrong facts did not arrive")
+        wait_for(lambda: stack.lag("brain-distiller") == 0, "the distiller did not keep up")
+    wrong = gstins(stack, tenant)
+    assert {len(value) for value in wrong} == {13}
+    pulse = stack.run("notify", "pulse", "--tenant", tenant.id)
+    assert pulse["state"] == "sent"
+    anomalies = stack.query("SELECT rule FROM anomaly_engine.anomaly WHERE tenant_id = $1::text::uuid", tenant.id)
+
+    id_ = follow_the_page(stack, tmp_path)
+
+    after = gstins(stack, tenant)
+    right = {value for value, state in after.items() if state in ("asserted", "conflicting")}
+    assert {len(value) for value in right} == {15}
+    assert {value[2:] for value in right} == set(wrong)
+    assert all(after[value] in ("superseded", "retracted") for value in wrong)
+    wait_for(lambda: gstins(stack, tenant, "front_desk.board_fact") == after, "the board did not follow")
+    # Nothing was sent twice, and nothing was fired twice.
+    assert stack.run("notify", "pulse", "--tenant", tenant.id)["notification_id"] == pulse["notification_id"]
+    assert len(stack.mails_to(tenant.owner_email)) == 1
+    fired = stack.query("SELECT rule FROM anomaly_engine.anomaly WHERE tenant_id = $1::text::uuid", tenant.id)
+    assert len(fired) == len({row["rule"] for row in fired}) >= len(anomalies)
+    actions = stack.query("SELECT action FROM brain_distiller.replay_audit WHERE replay_id = $1 ORDER BY id", id_)
+    assert [row["action"] for row in actions] == ["apply", "promote"]
+    leftovers = stack.query("SELECT relname FROM pg_class WHERE relnamespace = 'brain_distiller_shadow'::regnamespace")
+    assert leftovers == []
+
+
+def test_the_archive_told_again_makes_new_facts_and_no_mail(
+    stack: Stack, make_tenant: Callable[[str], Tenant], make_backup: Callable[..., Path], tmp_path: Path
+) -> None:
+    """The owner's store as the source: what Kafka no longer remembers reaches a consumer that lost everything."""
+    tenant = make_tenant("again")
+    import_until_done(stack, tenant, make_backup(tenant.customer_number, messages=600))
+    wait_for(lambda: stack.lag("brain-distiller") == 0, "the distiller did not keep up")
+    known = gstins(stack, tenant)
+    mails = len(stack.mails_to(tenant.owner_email))
+    for table in ("evidence", "fact_version", "fact", "source"):
+        stack.query(f"DELETE FROM brain_distiller.{table} WHERE tenant_id = $1::text::uuid", tenant.id)
+    plan = tmp_path / "again.json"
+    period = ("--from", "2000-01-01T00:00Z", "--to", "now")
+    told = stack.cli("replay", "plan", "vault-importer", "--from-store", "--topic", "message.imported", *period,
+                     "--tenant", tenant.id, "--out", str(plan))  # fmt: skip
+    assert told.returncode == 0, told.stderr
+    done = stack.cli("replay", "apply", str(plan), "--why", "the facts were lost", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["report"]["emitted"] == 600
+    wait_for(lambda: gstins(stack, tenant) == known, "the facts did not come back")
+    assert len(stack.mails_to(tenant.owner_email)) == mails
