@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import event_age, importing, midring
+from bench import event_age, importing, midring, relay
 from bench.results import Addresses, Result, cores
 
 OUTPUT = Path(".run/bench/latest.json")
@@ -21,6 +21,7 @@ BENCHES: dict[str, Callable[[Addresses], Sequence[Result]]] = {
     "midring": midring.run,
     "import": importing.run,
     "event_age": event_age.run,
+    "relay": relay.run,
 }
 
 

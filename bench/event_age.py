@@ -23,8 +23,8 @@ from contracts.registry import Registry
 from kit import outbox
 from kit.consume import Consumer, Received, on_batch
 from kit.postgres import Database, Transaction
-from kit.relay import Relay
 from kit.testing import fresh_database
+from runtime.relay import Relay
 
 RATE = 500
 SECONDS = 8

@@ -222,7 +222,7 @@ def test_libraries_and_services_import_only_downward() -> None:
         "identifiers": set[str](),
         "configuration": set[str](),
         "kit": {"contracts"},
-        "runtime": {"kit"},
+        "runtime": {"contracts", "kit"},
         "recovery": {"contracts", "kit"},
         **{key: {"contracts", "identifiers", "configuration", "kit", "runtime", "recovery"} for key in packages},
     }

@@ -15,8 +15,8 @@ from aiokafka import AIOKafkaConsumer
 from contracts.envelope import Envelope
 from kit import outbox
 from kit.postgres import Database, KeyNotHeld, role_dsn
-from kit.relay import _FETCH, Relay
 from kit.testing import Bench, eventually
+from runtime.relay import _FETCH, Relay
 
 from .conftest import SERVICE
 

@@ -22,8 +22,8 @@ from contracts.vault import MessageImportedV1
 from kit.consume import Consumer, Deletion, Received
 from kit.ids import uuid7
 from kit.postgres import Database
-from kit.relay import Relay
 from kit.testing import eventually
+from runtime.relay import Relay
 
 KOCHI, MUMBAI = "32AABCU9603R1ZW", "27AAPFU0939F1ZV"
 PEER = "+919847000001"

@@ -29,8 +29,8 @@ from contracts.registry import Registry
 from kit import consume, outbox
 from kit.ids import uuid7
 from kit.postgres import Database, Transaction, role_dsn
-from kit.relay import Relay
 from kit.testing import PASSWORDS, eventually, fresh_database
+from runtime.relay import Relay
 
 __all__ = ["Pipeline", "Step", "pipeline"]
 

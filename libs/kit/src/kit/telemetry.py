@@ -48,6 +48,20 @@ class METRICS:
     relayed = Counter("trunkline_relayed_events", "Events published from the outbox", ["service"])
     relay_leader = Gauge("trunkline_relay_leader", "1 in the process that publishes the outbox", ["service"])
     outbox_age = Gauge("trunkline_outbox_oldest_age_seconds", "Age of the oldest unpublished event", ["service"])
+    outbox_unpublished = Gauge(
+        "trunkline_outbox_unpublished", "Events that wait for the relay; above 10,000 an estimate", ["service"]
+    )
+    relay_held_back = Gauge(
+        "trunkline_relay_held_back_seconds",
+        "For how long the oldest open transaction holds the relay back",
+        ["service"],
+    )
+    relay_held_back_by = Gauge(
+        "trunkline_relay_held_back_by_pid", "Its Postgres process; 0 none, -1 a prepared transaction", ["service"]
+    )
+    relay_halted = Gauge(
+        "trunkline_relay_halted", "1 while nothing is published: Kafka is not what it was", ["service"]
+    )
     relay_errors = Counter("trunkline_relay_errors", "Times the relay had to start over", ["service"])
     suppressed = Counter("trunkline_suppressed_events", "Events that a replay was not allowed to tell", ["service"])
     partitions = Gauge("trunkline_consumer_partitions", "Partitions that this process holds", ["consumer"])

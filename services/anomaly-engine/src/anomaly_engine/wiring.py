@@ -60,8 +60,8 @@ def build(settings: Settings) -> Wired:
     from anomaly_engine.api import make_api
     from anomaly_engine.consumers import SUBSCRIPTIONS
     from kit.consume import Consumer
-    from kit.relay import Relay
     from recovery.replay.gauges import replay_gauges
+    from runtime.relay import Relay
     from runtime.service import Every
 
     database = make_database(settings)

@@ -11,9 +11,9 @@ from brain_distiller.consumers import DIRECTORY, MESSAGES
 from brain_distiller.settings import Settings
 from kit.consume import Consumer
 from kit.postgres import Database
-from kit.relay import Relay
 from kit.telemetry import configure_logging
 from recovery.replay.gauges import replay_gauges
+from runtime.relay import Relay
 from runtime.service import Component, Every, run
 from runtime.tracing import configure_tracing
 

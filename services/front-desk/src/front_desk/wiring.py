@@ -22,8 +22,8 @@ from front_desk.settings import Settings
 from front_desk.sign_in import SignIn
 from kit.consume import Consumer
 from kit.postgres import Database
-from kit.relay import Relay
 from recovery.replay.gauges import replay_gauges
+from runtime.relay import Relay
 from runtime.service import Component, Every
 
 __all__ = ["Service", "build", "open_database"]

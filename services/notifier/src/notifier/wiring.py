@@ -65,11 +65,11 @@ def make_deliverer(settings: Settings, database: Database) -> Deliverer:
 def build(settings: Settings) -> Wired:
     """The service: consumer, relay, HTTP, and, unless sending is held back, the schedule and the dispatcher."""
     from kit.consume import Consumer
-    from kit.relay import Relay
     from notifier.api import make_api
     from notifier.consumers import SUBSCRIPTIONS
     from notifier.dispatch import Dispatcher
     from recovery.replay.gauges import replay_gauges
+    from runtime.relay import Relay
     from runtime.service import Every
 
     database = make_database(settings)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from kit.consume import Consumer
 from kit.postgres import Database
-from kit.relay import Relay
 from kit.telemetry import configure_logging, get_logger
 from recovery.replay.gauges import replay_gauges
+from runtime.relay import Relay
 from runtime.service import AsgiApp, Component, Every, run
 from runtime.tracing import configure_tracing
 from telephony_router.accounts import AccountTable

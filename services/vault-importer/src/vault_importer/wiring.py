@@ -50,8 +50,8 @@ def stored_key(account: Account, settings: Settings) -> bytes | None:
 def build(settings: Settings) -> Wired:
     """The service: consumer, relay, HTTP and, when a folder is named, the watch."""
     from kit.consume import Consumer
-    from kit.relay import Relay
     from recovery.replay.gauges import replay_gauges
+    from runtime.relay import Relay
     from runtime.service import Every
     from vault_importer.api import make_api
     from vault_importer.consumers import SUBSCRIPTIONS

@@ -1,0 +1,178 @@
+"""Rows of the outbox to Kafka's records. Blocking: meant for a thread, beside a loop that reads the next rows.
+
+Of what was sent to a partition, Kafka holds a beginning without gaps, whatever fails: the producer is idempotent,
+no record times out by itself (a younger one might still be taken), a refused one ends the producer, and who gives up
+throws away all that is queued. So the rows can be sent again from any earlier place, and the order of a key holds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from confluent_kafka import KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+from opentelemetry.trace import SpanKind
+
+from contracts.envelope import CONTENT_TYPE, SPEC_VERSION
+from contracts.registry import REGISTRY
+from kit.telemetry import current_traceparent, get_tracer, parent_of, spans_are_exported
+
+__all__ = ["COLUMNS", "Place", "PublishError", "Publisher"]
+
+tracer = get_tracer(__name__)
+
+Place = tuple[int, str, int]
+"""A row's place in the outbox: epoch, transaction, sequence."""
+# What may be on its way to Kafka at once: repeated if the process dies, and held in memory.
+UNDERWAY_RECORDS, UNDERWAY_BYTES = 10_000, 32_000_000
+
+#: What is read of a row: topic, value and type, then what travels as it is, then the place.
+COLUMNS = """o.aggregatetype, o.payload, o.type,
+       o.aggregateid, o.id::text, o.tenant_id::text, o.subject,
+       to_char(o.occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+       coalesce(nullif(o.correlationid, ''), o.id::text), o.causationid, o.replayid, o.traceparent,
+       o.epoch, o.xid::text, o.seq"""
+
+
+class PublishError(Exception):
+    """Kafka did not take everything; what is behind the stored position is read and sent again."""
+
+
+class _Sent:
+    """Rows that were sent together: how many of them Kafka does not hold yet."""
+
+    __slots__ = ("failed", "left", "place", "size")
+
+    def __init__(self, rows: Sequence[Any], failed: set[str]) -> None:
+        self.place: Place = tuple(rows[-1][-3:])
+        self.left = len(rows)
+        self.size = sum(len(row[1] or "") for row in rows)
+        self.failed = failed
+
+    def delivered(self, error: Any, _: Any) -> None:
+        if error is None:
+            self.left -= 1
+        else:
+            self.failed.add(error.name())
+
+
+class Publisher:
+    """One idempotent producer. After an error it is closed and another one made: it may refuse for ever."""
+
+    def __init__(self, *, bootstrap: str, service: str, give_up_seconds: float = 20.0) -> None:
+        self._give_up = give_up_seconds
+        self._underway: deque[_Sent] = deque()
+        self._failed: set[str] = set()
+        self._sending, self._closing = threading.Lock(), threading.Event()
+        self._source = f"/{service}"
+        self._topics: set[str] = set()
+        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+        self._fixed: dict[str, list[tuple[str, str]]] = {}
+        self._producer: Any = Producer(
+            {
+                "bootstrap.servers": bootstrap,
+                "client.id": f"{service}-relay",
+                "enable.idempotence": True,
+                "enable.gapless.guarantee": True,
+                "acks": "all",
+                "linger.ms": 2,
+                "delivery.timeout.ms": 0,
+                "allow.auto.create.topics": False,
+                # The partitioner of the Java clients and of aiokafka: a key has one partition for every producer.
+                "partitioner": "murmur2_random",
+                "log_level": 0,
+            },
+            error_cb=lambda _: None,
+            logger=logging.getLogger("librdkafka"),
+        )
+
+    def kafka(self, topics: Iterable[str]) -> tuple[str, str]:
+        """The cluster's id; and as JSON per topic, of these and of what was sent, the sum of its partitions' ends."""
+        known = self._admin.list_topics(timeout=10)
+        sums = dict.fromkeys({*topics, *self._topics} & known.topics.keys(), 0)
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        ends = {TopicPartition(topic, p): latest for topic in sums for p in known.topics[topic].partitions}
+        for partition, future in self._admin.list_offsets(ends).items() if ends else ():
+            sums[partition.topic] += future.result(10).offset
+        return str(known.cluster_id), json.dumps(sums)
+
+    def send(self, rows: Sequence[Any], *, settle: bool) -> Place | None:
+        """Hand rows to Kafka in this order. Returns the place up to which it holds everything, if that is a new one.
+
+        With ``settle`` only when it holds them all, else while some are underway. Raises :class:`PublishError`.
+        """
+        deadline = time.monotonic() + self._give_up
+        try:
+            with self._sending:
+                self._send(rows)
+                while not self._failed and self._too_much(settle):
+                    if time.monotonic() > deadline or self._closing.is_set():
+                        raise PublishError(f"{len(self._producer)} records were not taken in time")
+                    self._producer.flush(0.2) if settle else self._producer.poll(0.2)
+        except (KafkaException, SystemError) as error:
+            # The second is how the client reports that it has ended itself in the middle of a callback.
+            raise PublishError("the producer refuses to go on") from error
+        if self._failed:
+            raise PublishError(f"records were refused: {sorted(self._failed)}")
+        place = None
+        while self._underway and not self._underway[0].left:
+            place = self._underway.popleft().place
+        return place
+
+    def _send(self, rows: Sequence[Any]) -> None:
+        if rows:
+            sent = _Sent(rows, self._failed)
+            self._underway.append(sent)
+            self._topics.update(row[0] for row in rows)
+            for row in rows:
+                self._producer.produce(row[0], row[1], row[3], headers=self.headers(row), on_delivery=sent.delivered)
+        self._producer.poll(0)
+
+    def _too_much(self, settle: bool) -> bool:
+        return len(self._producer) > (0 if settle else UNDERWAY_RECORDS) or (
+            sum(sent.size for sent in self._underway if sent.left) > UNDERWAY_BYTES
+        )
+
+    def close(self) -> None:
+        """Throw away what is queued: nothing that was given up may still be published, least of all later."""
+        self._closing.set()
+        with self._sending:
+            self._producer.purge()
+            with contextlib.suppress(KafkaException, SystemError):
+                self._producer.flush(1)
+            self._producer = None
+
+    def headers(self, row: Any) -> list[tuple[str, str]]:
+        """The headers of ``Envelope.to_headers``, made without an envelope: this is done for every event."""
+        topic, _, type_, key, id_, tenant, subject, at, correlation, causation, replay, trace = row[:12]
+        headers = [
+            *(self._fixed.get(type_) or self._of_type(type_)), ("ce_partitionkey", key), ("ce_id", id_),
+            ("ce_time", at), ("ce_tenant", tenant), ("ce_subject", subject), ("ce_correlationid", correlation),
+        ]  # fmt: skip
+        if causation:
+            headers.append(("ce_causationid", causation))
+        if replay:
+            headers.append(("ce_replayid", replay))
+        if trace:
+            headers.append(("traceparent", _published(topic, trace) if spans_are_exported() else trace))
+        return headers
+
+    def _of_type(self, type_: str) -> list[tuple[str, str]]:
+        known = REGISTRY.get(type_)
+        fixed = [("ce_specversion", SPEC_VERSION), ("ce_type", type_), ("ce_source", self._source)]
+        fixed += [("content-type", CONTENT_TYPE), *([("ce_dataschema", known.dataschema())] if known else [])]
+        return self._fixed.setdefault(type_, fixed)
+
+
+def _published(topic: str, traceparent: str) -> str:
+    """The span of publishing continues the trace of the transaction that appended the event."""
+    context = parent_of({"traceparent": traceparent})
+    with tracer.start_as_current_span(f"{topic} publish", context=context, kind=SpanKind.PRODUCER):
+        return current_traceparent() or traceparent

@@ -1,0 +1,232 @@
+"""The relay: publishes a service's outbox to Kafka, in commit order per key, by one leader at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+
+from kit.postgres import Database
+from kit.telemetry import METRICS, get_logger
+from runtime.backlog import Backlog
+from runtime.publisher import COLUMNS, Place, Publisher
+
+__all__ = ["Relay"]
+
+log = get_logger(__name__)
+
+# Rows of a transaction that is still running, or that a running one may still precede, are not read yet:
+# below xmin every transaction has ended, so nothing can appear behind the position. Both bounds are conditions on
+# the index, asked for once: however much is published or held back, a read touches the rows that it returns.
+_FETCH = f"""
+SELECT {COLUMNS}
+FROM outbox o
+WHERE (o.epoch, o.xid, o.seq) > ($1, $2::text::xid8, $3)
+  AND (o.epoch, o.xid) < ((SELECT current_epoch()), (SELECT pg_snapshot_xmin(pg_current_snapshot())))
+ORDER BY o.epoch, o.xid, o.seq
+LIMIT $4
+"""  # noqa: S608
+# One plan for ever, by the index: statistics of a partition that was empty a moment ago are no ground for another.
+_PLAN = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_bitmapscan = off; SET jit = off"
+_ADVANCE = """
+UPDATE relay_position SET epoch = $2, xid = $3::text::xid8, seq = $4, updated_at = now()
+WHERE relay = $1 AND generation = $5 RETURNING true
+"""
+_TOPICS = "SELECT jsonb_object_keys(kafka_ends) FROM relay_position WHERE relay = $1"
+_BEGIN = "SELECT epoch, xid::text AS xid, seq, generation, halted FROM begin_relay($1, $2, $3::jsonb)"
+LOOK_SECONDS = 5.0
+WATCH_SECONDS = 5.0
+
+
+class Rewound(Exception):
+    """The position was moved by an operator; it is read anew."""
+
+
+class Relay:
+    """Publishes the outbox of one service. Several processes may run one: an advisory lock makes one the leader.
+
+    A record is repeated when the leader dies between Kafka's acknowledgement and storing the position, always
+    with the same id; consumers' inboxes absorb it.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        kafka_bootstrap: str,
+        service: str,
+        batch: int = 2000,
+        poll_seconds: float = 0.2,
+        keep_days: int = 9,
+    ) -> None:
+        self.name = "relay"
+        self._database = database
+        self._bootstrap = kafka_bootstrap
+        self._service = service
+        self._batch = batch
+        self._poll = poll_seconds
+        self._keep_days = keep_days
+        self._backlog = Backlog(database)
+        self._task: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._leader = False
+        self._published = 0
+        self._generation: int | None = None
+        self._halted = ""
+        self._last_error: str | None = None
+
+    async def start(self) -> None:
+        self._stopping = False
+        self._task = asyncio.create_task(self._run(), name=f"relay {self._service}")
+        self._watching = asyncio.create_task(self._watch(), name=f"backlog {self._service}")
+
+    async def stop(self) -> None:
+        """Publish what is committed, as far as Kafka takes it within a moment, then let go of the lead."""
+        self._stopping = True
+        self._database.doorbell.set()
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
+        if self._task is not None:
+            with contextlib.suppress(asyncio.CancelledError):
+                try:
+                    await asyncio.wait_for(self._task, 6)
+                except TimeoutError:
+                    self._task.cancel()
+        self._task = None
+
+    def alive(self) -> str | None:
+        return "the relay's task has ended" if self._task is not None and self._task.done() else None
+
+    def ready(self) -> str | None:
+        return None
+
+    def status(self) -> dict[str, object]:
+        known = {"leader": self._leader, "published": self._published}
+        return {**known, "last_error": self._last_error, "halted": self._halted}
+
+    async def _watch(self) -> None:
+        while True:
+            try:
+                await self._backlog.measure()
+            except Exception as error:
+                # Without a database there is nothing to measure; its absence is told elsewhere.
+                log.debug("backlog_not_measured", error=type(error).__name__)
+            await asyncio.sleep(WATCH_SECONDS)
+
+    async def _run(self) -> None:
+        delay = 0.2
+        while not self._stopping:
+            try:
+                await self._lead()
+                delay = 0.2
+            except Rewound:
+                log.info("relay_rewound")
+            except Exception as error:
+                # Whatever it is: what is committed must still be published.
+                METRICS.relay_errors.labels(self._service).inc()
+                self._last_error = type(error).__name__
+                log.warning("relay_interrupted", error=type(error).__name__, retry_seconds=delay)
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, 5.0)
+            finally:
+                self._leader = False
+                METRICS.relay_leader.labels(self._service).set(0)
+
+    async def _lead(self) -> None:
+        connection = await self._database.dedicated("relay")
+        try:
+            while not await connection.fetchval(
+                "SELECT pg_try_advisory_lock(hashtext('relay'), hashtext($1))", self._service
+            ):
+                if self._stopping:
+                    return
+                await asyncio.sleep(1.0)
+            self._leader = True
+            METRICS.relay_leader.labels(self._service).set(1)
+            await connection.execute(_PLAN)
+            await self._maintain(connection)
+            await connection.add_listener(f"{self._service}_outbox", lambda *_: self._database.doorbell.set())
+            publisher = Publisher(bootstrap=self._bootstrap, service=self._service)
+            try:
+                await self._publish_all(connection, publisher)
+            finally:
+                await asyncio.to_thread(publisher.close)
+        finally:
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(connection.close(), 2)
+
+    async def _maintain(self, connection: Any) -> None:
+        """Make coming partitions, drop published old ones, forget what nobody delivers any more."""
+        await connection.execute("SELECT maintain_outbox(make_interval(days => $1))", self._keep_days)
+        await connection.execute("DELETE FROM inbox WHERE seen_at < now() - make_interval(days => $1)", self._keep_days)
+
+    async def _publish_all(self, connection: Any, publisher: Publisher) -> None:
+        clock = asyncio.get_running_loop().time
+        looked = maintained = clock()
+        self._generation = None
+        position = await self._look(connection, publisher)
+        while True:
+            self._database.doorbell.clear()
+            if not self._halted:
+                position = await self._publish_waiting(connection, publisher, position)
+            if self._stopping:
+                return
+            if clock() - maintained > 3600:
+                await self._maintain(connection)
+                maintained = clock()
+            if clock() - looked > LOOK_SECONDS:
+                await self._look(connection, publisher)
+                looked = clock()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._database.doorbell.wait(), self._poll)
+
+    async def _look(self, connection: Any, publisher: Publisher) -> Place:
+        """Where to go on; and whether Kafka still is and holds what it was and held, without which nothing is sent."""
+        topics = [row[0] for row in await connection.fetch(_TOPICS, self._service)]
+        row = await connection.fetchrow(_BEGIN, self._service, *await asyncio.to_thread(publisher.kafka, topics))
+        if self._generation not in (None, row["generation"]):
+            raise Rewound
+        if row["halted"] and row["halted"] != self._halted:
+            log.error("relay_halted", reason=row["halted"], action="trunkline relay rewind --help")
+        self._generation, self._halted = row["generation"], row["halted"]
+        METRICS.relay_halted.labels(self._service).set(bool(self._halted))
+        return row["epoch"], row["xid"], row["seq"]
+
+    async def _publish_waiting(self, connection: Any, publisher: Publisher, position: Place) -> Place:
+        """Publish until fewer rows wait than are read at a time; return the place of the last.
+
+        While rows are sent the next are read and the position is stored, up to where Kafka holds everything.
+        """
+        held: Place | None = None
+        rows = await connection.fetch(_FETCH, *position, self._batch)
+        more = bool(rows)
+        while more:
+            more = len(rows) == self._batch
+            position = tuple(rows[-1][-3:]) if rows else position
+            results: tuple[Any, Any] = await asyncio.gather(
+                self._publish(publisher, rows, settle=not more),
+                self._go_on(connection, held, position, self._batch if more else 0),
+                return_exceptions=True,  # neither is left behind working on when the other fails
+            )
+            for error in results:
+                if isinstance(error, BaseException):
+                    raise error
+            held, rows = results
+        await self._go_on(connection, held, position, 0)
+        return position
+
+    async def _publish(self, publisher: Publisher, rows: list[Any], *, settle: bool) -> Place | None:
+        place = await asyncio.to_thread(publisher.send, rows, settle=settle)
+        self._published += len(rows)
+        METRICS.relayed.labels(self._service).inc(len(rows))
+        return place
+
+    async def _go_on(self, connection: Any, held: Place | None, position: Place, limit: int) -> Any:
+        """Store what Kafka holds, read what comes next."""
+        if held is not None:
+            if not await connection.fetchval(_ADVANCE, self._service, *held, self._generation):
+                raise Rewound
+            self._last_error = None
+        return await connection.fetch(_FETCH, *position, limit) if limit else []
