@@ -15,8 +15,8 @@ from pathlib import Path
 __all__ = ["Metric", "metrics_in", "metrics_page"]
 
 KINDS = {
-    "Counter": "counter", "Gauge": "gauge", "GaugeMetricFamily": "gauge", "Histogram": "histogram",
-    "Summary": "summary",
+    "Counter": "counter", "CounterMetricFamily": "counter", "Gauge": "gauge", "GaugeMetricFamily": "gauge",
+    "Histogram": "histogram", "Summary": "summary",
 }  # fmt: skip
 #: By the last word of a name, as Prometheus' conventions have it; what has none of these is a count of things.
 UNITS = {"timestamp_seconds": "seconds of the epoch", "seconds": "seconds", "bytes": "bytes", "ratio": "0 to 1"}

@@ -38,7 +38,10 @@ SERVICES = (
 )
 
 #: What watches the stack, when it was asked for, by the distance of its port from the base.
-OBSERVERS = {"prometheus": 90, "postgres-exporter": 94, "redis-exporter": 95, "lag-exporter": 96}
+OBSERVERS = {
+    "prometheus": 90, "postgres-exporter": 94, "redis-exporter": 95, "lag-exporter": 96, "tenants-exporter": 97,
+    "node-exporter": 98,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ __all__ = [
     "Seen",
     "configuration",
     "lag_exporter",
+    "node_exporter",
     "postgres_exporter",
     "postgres_exporter_environment",
     "prepare",
@@ -33,11 +34,19 @@ __all__ = [
     "redis_exporter",
     "require",
     "seen",
+    "tenants_exporter",
 ]
 
 MONITOR = "trunkline_monitor"
 INTERVAL = "5s"
-PROGRAMS = ("prometheus", "promtool", "prometheus-postgres-exporter", "prometheus-redis-exporter")
+PROGRAMS = (
+    "prometheus", "promtool", "prometheus-node-exporter", "prometheus-postgres-exporter", "prometheus-redis-exporter",
+)  # fmt: skip
+
+NOT_DISKS = (
+    "autofs", "cgroup2?", "debugfs", "devpts", "devtmpfs", "mqueue", "nsfs", "proc", "ramfs", "squashfs", "sysfs",
+    "tmpfs", "tracefs",
+)  # fmt: skip
 
 
 def require() -> None:
@@ -111,6 +120,22 @@ def redis_exporter(layout: Layout) -> tuple[str, ...]:
 def lag_exporter(layout: Layout) -> tuple[str, ...]:
     return (sys.executable, "-m", "trunkline", "lag-exporter", "--kafka", layout.kafka_bootstrap,
             "--port", str(layout.ports["lag-exporter"]))  # fmt: skip
+
+
+def tenants_exporter(layout: Layout) -> tuple[str, ...]:
+    return (sys.executable, "-m", "trunkline", "tenants-exporter", "--port", str(layout.ports["tenants-exporter"]))
+
+
+def node_exporter(layout: Layout) -> tuple[str, ...]:
+    """Of the host only how full its disks are; everything else is the business of whoever runs the host."""
+    return (
+        "prometheus-node-exporter",
+        f"--web.listen-address=127.0.0.1:{layout.ports['node-exporter']}",
+        "--collector.disable-defaults",
+        "--collector.filesystem",
+        f"--collector.filesystem.fs-types-exclude=^({'|'.join(NOT_DISKS)})$",
+        "--log.level=warn",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,17 @@ def watchers(layout: Layout) -> list[Process]:
         Process(
             name="lag-exporter", argv=observers.lag_exporter(layout), ready_url=f"{layout.url('lag-exporter')}/readyz"
         ),
+        Process(
+            name="tenants-exporter",
+            argv=observers.tenants_exporter(layout),
+            environment=layout.environment(),
+            ready_url=f"{layout.url('tenants-exporter')}/metrics",
+        ),
+        Process(
+            name="node-exporter",
+            argv=observers.node_exporter(layout),
+            ready_url=f"{layout.url('node-exporter')}/metrics",
+        ),
         Process(name="prometheus", argv=observers.prometheus(layout), ready_url=f"{layout.url('prometheus')}/-/ready"),
     ]
 
