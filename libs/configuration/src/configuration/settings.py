@@ -26,9 +26,9 @@ class ConfigurationError(Exception):
     """What is wrong with the environment, every problem on a line of its own."""
 
 
-def shared(default: Any, *, description: str = "") -> Any:
+def shared(default: Any, *, description: str = "", pattern: str | None = None) -> Any:
     """A setting that all services read under the same name, ``TRUNKLINE_<NAME>``."""
-    return Field(default, description=description, json_schema_extra={"shared": True})
+    return Field(default, description=description, pattern=pattern, json_schema_extra={"shared": True})
 
 
 class ServiceSettings(BaseModel):
@@ -48,6 +48,11 @@ class ServiceSettings(BaseModel):
     demo: bool = shared(False, description="Accept well-known secrets and show demo credentials.")
     log_level: str = shared("INFO")
     bind_host: str = shared("127.0.0.1")
+    instance_id: str | None = shared(
+        None,
+        pattern=r"^[A-Za-z0-9._-]{1,60}$",
+        description="Which of several replicas this is, e.g. a pod's ordinal: a restart then moves no partition.",
+    )
     admin_token: SecretStr = shared(SecretStr(""), description="Bearer token of the admin APIs.")
 
     http_port: int = 0

@@ -24,6 +24,10 @@ log = get_logger(__name__)
 
 ACK_POLICY = AckPolicy.NACK_ON_ERROR
 DRAIN_SECONDS = 20.0
+# A member whose session ends loses its partitions. One with an identity of its own keeps them through a restart, so
+# its session outlasts one; what is left of it when it does not come back waits that much longer.
+SESSION_SECONDS = 10.0
+STATIC_SESSION_SECONDS = 45.0
 
 
 class _Drain(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -80,6 +84,9 @@ class BatchSource:
             *topics,
             group_id=group,
             group_instance_id=instance_id,
+            session_timeout_ms=int(1000 * (STATIC_SESSION_SECONDS if instance_id else SESSION_SECONDS)),
+            # The group waits for a member that drains; by default only as long as its session.
+            rebalance_timeout_ms=int(1000 * (DRAIN_SECONDS + SESSION_SECONDS)),
             batch=True,
             max_records=max_records,
             batch_timeout_ms=10,

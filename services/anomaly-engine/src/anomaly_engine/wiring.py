@@ -79,7 +79,12 @@ def build(settings: Settings) -> Wired:
             database,
             detector.reader,
             Relay(database=database, kafka_bootstrap=settings.kafka_bootstrap, service=settings.service),
-            Consumer(database=database, kafka_bootstrap=settings.kafka_bootstrap, subscriptions=SUBSCRIPTIONS),
+            Consumer(
+                database=database,
+                kafka_bootstrap=settings.kafka_bootstrap,
+                subscriptions=SUBSCRIPTIONS,
+                instance_id=settings.instance_id,
+            ),
             Every("rules", settings.rule_interval_seconds, detector.run),
             Every("replays", 5, replay_gauges(database)),
             Every("forget runs", FORGET_EVERY_SECONDS, forget),

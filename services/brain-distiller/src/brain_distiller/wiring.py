@@ -45,12 +45,14 @@ def build(settings: Settings, *, database: Database | None = None) -> Service:
         database=database,
         kafka_bootstrap=settings.kafka_bootstrap,
         subscriptions=DIRECTORY,
+        instance_id=settings.instance_id,
     )
     messages = Consumer(
         database=database,
         kafka_bootstrap=settings.kafka_bootstrap,
         subscriptions=MESSAGES,
         max_records=settings.intake_batch_max,
+        instance_id=settings.instance_id,
     )
     relay = Relay(database=database, kafka_bootstrap=settings.kafka_bootstrap, service=SERVICE)
     app = make_app(database, admin_token=settings.admin_token.get_secret_value())

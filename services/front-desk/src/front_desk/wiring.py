@@ -99,7 +99,13 @@ def _components(settings: Settings, database: Database, live: LiveBoard) -> list
         await board_store.sweep(database, now - timedelta(days=settings.board_keep_days))
 
     consumers = [
-        Consumer(group=group, database=database, kafka_bootstrap=settings.kafka_bootstrap, subscriptions=subscriptions)
+        Consumer(
+            group=group,
+            database=database,
+            kafka_bootstrap=settings.kafka_bootstrap,
+            subscriptions=subscriptions,
+            instance_id=settings.instance_id,
+        )
         for group, subscriptions in ((SERVICE, LIVE), (f"{SERVICE}-archive", BULK))
     ]
     relay = Relay(database=database, kafka_bootstrap=settings.kafka_bootstrap, service=SERVICE)

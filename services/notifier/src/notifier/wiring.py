@@ -76,7 +76,12 @@ def build(settings: Settings) -> Wired:
     components: list[Component] = [
         database,
         Relay(database=database, kafka_bootstrap=settings.kafka_bootstrap, service=settings.service),
-        Consumer(database=database, kafka_bootstrap=settings.kafka_bootstrap, subscriptions=SUBSCRIPTIONS),
+        Consumer(
+            database=database,
+            kafka_bootstrap=settings.kafka_bootstrap,
+            subscriptions=SUBSCRIPTIONS,
+            instance_id=settings.instance_id,
+        ),
         Every("replays", 5, replay_gauges(database)),
     ]
     if settings.sending_enabled:

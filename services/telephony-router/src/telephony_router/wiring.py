@@ -203,7 +203,9 @@ def _plumbing(settings: Settings, database: Database) -> list[Component]:
     bootstrap, service = settings.kafka_bootstrap, settings.service
     return [
         Relay(database=database, kafka_bootstrap=bootstrap, service=service),
-        Consumer(database=database, kafka_bootstrap=bootstrap, subscriptions=SUBSCRIPTIONS),
+        Consumer(
+            database=database, kafka_bootstrap=bootstrap, subscriptions=SUBSCRIPTIONS, instance_id=settings.instance_id
+        ),
         Every("replays", 5, replay_gauges(database)),
     ]
 
