@@ -140,3 +140,39 @@ def test_the_archive_told_again_makes_new_facts_and_no_mail(
     assert json.loads(done.stdout)["report"]["emitted"] == 600
     wait_for(lambda: gstins(stack, tenant) == known, "the facts did not come back")
     assert len(stack.mails_to(tenant.owner_email)) == mails
+
+
+def test_a_run_that_is_killed_goes_on_and_handles_everything_once(
+    stack: Stack, make_tenant: Callable[[str], Tenant], make_backup: Callable[..., Path], tmp_path: Path
+) -> None:
+    tenant = make_tenant("killed")
+    import_until_done(stack, tenant, make_backup(tenant.customer_number, messages=900))
+    wait_for(lambda: stack.lag("brain-distiller") == 0, "the distiller did not keep up")
+    known, plan = gstins(stack, tenant), tmp_path / "killed.json"
+    made = stack.cli("replay", "plan", "brain-distiller", "--target", "live", "--tenant", tenant.id, "--rate", "200",
+                     "--out", str(plan))  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    id_ = json.loads(plan.read_text())["id"]
+    for arguments in (("apply", str(plan), "--why", "to be killed"), ("resume", id_)):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "trunkline", "replay", *arguments],
+            env={**os.environ, **stack.layout.environment()}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        before = seen(stack, id_)
+        wait_for(lambda before=before: seen(stack, id_) > before, "the replay does not move")
+        process.kill()
+        process.wait(10)
+    assert 0 < seen(stack, id_) < 900
+    done = stack.cli("replay", "resume", id_, "--json")
+    assert done.returncode == 0, done.stderr
+    counts = json.loads(done.stdout)["counts"]
+    # What was handled and not yet noted when the process died is met again, and known to the inbox.
+    assert counts["handled"] + counts.get("duplicate", 0) == counts["seen"] == 900
+    inbox = "SELECT count(*) AS n FROM brain_distiller.inbox WHERE replay_id = $1"
+    assert stack.query(inbox, id_)[0]["n"] == 900
+    assert gstins(stack, tenant) == known
+
+
+def seen(stack: Stack, id_: str) -> int:
+    rows = stack.query("SELECT (counts ->> 'seen')::int AS n FROM brain_distiller.replay WHERE id = $1", id_)
+    return (rows[0]["n"] or 0) if rows else 0

@@ -236,7 +236,7 @@ ORDER BY m.sent_at DESC, m.id DESC LIMIT $5
 -- name: messages_of_period
 -- A page of the messages sent in a period, the oldest first, as their event tells them.
 SELECT m.id::text AS message_id, h.account_id::text AS account_id, m.chat_id::text AS chat_id, h.kind AS chat_kind,
-    h.name AS chat_name, CASE WHEN m.from_me THEN 'out' ELSE 'in' END AS direction,
+    coalesce(nullif(h.name, ''), p.name, '') AS chat_name, CASE WHEN m.from_me THEN 'out' ELSE 'in' END AS direction,
     CASE WHEN m.from_me THEN NULL ELSE s.id::text END AS sender_id,
     CASE WHEN m.from_me THEN NULL ELSE s.number END AS sender_number,
     CASE WHEN m.from_me THEN '' ELSE coalesce(s.name, '') END AS sender_name,
