@@ -76,6 +76,15 @@ async def test_webhooks_that_wait_together_share_a_commit(tmp_path: Path) -> Non
     assert len(postgres.commits) <= 4
 
 
+async def test_a_webhook_that_follows_right_upon_another_waits_for_nobody(tmp_path: Path) -> None:
+    postgres = FakePostgres()
+    subject = recorder(postgres, tmp_path)
+    async with asyncio.timeout(5):
+        for number in range(5):
+            await subject.record(row(f"ring:{number}"))
+    assert postgres.commits == [1] * 5
+
+
 async def test_the_same_call_twice_in_one_commit_has_one_answer(tmp_path: Path) -> None:
     subject = recorder(FakePostgres(), tmp_path)
     first, second = await asyncio.gather(subject.record(row("ring:c", "one")), subject.record(row("ring:c", "two")))

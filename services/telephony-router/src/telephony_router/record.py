@@ -93,9 +93,7 @@ class Recorder:
         done: asyncio.Future[Recorded] = asyncio.get_running_loop().create_future()
         self._waiting.append((row, done))
         if len(self._running) < self._lanes:
-            task = asyncio.create_task(self._work())
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            self._running.add(asyncio.create_task(self._work()))
         return done
 
     async def close(self) -> None:
@@ -105,15 +103,20 @@ class Recorder:
         await self._budget.close()
 
     async def _work(self) -> None:
-        # Let the requests of this turn of the loop join before the first commit leaves.
-        await asyncio.sleep(0)
-        while self._waiting:
-            group, self._waiting = self._waiting[:GROUP_MAX], self._waiting[GROUP_MAX:]
-            try:
-                await self._store(group)
-            except Exception as error:
-                log.error("recording_failed", error=type(error).__name__, exc_info=True)
-                _fail(group)
+        try:
+            # Let the requests of this turn of the loop join before the first commit leaves.
+            await asyncio.sleep(0)
+            while self._waiting:
+                group, self._waiting = self._waiting[:GROUP_MAX], self._waiting[GROUP_MAX:]
+                try:
+                    await self._store(group)
+                except Exception as error:
+                    log.error("recording_failed", error=type(error).__name__, exc_info=True)
+                    _fail(group)
+        finally:
+            # In the same step as the last look: a done-callback comes a step later, and whoever records in between
+            # would find a worker that no longer looks.
+            self._running.discard(asyncio.current_task())
 
     async def _store(self, group: list[tuple[Intake, asyncio.Future[Recorded]]]) -> None:
         rows = {(row.tenant, row.identity): row for row, _ in reversed(group)}
