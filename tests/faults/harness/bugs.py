@@ -16,8 +16,12 @@ import kit.consume
 import kit.dead_letters
 import kit.handling
 import kit.postgres
-import kit.publisher
-import kit.relay
+import notifier.deliver
+import notifier.sends
+import runtime.publisher
+import runtime.relay
+import telephony_router.record
+import vault_importer.audit_store
 from kit.delivery import claim_many
 
 __all__ = ["BUGS", "Bug"]
@@ -39,13 +43,13 @@ class Bug:
 
 def naive_outbox_query(patch: pytest.MonkeyPatch) -> None:
     """By sequence number alone: whoever commits late is skipped for good."""
-    begin, end = kit.relay._FETCH.index("WHERE"), kit.relay._FETCH.index("LIMIT")
+    begin, end = runtime.relay._FETCH.index("WHERE"), runtime.relay._FETCH.index("LIMIT")
     naive = "WHERE o.seq > $3 AND $1::integer IS NOT NULL AND $2::text IS NOT NULL ORDER BY o.seq "
-    patch.setattr(kit.relay, "_FETCH", kit.relay._FETCH[:begin] + naive + kit.relay._FETCH[end:])
+    patch.setattr(runtime.relay, "_FETCH", runtime.relay._FETCH[:begin] + naive + runtime.relay._FETCH[end:])
 
 
 def publish_without_key(patch: pytest.MonkeyPatch) -> None:
-    make = kit.publisher.Producer
+    make = runtime.publisher.Producer
 
     class Keyless:
         def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -62,7 +66,7 @@ def publish_without_key(patch: pytest.MonkeyPatch) -> None:
             # Without a key a producer stays with a partition until its batch is full; a small one shows it sooner.
             self._producer.flush(5)
 
-    patch.setattr(kit.publisher, "Producer", Keyless)
+    patch.setattr(runtime.publisher, "Producer", Keyless)
 
 
 def key_lock_not_taken(patch: pytest.MonkeyPatch) -> None:
@@ -73,35 +77,35 @@ def key_lock_not_taken(patch: pytest.MonkeyPatch) -> None:
 
 
 def kafka_refuses_once(patch: pytest.MonkeyPatch) -> None:
-    publish, refused = kit.relay.Relay._publish, False
+    publish, refused = runtime.relay.Relay._publish, False
 
     async def refuse_once(self: Any, publisher: Any, rows: list[Any], **options: Any) -> Any:
         nonlocal refused
         if rows and not refused:
             refused = True
-            raise kit.publisher.PublishError("refused, as arranged")
+            raise runtime.publisher.PublishError("refused, as arranged")
         return await publish(self, publisher, rows, **options)
 
-    patch.setattr(kit.relay.Relay, "_publish", refuse_once)
+    patch.setattr(runtime.relay.Relay, "_publish", refuse_once)
 
 
 def position_before_produce(patch: pytest.MonkeyPatch) -> None:
-    publish = kit.relay.Relay._publish
+    publish = runtime.relay.Relay._publish
 
     async def advance_first(self: Any, publisher: Any, rows: list[Any], **options: Any) -> Any:
         if rows:
             async with self._database.system() as tx:
-                await tx.execute(kit.relay._ADVANCE, self._service, *rows[-1][-3:], "")
+                await tx.execute(runtime.relay._ADVANCE, self._service, *rows[-1][-3:], "")
         return await publish(self, publisher, rows, **options)
 
-    patch.setattr(kit.relay.Relay, "_publish", advance_first)
+    patch.setattr(runtime.relay.Relay, "_publish", advance_first)
 
 
 def relay_that_does_not_lead(patch: pytest.MonkeyPatch) -> None:
     async def wait(self: Any) -> None:
         await asyncio.Event().wait()
 
-    patch.setattr(kit.relay.Relay, "_lead", wait)
+    patch.setattr(runtime.relay.Relay, "_lead", wait)
 
 
 def no_inbox_claim(patch: pytest.MonkeyPatch) -> None:
@@ -198,6 +202,35 @@ def set_instead_of_set_local(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(kit.postgres._Connection, "get_reset_query", lambda self: "")
 
 
+def unknown_is_sent_again(patch: pytest.MonkeyPatch) -> None:
+    attempt = notifier.deliver.Deliverer._attempt
+
+    async def hopeful(self: Any, send: Any, lease: Any) -> Any:
+        outcome = await attempt(self, send, lease)
+        unknown = outcome.state is notifier.sends.SendState.UNKNOWN
+        return dataclasses.replace(outcome, state=notifier.sends.SendState.PENDING) if unknown else outcome
+
+    patch.setattr(notifier.deliver.Deliverer, "_attempt", hopeful)
+
+
+def audit_record_not_linked(patch: pytest.MonkeyPatch) -> None:
+    ours = vault_importer.audit_store.chained
+
+    def unlinked(record: Any, *, after: Any) -> Any:
+        return ours(record, after=(after[0], bytes(32)) if after else None)
+
+    patch.setattr(vault_importer.audit_store, "chained", unlinked)
+
+
+def ring_answered_without_record(patch: pytest.MonkeyPatch) -> None:
+    def at_once(self: Any, row: Any) -> Any:
+        done = asyncio.get_running_loop().create_future()
+        done.set_result(telephony_router.record.Recorded(where="postgres", answer=row.answer, repeated=False))
+        return done
+
+    patch.setattr(telephony_router.record.Recorder, "record", at_once)
+
+
 BUGS = (
     Bug("naive_outbox_query", "overlapping_transactions", "I1", naive_outbox_query),
     Bug("publish_without_key", "one_key_many_versions", "I3", publish_without_key),
@@ -214,4 +247,7 @@ BUGS = (
     Bug("dead_letter_without_value", "a_poison_and_its_followers", "I6", dead_letter_without_value),
     Bug("consumer_that_hangs", "a_consumer_with_work", "I9", consumer_that_hangs),
     Bug("set_instead_of_set_local", "two_tenants_on_one_pool", "I8", set_instead_of_set_local),
+    Bug("unknown_is_sent_again", "a_mail_server_that_hangs_up", "I2", unknown_is_sent_again),
+    Bug("audit_record_not_linked", "an_audit_log_that_grows", "I4", audit_record_not_linked),
+    Bug("ring_answered_without_record", "rings_that_are_answered", "I1", ring_answered_without_record),
 )

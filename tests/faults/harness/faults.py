@@ -196,7 +196,7 @@ async def dump(context: Context, planned: Planned) -> None:
     folder = postgres.binaries()
     tool = str(folder / "pg_dump") if folder else "pg_dump"
     process = await asyncio.create_subprocess_exec(
-        tool, "--dbname", context.stack.layout.admin_dsn("trunkline"), "--format", "custom", "--file", "/dev/null",
+        tool, "--dbname", context.stack.layout.admin_dsn("trunkline"), "--format", "custom", "--no-sync", "--file", "/dev/null",
         stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     _, said = await process.communicate()
