@@ -51,6 +51,7 @@ SHAPE = (
     "src/{package}/consumers.py",
     "src/{package}/migrations",
     "src/{package}/queries.sql",
+    "src/{package}/replays.py",
     "src/{package}/settings.py",
     "src/{package}/store.py",
     "src/{package}/wiring.py",

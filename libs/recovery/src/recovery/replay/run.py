@@ -31,12 +31,7 @@ log = get_logger(__name__)
 CHUNK = 500
 LONGEST_WAIT_SECONDS = 300.0
 
-_OUTBOX_AGE = """
-SELECT coalesce(extract(epoch FROM now() - (
-    SELECT o.created_at FROM outbox o, relay_position p WHERE (o.epoch, o.xid, o.seq) > (p.epoch, p.xid, p.seq)
-    ORDER BY o.epoch, o.xid, o.seq LIMIT 1
-)), 0)::float
-"""
+_OUTBOX_AGE = "SELECT oldest_seconds FROM outbox_backlog($1)"
 
 
 class Run:
@@ -213,7 +208,7 @@ def pressure_on(replayable: Replayable, reader: LogReader, live: Database) -> Ca
             async with live.system() as tx:
                 await tx.fetchval("SELECT 1")
                 milliseconds = (time.monotonic() - began) * 1000
-                age: float = await tx.fetchval(_OUTBOX_AGE)
+                age: float = await tx.fetchval(_OUTBOX_AGE, live.service)
         except SERVER_AWAY:
             # Nothing is measured, so nothing is risked: as slow as a database that does not answer.
             return Pressure(database_ms=60_000)
