@@ -25,7 +25,6 @@ CREATE TABLE red_rule (
     evidence_summary text NOT NULL,
     evidence_total integer NOT NULL,
     as_of timestamptz NOT NULL,
-    replayed boolean NOT NULL,
     received_at timestamptz NOT NULL DEFAULT now(),
     traceparent text NOT NULL DEFAULT '',
     PRIMARY KEY (tenant_id, local_day, rule)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -16,6 +17,7 @@ from contracts.envelope import Envelope
 from contracts.event import Event
 from contracts.notifications import NotificationStateV1
 from kit.consume import Deletion, Received
+from kit.handling import Handling
 from kit.postgres import Database
 from notifier import consumers, store
 from notifier.enqueue import CannotSend, PulseRules, enqueue_due_pulses, enqueue_pulse, preview_pulse
@@ -64,9 +66,18 @@ def received(tenant: UUID, events: Sequence[Event], replay: str = "") -> list[Re
     ]
 
 
-async def fire(database: Database, tenant: UUID, *events: AnomalyFiredV1, replay: str = "") -> None:
+def record(tenant: UUID, event: AnomalyFiredV1, replay: str = "") -> Any:
+    """An event as Kafka hands it over."""
+    (made,) = received(tenant, [event], replay)
+    return SimpleNamespace(
+        topic=event.topic(), partition=0, offset=0 if replay else 1, timestamp=0, key=b"k",
+        value=event.model_dump_json().encode(), headers=made.envelope.to_headers(),
+    )  # fmt: skip
+
+
+async def fire(database: Database, tenant: UUID, *events: AnomalyFiredV1) -> None:
     async with database.transaction(tenant) as tx:
-        await consumers.on_anomalies(received(tenant, events, replay), tx)
+        await consumers.on_anomalies(received(tenant, events), tx)
 
 
 async def told(database: Database) -> list[NotificationStateV1]:
@@ -131,34 +142,18 @@ async def test_all_green_is_sent_unless_it_is_muted(
 
 
 async def test_a_replay_brings_no_mail_about(database: Database, add_recipient: AddRecipient, tenant: UUID) -> None:
+    """Through the machinery of delivery: the same record with and without a replay's id."""
     await add_recipient(tenant)
-    days = [DAY - timedelta(days=number) for number in range(5)]
-    await fire(database, tenant, *(anomaly(day=day) for day in days), replay="r1")
-    assert await told(database) == []
+    handling = Handling(database=database, consumer="notifier", subscriptions=consumers.SUBSCRIPTIONS)
+    await handling.handle([record(tenant, anomaly(), replay="anomaly-engine.1")])
+    assert handling.counts == {"replay_refused": 1}
     await enqueue_due_pulses(database, now=NOW, rules=PulseRules(all_green=False))
-    [event] = await told(database)
-    assert event.state == "suppressed"
-
-
-async def test_what_a_replay_restored_is_in_the_pulse_that_is_sent_anyway(
-    database: Database, add_recipient: AddRecipient, tenant: UUID
-) -> None:
-    await add_recipient(tenant)
-    await fire(database, tenant, anomaly("a"), replay="r1")
-    await fire(database, tenant, anomaly("b"))
-    await fire(database, tenant, anomaly("b", title="A replayed title"), replay="r1")
-    preview = await preview_pulse(database, tenant, now=NOW)
-    assert (preview.pulse.red, preview.live) == (2, 1)
-    assert "Title of b" in preview.pulse.text
-
-
-async def test_what_was_told_live_takes_the_place_of_a_replay(
-    database: Database, add_recipient: AddRecipient, tenant: UUID
-) -> None:
-    await add_recipient(tenant)
-    await fire(database, tenant, anomaly(as_of=NOW + timedelta(hours=1)), replay="r1")
-    await fire(database, tenant, anomaly())
-    assert (await preview_pulse(database, tenant, now=NOW)).live == 1
+    assert [event.state for event in await told(database)] == ["suppressed"]
+    async with database.transaction(tenant) as tx:
+        assert await store.red_rules(tx, DAY, PULSE) == []
+    await handling.handle([record(tenant, anomaly())])
+    async with database.transaction(tenant) as tx:
+        assert len(await store.red_rules(tx, DAY, PULSE)) == 1
 
 
 async def test_what_became_red_after_a_pulse_is_in_the_next_one(

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from notifier.pulse import compose, count_live, due_at, is_due, local_day, summary_of
+from notifier.pulse import compose, due_at, is_due, local_day, summary_of
 
 from .conftest import DAY, NOW, a_recipient, a_red_rule
 
@@ -115,10 +115,6 @@ def test_a_tenant_that_became_known_after_its_time_waits_for_tomorrow() -> None:
 
 def test_the_day_is_the_tenants() -> None:
     assert local_day(datetime(2026, 3, 1, 18, 30, tzinfo=UTC), "Asia/Kolkata") == DAY
-
-
-def test_a_replay_does_not_count_as_told_live() -> None:
-    assert count_live([a_red_rule(), a_red_rule(replayed=True)]) == 1
 
 
 def test_evidence_is_one_short_line() -> None:

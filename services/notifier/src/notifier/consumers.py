@@ -29,14 +29,9 @@ async def on_anomalies(received: Sequence[Received[AnomalyFiredV1]], tx: Transac
     for each in received:
         cause = (each.event.local_day, each.event.rule)
         known = newest.get(cause)
-        if known is None or _weight(each) > _weight(known):
+        if known is None or each.event.as_of > known.event.as_of:
             newest[cause] = each
     await store.put_red_rules(tx, [_red_rule(each) for each in newest.values()])
-
-
-def _weight(received: Received[AnomalyFiredV1]) -> tuple[bool, float]:
-    """What was told live outweighs what a replay tells; then the newer outweighs the older."""
-    return not received.envelope.replayid, received.event.as_of.timestamp()
 
 
 def _red_rule(received: Received[AnomalyFiredV1]) -> dict[str, object]:
@@ -54,7 +49,6 @@ def _red_rule(received: Received[AnomalyFiredV1]) -> dict[str, object]:
         "evidence_summary": summary_of(event.evidence, event.evidence_total),
         "evidence_total": event.evidence_total,
         "as_of": event.as_of,
-        "replayed": bool(received.envelope.replayid),
         "traceparent": received.envelope.traceparent,
     }
 

@@ -12,7 +12,7 @@ from kit import outbox
 from kit.postgres import Database, Transaction
 from kit.telemetry import get_logger, get_tracer, parent_of
 from notifier import store
-from notifier.pulse import Pulse, Recipient, compose, count_live, is_due, local_day
+from notifier.pulse import Pulse, Recipient, compose, is_due, local_day
 from notifier.sends import PULSE, Send, event_of, send_id_of
 
 __all__ = ["CannotSend", "Preview", "PulseRules", "enqueue_due_pulses", "enqueue_pulse", "preview_pulse"]
@@ -41,7 +41,6 @@ class Preview:
     recipient: Recipient
     day: date
     pulse: Pulse
-    live: int
     causes: tuple[str, ...]
     """The traces that told of what is red."""
 
@@ -75,7 +74,7 @@ async def enqueue_pulse(database: Database, tenant: UUID, *, now: datetime, all_
             preview = await _preview(tx, day)
             for cause in preview.causes:
                 span.add_link(get_current_span(parent_of({"traceparent": cause})).get_span_context())
-            suppressed = None if all_green or preview.live else NOTHING_RED
+            suppressed = None if all_green or preview.pulse.red else NOTHING_RED
             send = await store.add_send(
                 tx,
                 send_id,
@@ -106,7 +105,6 @@ async def _preview(tx: Transaction, day: date) -> Preview:
         recipient=recipient,
         day=day,
         pulse=compose(recipient, red, day=day),
-        live=count_live(red),
         causes=tuple(sorted({rule.traceparent for rule in red if rule.traceparent})),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-__all__ = ["Pulse", "Recipient", "RedRule", "compose", "count_live", "due_at", "is_due", "local_day", "summary_of"]
+__all__ = ["Pulse", "Recipient", "RedRule", "compose", "due_at", "is_due", "local_day", "summary_of"]
 
 DEFAULT_ZONE = "Asia/Kolkata"
 DEFAULT_PULSE_AT = time(9)
@@ -44,7 +44,6 @@ class RedRule:
     evidence_summary: str
     evidence_total: int
     local_day: date
-    replayed: bool = False
     traceparent: str = ""
     """The trace that told of it."""
 
@@ -111,11 +110,6 @@ def summary_of(evidence: Sequence[Mapping[str, object]], total: int) -> str:
     if len(said) > SUMMARY_CHARACTERS:
         said = said[: SUMMARY_CHARACTERS - 1] + "…"
     return f"{said} … and {total - 1} more" if total > 1 else said
-
-
-def count_live(red: Iterable[RedRule]) -> int:
-    """How many were told live. A replay must not bring about a mail that would not have been sent without it."""
-    return sum(not rule.replayed for rule in red)
 
 
 def _line(rule: RedRule, day: date) -> dict[str, object]:

@@ -22,28 +22,27 @@ SELECT tenant_id, name, timezone, active, owner_name, owner_email, pulse_at, kno
 FROM recipient WHERE active AND owner_email <> '' ORDER BY tenant_id
 
 -- name: put_red_rules
--- Keep what is red, by day and rule. What a replay tells never takes the place of what was told live.
+-- Keep what is red, by day and rule; the newest telling counts.
 INSERT INTO red_rule (tenant_id, local_day, rule, title, learning, severity, evidence_summary, evidence_total, as_of,
-                      replayed, traceparent)
+                      traceparent)
 SELECT $1, e.local_day, e.rule, e.title, e.learning, e.severity, e.evidence_summary, e.evidence_total, e.as_of,
-       e.replayed, e.traceparent
+       e.traceparent
 FROM jsonb_to_recordset($2::jsonb) AS e (
     local_day date, rule text, title text, learning text, severity text, evidence_summary text, evidence_total integer,
-    as_of timestamptz, replayed boolean, traceparent text)
+    as_of timestamptz, traceparent text)
 ON CONFLICT (tenant_id, local_day, rule) DO UPDATE
 SET title = excluded.title, learning = excluded.learning, severity = excluded.severity,
     evidence_summary = excluded.evidence_summary, evidence_total = excluded.evidence_total, as_of = excluded.as_of,
-    replayed = excluded.replayed, traceparent = excluded.traceparent
-WHERE (red_rule.replayed AND NOT excluded.replayed)
-    OR (red_rule.replayed = excluded.replayed AND red_rule.as_of < excluded.as_of)
+    traceparent = excluded.traceparent
+WHERE red_rule.as_of < excluded.as_of
 
 -- name: red_rules
 -- What is red on a day, and what has become red since the last pulse without being red again.
-SELECT DISTINCT ON (rule) local_day, rule, title, learning, severity, evidence_summary, evidence_total, replayed,
+SELECT DISTINCT ON (rule) local_day, rule, title, learning, severity, evidence_summary, evidence_total,
        traceparent
 FROM red_rule
 WHERE local_day = $1
-    OR (local_day < $1 AND local_day >= $1 - 7 AND NOT replayed AND received_at > (
+    OR (local_day < $1 AND local_day >= $1 - 7 AND received_at > (
         SELECT max(created_at) FROM send WHERE kind = $2 AND local_day < $1))
 ORDER BY rule, local_day DESC
 

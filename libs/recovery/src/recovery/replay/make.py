@@ -57,6 +57,8 @@ async def make_plan(replayable: Replayable, asked: Asked) -> Plan:
             f"{asked.consumer} forbids replays of {', '.join(refused)}: what it does with them reaches the outside "
             "world. Name other topics by --topic"
         )
+    if asked.target == "shadow" and not replayable.shadow_tables:
+        raise Refused(f"{replayable.service} names no tables for a shadow run; use --target live")
     if asked.source == "dead_letters":
         return await _of_letters(replayable, asked)
     async with LogReader(replayable.kafka_bootstrap) as reader:
