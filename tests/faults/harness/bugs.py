@@ -95,7 +95,7 @@ def position_before_produce(patch: pytest.MonkeyPatch) -> None:
     async def advance_first(self: Any, publisher: Any, rows: list[Any], **options: Any) -> Any:
         if rows:
             async with self._database.system() as tx:
-                await tx.execute(runtime.relay._ADVANCE, self._service, *rows[-1][-3:], "")
+                await tx.execute(runtime.relay._ADVANCE, self._service, *rows[-1][-3:], self._generation)
         return await publish(self, publisher, rows, **options)
 
     patch.setattr(runtime.relay.Relay, "_publish", advance_first)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import os
 import shutil
 import signal
@@ -22,6 +23,8 @@ from tests.faults.harness.options import Planned
 from tests.faults.harness.saboteur.crash_points import FAKETIME
 from tests.faults.harness.stack import FaultStack, wait_until
 
+from kit.postgres import Database
+from recovery.rewind import rewind
 from trunkline.stack import control, kafka, postgres
 from trunkline.stack.layout import SERVICES, Service
 
@@ -38,13 +41,13 @@ class NotHere(Exception):
     """This fault cannot be made on this machine, or in this version; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Doubt:
     """A window whose acknowledgements a fault took back: what was acknowledged in it may be lost, by design."""
 
     why: str
     begin: float
-    end: float
+    end: float = math.inf
 
 
 @dataclass
@@ -54,6 +57,8 @@ class Context:
     stack: FaultStack
     ledger: Ledger
     doubts: list[Doubt] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    """When Kafka lost its data: what was on no outbox, and not handled yet, went with it."""
     kafka_lost: Callable[[], None] = lambda: None
     """Tells whoever reads the topics that they begin anew."""
 
@@ -196,7 +201,8 @@ async def dump(context: Context, planned: Planned) -> None:
     folder = postgres.binaries()
     tool = str(folder / "pg_dump") if folder else "pg_dump"
     process = await asyncio.create_subprocess_exec(
-        tool, "--dbname", context.stack.layout.admin_dsn("trunkline"), "--format", "custom", "--no-sync", "--file", "/dev/null",
+        tool, "--dbname", context.stack.layout.admin_dsn("trunkline"), "--format", "custom", "--no-sync", "--file",
+        "/dev/null",
         stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     _, said = await process.communicate()
@@ -299,7 +305,9 @@ async def restore_postgres(context: Context, planned: Planned) -> None:
     """Put the cluster's files back as they were a while ago: what was acknowledged since is gone, nothing older."""
     stack, data = context.stack, context.stack.layout.run_dir / "postgres" / "data"
     copy = stack.layout.run_dir / "postgres-copy"
-    begin = time.time()
+    # Until it is over, everything since its beginning is in doubt.
+    doubt = Doubt("Postgres was restored to an earlier point", time.time())
+    context.doubts.append(doubt)
     await asyncio.to_thread(control.stop_one, stack.layout, "postgres")
     await asyncio.to_thread(_copy, data, copy)
     await asyncio.to_thread(control.start_one, stack.layout, "postgres")
@@ -307,7 +315,7 @@ async def restore_postgres(context: Context, planned: Planned) -> None:
     await asyncio.to_thread(control.stop_one, stack.layout, "postgres")
     await asyncio.to_thread(_copy, copy, data)
     await asyncio.to_thread(control.start_one, stack.layout, "postgres")
-    context.doubts.append(Doubt("Postgres was restored to an earlier point", begin, time.time()))
+    doubt.end = time.time()
     shutil.rmtree(copy, ignore_errors=True)
 
 
@@ -319,8 +327,6 @@ def _copy(source: Path, target: Path) -> None:
 async def lose_kafka(context: Context, planned: Planned) -> None:
     """The broker's data is gone; the outboxes still have every event of the last days, and publish them again."""
     stack = context.stack
-    if not _can_rewind():
-        raise NotHere("this version has no `trunkline relay rewind`")
     await asyncio.to_thread(control.stop_one, stack.layout, "kafka")
     data = kafka.home(stack.layout) / "data"
     for entry in data.iterdir():
@@ -329,26 +335,16 @@ async def lose_kafka(context: Context, planned: Planned) -> None:
     await asyncio.to_thread(control.start_one, stack.layout, "kafka")
     await asyncio.to_thread(wait_until, lambda: kafka.is_up(stack.layout), "Kafka did not come up", 60)
     await asyncio.to_thread(kafka.ensure_topics, stack.layout.kafka_bootstrap)
+    context.losses.append(time.time())
     context.kafka_lost()
     for each in SERVICES:
-        await _trunkline(stack, "relay", "rewind", "--service", each.name, "--yes")
-
-
-def _can_rewind() -> bool:
-    done = subprocess.run(
-        [sys.executable, "-m", "trunkline", "relay", "rewind", "--help"], check=False, capture_output=True
-    )
-    return done.returncode == 0
-
-
-async def _trunkline(stack: FaultStack, *arguments: str) -> None:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "trunkline", *arguments, env={**os.environ, **stack.layout.environment()},
-        stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    _, said = await process.communicate()
-    if process.returncode:
-        raise NotHere(f"trunkline {' '.join(arguments)}: {said.decode(errors='replace').strip()[-200:]}")
+        passwords = stack.layout.passwords(each)
+        database = Database(service=each.name, dsn=stack.layout.postgres_dsn, app_password=passwords["app"],
+                            system_password=passwords["system"])  # fmt: skip
+        try:
+            context.ledger.note("rewound", service=each.name, events=await rewind(database, since=None))
+        finally:
+            await database.close()
 
 
 FAULTS: dict[str, Fault] = {

@@ -55,7 +55,7 @@ class Run:
         self._tail = Tail(stack.layout.kafka_bootstrap, self._ledger)
         self._context = Context(stack, self._ledger, kafka_lost=self._tail.begin_anew)
         self._groups = Groups(stack.layout.kafka_bootstrap)
-        self._judge = Judge(stack, self._ledger, self._groups, self._context.doubts)
+        self._judge = Judge(stack, self._ledger, self._groups, self._context)
         self._readiness = Readiness(stack, self._ledger)
         self._transactions = Transactions(stack)
         self._faults: Counter[str] = Counter()
@@ -149,8 +149,6 @@ class Run:
 
     async def _offsets_now(self) -> None:
         """I7 in the middle of a run: without Kafka or Postgres there is nothing to compare."""
-        if any(doubt_possible(fault) for fault in self._options.faults):
-            return
         try:
             found = await self._judge.offsets(list(self._tail.seen), self._tail.epoch)
         except Exception as error:
@@ -211,11 +209,6 @@ class Run:
             unanswered_probes=isolation.unanswered,
             notes=[f"{errors} errors inside the harness; see the ledger"] if errors else [],
         )
-
-
-def doubt_possible(fault: Planned) -> bool:
-    """Whether a fault takes back what was stored: offsets can only be judged once its window is known."""
-    return fault.kind in ("restore_postgres", "lose_kafka")
 
 
 def _probe_database(layout: FaultLayout) -> Database:

@@ -14,7 +14,7 @@ import asyncpg
 from tests.faults.harness.ledger import Ledger
 from tests.faults.harness.stack import FaultStack
 
-from kit.postgres import Database
+from kit.postgres import SERVER_AWAY, Database
 
 __all__ = ["Isolation", "Readiness", "Recovery", "Transactions"]
 
@@ -56,7 +56,7 @@ class Isolation:
                 async with asyncio.timeout(5):
                     await self.probe(number)
                 self.probes += 1
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            except (*SERVER_AWAY, asyncpg.PostgresError):
                 self.unanswered += 1
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stopping.wait(), PROBE_SECONDS)
@@ -125,7 +125,7 @@ class Transactions:
 
     async def run(self, stopping: asyncio.Event) -> None:
         while not stopping.is_set():
-            with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            with contextlib.suppress(*SERVER_AWAY, asyncpg.PostgresError):
                 self.idle |= set(await self._look())
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stopping.wait(), 5)
