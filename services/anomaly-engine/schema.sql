@@ -27,6 +27,7 @@ CREATE TABLE call (
     cause text,
     duration_seconds integer,
     chosen_by text,
+    traceparent text NOT NULL DEFAULT '',
     PRIMARY KEY (tenant_id, call_id)
 );
 CREATE INDEX call_open ON call (tenant_id, began_at) WHERE state IN ('initiated', 'ringing');

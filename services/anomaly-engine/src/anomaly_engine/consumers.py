@@ -30,33 +30,40 @@ async def on_tenant_deleted(_: Deletion, tx: Transaction) -> None:
 
 async def on_calls_asked(received: Sequence[Received[CallInboundV1]], tx: Transaction) -> None:
     rows = {
-        event.call_id: {
-            "call_id": event.call_id,
-            "asked_at": event.asked_at,
-            "vendor": event.vendor,
-            "did": event.did,
-            "chosen_by": event.rule,
+        each.event.call_id: {
+            "call_id": each.event.call_id,
+            "asked_at": each.event.asked_at,
+            "vendor": each.event.vendor,
+            "did": each.event.did,
+            "chosen_by": each.event.rule,
+            "traceparent": each.envelope.traceparent,
         }
-        for event in (each.event for each in received)
+        for each in received
     }
     await store.put_asked_calls(tx, list(rows.values()))
 
 
 async def on_call_states(received: Sequence[Received[CallStateV1]], tx: Transaction) -> None:
     began: dict[str, Any] = {}
-    newest: dict[str, CallStateV1] = {}
-    for event in (each.event for each in received):
+    newest: dict[str, Received[CallStateV1]] = {}
+    for each in received:
+        event = each.event
         start = event.started_at or event.at
         began[event.call_id] = min(began.get(event.call_id, start), start)
-        if event.call_id not in newest or event.version > newest[event.call_id].version:
-            newest[event.call_id] = event
+        if event.call_id not in newest or event.version > newest[event.call_id].event.version:
+            newest[event.call_id] = each
     fields = {
         "call_id", "version", "state", "ended_at", "direction", "vendor", "did", "staff_id", "cause",
         "duration_seconds",
     }  # fmt: skip
     rows = [
-        {**event.model_dump(include=fields), "state_at": event.at, "began_at": began[event.call_id]}
-        for event in newest.values()
+        {
+            **each.event.model_dump(include=fields),
+            "state_at": each.event.at,
+            "began_at": began[call_id],
+            "traceparent": each.envelope.traceparent,
+        }
+        for call_id, each in newest.items()
     ]
     await store.put_calls(tx, rows)
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
+from opentelemetry.context import Context
+from opentelemetry.trace import Link, Span, get_current_span
 from prometheus_client import Counter, Histogram
 
 from anomaly_engine import store
@@ -16,12 +19,14 @@ from anomaly_engine.store import RuleReader
 from contracts.anomalies import AnomalyFiredV1
 from kit import outbox
 from kit.ids import uuid7
-from kit.postgres import Database
-from kit.telemetry import get_logger
+from kit.postgres import Database, Transaction
+from kit.telemetry import get_logger, get_tracer, parent_of
 
 __all__ = ["Detector", "Finding"]
 
 log = get_logger(__name__)
+tracer = get_tracer(__name__)
+LINKS = 32
 
 evaluations = Counter("trunkline_rule_evaluations", "Evaluations of rules by what they gave", ["rule", "state"])
 durations = Histogram(
@@ -103,7 +108,8 @@ class Detector:
                 event = _anomaly(tenant, rule, evaluation, as_of=as_of, day=day)
                 told = await store.add_anomaly(tx, event, run_id=run_id)
                 if told:
-                    await outbox.append(tx, event, time=as_of, event_id=event_id(tenant.id, rule.id, day))
+                    with await _span(tx, rule, evaluation):
+                        await outbox.append(tx, event, time=as_of, event_id=event_id(tenant.id, rule.id, day))
         changed = previous is None or previous.state is not state.state
         self._observe(tenant, rule, evaluation, told=told, changed=changed)
         return Finding(rule=rule, evaluation=evaluation, day=day, fired=told)
@@ -117,6 +123,14 @@ class Detector:
             log.warning("rule_failed", rule=rule.id, tenant=str(tenant.id), reason=evaluation.error)
         elif changed:
             log.info("rule_changed", rule=rule.id, tenant=str(tenant.id), state=evaluation.state.value)
+
+
+async def _span(tx: Transaction, rule: Rule, evaluation: Evaluation) -> AbstractContextManager[Span]:
+    """The trace of an anomaly: it began with no request, and links to the traces of the calls that it is about."""
+    calls = [str(row["call_id"]) for row in evaluation.rows[:LINKS] if row.get("call_id")]
+    traces = await store.traces_of_calls(tx, calls) if calls else []
+    links = [Link(get_current_span(parent_of({"traceparent": each})).get_span_context()) for each in traces]
+    return tracer.start_as_current_span(f"{rule.id} fired", context=Context(), links=links)
 
 
 def _anomaly(tenant: Tenant, rule: Rule, evaluation: Evaluation, *, as_of: datetime, day: date) -> AnomalyFiredV1:

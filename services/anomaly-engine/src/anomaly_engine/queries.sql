@@ -13,9 +13,10 @@ DELETE FROM tenant WHERE tenant_id = $1
 
 -- name: put_asked_calls
 -- Enter calls that were asked about mid-ring; a call whose states are known keeps them.
-INSERT INTO call (tenant_id, call_id, state_at, began_at, vendor, did, chosen_by)
-SELECT $1, e.call_id, e.asked_at, e.asked_at, e.vendor, e.did, e.chosen_by
-FROM jsonb_to_recordset($2::jsonb) AS e (call_id text, asked_at timestamptz, vendor text, did text, chosen_by text)
+INSERT INTO call (tenant_id, call_id, state_at, began_at, vendor, did, chosen_by, traceparent)
+SELECT $1, e.call_id, e.asked_at, e.asked_at, e.vendor, e.did, e.chosen_by, e.traceparent
+FROM jsonb_to_recordset($2::jsonb) AS e (
+    call_id text, asked_at timestamptz, vendor text, did text, chosen_by text, traceparent text)
 ON CONFLICT (tenant_id, call_id) DO UPDATE
 SET began_at = least(call.began_at, excluded.began_at), chosen_by = excluded.chosen_by,
     did = coalesce(call.did, excluded.did)
@@ -23,17 +24,17 @@ SET began_at = least(call.began_at, excluded.began_at), chosen_by = excluded.cho
 -- name: put_calls
 -- Keep the newest state of each call; it began when it was first heard of.
 INSERT INTO call (tenant_id, call_id, version, state, state_at, began_at, ended_at, direction, vendor, did, staff_id,
-                  cause, duration_seconds)
+                  cause, duration_seconds, traceparent)
 SELECT $1, e.call_id, e.version, e.state, e.state_at, e.began_at, e.ended_at, e.direction, e.vendor, e.did, e.staff_id,
-       e.cause, e.duration_seconds
+       e.cause, e.duration_seconds, e.traceparent
 FROM jsonb_to_recordset($2::jsonb) AS e (
     call_id text, version integer, state text, state_at timestamptz, began_at timestamptz, ended_at timestamptz,
-    direction text, vendor text, did text, staff_id text, cause text, duration_seconds integer)
+    direction text, vendor text, did text, staff_id text, cause text, duration_seconds integer, traceparent text)
 ON CONFLICT (tenant_id, call_id) DO UPDATE
 SET version = excluded.version, state = excluded.state, state_at = excluded.state_at,
     began_at = least(call.began_at, excluded.began_at), ended_at = excluded.ended_at, direction = excluded.direction,
     vendor = excluded.vendor, did = coalesce(excluded.did, call.did), staff_id = excluded.staff_id,
-    cause = excluded.cause, duration_seconds = excluded.duration_seconds
+    cause = excluded.cause, duration_seconds = excluded.duration_seconds, traceparent = excluded.traceparent
 WHERE call.version < excluded.version
 
 -- name: put_call_beginnings
@@ -41,6 +42,10 @@ WHERE call.version < excluded.version
 UPDATE call SET began_at = e.began_at
 FROM jsonb_to_recordset($2::jsonb) AS e (call_id text, began_at timestamptz)
 WHERE call.tenant_id = $1 AND call.call_id = e.call_id AND call.began_at > e.began_at
+
+-- name: traces_of_calls
+-- The traces that told of these calls.
+SELECT DISTINCT traceparent FROM call WHERE tenant_id = $1 AND call_id = ANY ($2::text[]) AND traceparent <> ''
 
 -- name: put_facts
 -- Keep the newest version of each fact.

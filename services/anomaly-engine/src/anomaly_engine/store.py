@@ -47,6 +47,10 @@ async def put_calls(tx: Transaction, rows: Sequence[Row]) -> None:
     await tx.execute(Q.put_call_beginnings, tx.tenant, records)
 
 
+async def traces_of_calls(tx: Transaction, call_ids: Sequence[str]) -> list[str]:
+    return [row["traceparent"] for row in await tx.fetch(Q.traces_of_calls, tx.tenant, list(call_ids))]
+
+
 async def put_facts(tx: Transaction, rows: Sequence[Row]) -> None:
     await tx.execute(Q.put_facts, tx.tenant, _records(rows))
 
