@@ -369,3 +369,21 @@ def test_whoever_keeps_a_compacted_topic_understands_a_deletion(service: str) ->
     nothing(
         [f"{service} ignores deletions of {name}; subscribe on_deleted" for name in sorted(kept - found["on_deleted"])]
     )
+
+
+def test_the_topics_table_says_how_strict_its_consumers_are_about_replays() -> None:
+    order = ("safe", "suppress_effects", "forbidden")
+    strictest = dict.fromkeys(TOPICS, "safe")
+    for service in SERVICES:
+        replayable = importlib.import_module(f"{package_of(service)}.replays").CONSUMERS
+        for subscription in (each for subscriptions in replayable.values() for each in subscriptions):
+            strictest[subscription.topic] = max(strictest[subscription.topic], subscription.replay, key=order.index)
+    nothing([f"{name} is {t.replay}, its consumers {strictest[name]}" for name, t in TOPICS.items()
+             if t.replay != strictest[name]])  # fmt: skip
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_everything_consumed_can_be_replayed(service: str) -> None:
+    consumers = importlib.import_module(f"{package_of(service)}.replays").CONSUMERS
+    offered = {subscription.topic for subscriptions in consumers.values() for subscription in subscriptions}
+    assert offered == set().union(*subscribed(service).values())

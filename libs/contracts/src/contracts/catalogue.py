@@ -28,8 +28,9 @@ described here, the key is `<tenant>:<what the table says>`. A type is the topic
 Consumers ignore fields and types they do not know and park a major version they do not know.
 A record without a value on a compacted topic deletes its key.
 
-*Replay class*: `safe` topics may be replayed freely; with `suppress_effects` a replay changes state but sends
-nothing to the outside world; `forbidden` ones are never replayed.
+*Replay class*: what the strictest of a topic's consumers makes of a replayed record. `safe`: handled like any other;
+`suppress_effects`: it changes state and tells nobody; `forbidden`: refused, since the consumer acts on the outside
+world.
 """
 
 

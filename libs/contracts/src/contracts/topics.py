@@ -29,6 +29,7 @@ class Topic:
     retention_bytes: int = 256 * MIB
     """Bound for the whole topic, split over its partitions."""
     replay: Literal["safe", "suppress_effects", "forbidden"] = "safe"
+    """What the strictest of its consumers makes of a replayed record; each handler decides for itself."""
 
     def config(self) -> dict[str, str]:
         """The topic's settings as Kafka names them."""
@@ -112,7 +113,7 @@ TOPICS: dict[str, Topic] = {
             producers=("anomaly-engine",),
             consumers=("notifier", "front-desk"),
             carries="a red rule with its evidence and learning",
-            replay="suppress_effects",
+            replay="forbidden",
         ),
         Topic(
             name="notification.state",

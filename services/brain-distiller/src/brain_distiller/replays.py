@@ -9,7 +9,10 @@ from brain_distiller.wiring import database_of
 from contracts.facts import FactExtractedV1
 from recovery.replay.plan import Replayable, ShadowTable
 
-__all__ = ["replays"]
+__all__ = ["CONSUMERS", "replays"]
+
+#: The consumer groups, each with what it subscribes to.
+CONSUMERS = {"brain-distiller": MESSAGES, "brain-distiller.directory": DIRECTORY}
 
 #: Everything that the handlers write, in the order in which rows may come.
 TABLES = (
@@ -28,7 +31,7 @@ def replays() -> Replayable:
     return Replayable.of(
         settings,
         database=lambda: database_of(settings),
-        consumers={"brain-distiller": MESSAGES, "brain-distiller.directory": DIRECTORY},
+        consumers=CONSUMERS,
         shadow_tables=TABLES,
         reemitters={FactExtractedV1: tell_facts},
     )

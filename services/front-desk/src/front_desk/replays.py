@@ -7,7 +7,10 @@ from front_desk.settings import Settings
 from front_desk.wiring import open_database
 from recovery.replay.plan import Replayable, ShadowTable
 
-__all__ = ["replays"]
+__all__ = ["CONSUMERS", "replays"]
+
+#: The consumer groups, each with what it subscribes to.
+CONSUMERS = {"front-desk": LIVE, "front-desk-archive": BULK}
 
 #: Everything that the handlers write, in the order in which rows may come.
 TABLES = (
@@ -24,9 +27,4 @@ TABLES = (
 def replays() -> Replayable:
     """For ``trunkline replay``, with the settings of the environment."""
     settings = Settings.load()
-    return Replayable.of(
-        settings,
-        database=lambda: open_database(settings),
-        consumers={"front-desk": LIVE, "front-desk-archive": BULK},
-        shadow_tables=TABLES,
-    )
+    return Replayable.of(settings, database=lambda: open_database(settings), consumers=CONSUMERS, shadow_tables=TABLES)

@@ -7,7 +7,10 @@ from notifier.settings import Settings
 from notifier.wiring import make_database
 from recovery.replay.plan import Replayable, ShadowTable
 
-__all__ = ["replays"]
+__all__ = ["CONSUMERS", "replays"]
+
+#: The consumer groups, each with what it subscribes to.
+CONSUMERS = {"notifier": SUBSCRIPTIONS}
 
 #: Everything that the handlers write, in the order in which rows may come.
 TABLES = (ShadowTable(name="recipient"),)
@@ -16,6 +19,4 @@ TABLES = (ShadowTable(name="recipient"),)
 def replays() -> Replayable:
     """For ``trunkline replay``, with the settings of the environment."""
     settings = Settings.load()
-    return Replayable.of(
-        settings, database=lambda: make_database(settings), consumers={"notifier": SUBSCRIPTIONS}, shadow_tables=TABLES
-    )
+    return Replayable.of(settings, database=lambda: make_database(settings), consumers=CONSUMERS, shadow_tables=TABLES)

@@ -7,12 +7,13 @@ from telephony_router.consumers import SUBSCRIPTIONS
 from telephony_router.settings import Settings
 from telephony_router.wiring import make_database
 
-__all__ = ["replays"]
+__all__ = ["CONSUMERS", "replays"]
+
+#: The consumer groups, each with what it subscribes to.
+CONSUMERS = {"telephony-router": SUBSCRIPTIONS}
 
 
 def replays() -> Replayable:
     """For ``trunkline replay``, with the settings of the environment."""
     settings = Settings.load()
-    return Replayable.of(
-        settings, database=lambda: make_database(settings), consumers={"telephony-router": SUBSCRIPTIONS}
-    )
+    return Replayable.of(settings, database=lambda: make_database(settings), consumers=CONSUMERS)

@@ -9,7 +9,10 @@ from vault_importer.settings import Settings
 from vault_importer.tell_again import tell_messages
 from vault_importer.wiring import make_database
 
-__all__ = ["replays"]
+__all__ = ["CONSUMERS", "replays"]
+
+#: The consumer groups, each with what it subscribes to.
+CONSUMERS = {"vault-importer": SUBSCRIPTIONS}
 
 #: Everything that the handlers write, in the order in which rows may come.
 TABLES = (ShadowTable(name="tenant_profile"),)
@@ -21,7 +24,7 @@ def replays() -> Replayable:
     return Replayable.of(
         settings,
         database=lambda: make_database(settings),
-        consumers={"vault-importer": SUBSCRIPTIONS},
+        consumers=CONSUMERS,
         shadow_tables=TABLES,
         reemitters={MessageImportedV1: tell_messages},
     )
