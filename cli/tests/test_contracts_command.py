@@ -13,8 +13,8 @@ from contracts.event import Event
 from contracts.registry import REGISTRY, Registry
 from contracts.topics import TOPICS
 from contracts.vault import VaultStateV1
-from trunkline import contracts_command
 from trunkline.contracts_command import app
+from trunkline.contracts_commands import release
 
 runner = CliRunner()
 
@@ -92,6 +92,20 @@ def test_check_against_an_unknown_revision_says_so() -> None:
     assert "git does not know" in result.stderr
 
 
+def test_check_fails_when_a_generated_page_is_stale(checkout: Path) -> None:
+    assert runner.invoke(app, ["generate"]).exit_code == 0
+    assert runner.invoke(app, ["check"]).exit_code == 0
+    page = checkout.parents[1] / "docs/asyncapi.yaml"
+    page.write_text(page.read_text(encoding="utf-8").replace("partitions: 12", "partitions: 13", 1), encoding="utf-8")
+
+    result = runner.invoke(app, ["check", "--json"])
+
+    assert result.exit_code == 1
+    assert [(each["rule"], each["event"]) for each in json.loads(result.stdout)] == [
+        ("page_stale", "docs/asyncapi.yaml")
+    ]
+
+
 def test_generate_changes_nothing_when_nothing_is_new(checkout: Path) -> None:
     before = archive.read(checkout)
 
@@ -121,7 +135,7 @@ def test_generate_refuses_a_breaking_change_and_writes_nothing(checkout: Path, m
         account_id: int
 
     events = [event for event in REGISTRY if event.type != Broken.type]
-    monkeypatch.setattr(contracts_command, "REGISTRY", Registry([*events, Broken]))
+    monkeypatch.setattr(release, "REGISTRY", Registry([*events, Broken]))
     before = archive.read(checkout)
 
     result = runner.invoke(app, ["generate"])
@@ -140,7 +154,7 @@ def test_generate_releases_an_additive_change_as_a_new_minor(checkout: Path, mon
         """The phone that made the backup."""
 
     events = [event for event in REGISTRY if event.type != Wider.type]
-    monkeypatch.setattr(contracts_command, "REGISTRY", Registry([*events, Wider]))
+    monkeypatch.setattr(release, "REGISTRY", Registry([*events, Wider]))
 
     result = runner.invoke(app, ["generate"])
 

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from contracts.event import in_utc, rfc3339
 
-__all__ = ["Envelope", "MalformedEnvelope", "partition_key"]
+__all__ = ["HEADERS", "Envelope", "Header", "MalformedEnvelope", "partition_key"]
 
 SPEC_VERSION = "1.0"
 CONTENT_TYPE = "application/json"
@@ -27,6 +27,36 @@ class MalformedEnvelope(ValueError):
 def partition_key(tenant: UUID, entity_id: str) -> str:
     """The record key of everything that happens to one entity of one tenant."""
     return f"{tenant}:{entity_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What one header of our records carries, as people and generated documents are told."""
+
+    name: str
+    meaning: str
+    always: bool = True
+    """Whether every record of ours has it."""
+    format: str = ""
+    """As JSON Schema names it."""
+
+
+HEADERS = (
+    Header("ce_specversion", "Version of CloudEvents, `1.0`."),
+    Header("ce_id", "UUIDv7 of the event; the same on every redelivery and in every replay.", format="uuid"),
+    Header("ce_type", "Topic name and major version, for instance `call.inbound.v1`."),
+    Header("ce_source", "The producing service, for instance `/telephony-router`.", format="uri-reference"),
+    Header("ce_time", "When it happened, UTC.", format="date-time"),
+    Header("ce_subject", "The entity the event is about, without the tenant."),
+    Header("ce_partitionkey", "The record's key: `<tenant>:<entity>`."),
+    Header("ce_tenant", "The business the event belongs to.", format="uuid"),
+    Header("ce_correlationid", "The id of the event or request that began the whole story.", always=False),
+    Header("ce_causationid", "The id of the event that directly caused this one.", always=False),
+    Header("ce_dataschema", "The schema that wrote the value, minor version included.", always=False, format="uri"),
+    Header("ce_replayid", "Only on records that a replay emits; send nothing to the outside world.", always=False),
+    Header("traceparent", "W3C trace context of the transaction that appended the event.", always=False),
+    Header("content-type", "Media type of the value, `application/json`."),
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,12 +14,13 @@ from typing import Any, Literal
 from contracts.event import Event
 from contracts.topics import TOPICS
 
-__all__ = ["DIALECT", "KEY", "Schema", "Side", "fields", "reader_schema", "schema_of", "writer_schema"]
+__all__ = ["DIALECT", "KEY", "Schema", "Side", "draft_07", "fields", "reader_schema", "schema_of", "writer_schema"]
 
 Schema = dict[str, Any]
 Side = Literal["writer", "reader"]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
+DRAFT_07 = "http://json-schema.org/draft-07/schema#"
 KEY = "x-key"
 """What the record key names after the tenant: frozen with the schema, as a changed key changes the order."""
 
@@ -45,6 +46,25 @@ def reader_schema(event: type[Event]) -> Schema:
 def fields(schema: Schema) -> frozenset[str]:
     """JSON pointers of every declared field at any depth; ``*`` stands for every element."""
     return frozenset(_fields(schema, schema, "", ()))
+
+
+def draft_07(schema: Schema) -> Schema:
+    """The same constraints in the older dialect, which every schema registry understands."""
+    moved = _renamed(schema, "#/$defs/", "#/definitions/")
+    definitions = moved.pop("$defs", None)
+    moved["$schema"] = DRAFT_07
+    return moved if definitions is None else {**moved, "definitions": definitions}
+
+
+def _renamed(schema: Any, old: str, new: str) -> Any:
+    if isinstance(schema, list):
+        return [_renamed(each, old, new) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        keyword: new + value.removeprefix(old) if keyword == "$ref" else _renamed(value, old, new)
+        for keyword, value in schema.items()
+    }
 
 
 def _fields(schema: Any, document: Schema, at: str, within: tuple[str, ...]) -> Iterator[str]:

@@ -1,0 +1,1 @@
+"""The commands of ``trunkline contracts``, one module for each job."""
