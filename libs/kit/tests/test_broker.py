@@ -8,12 +8,13 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import CommitFailedError, KafkaError
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.errors import CommitFailedError, KafkaConnectionError, KafkaError
 from confluent_kafka.admin import AdminClient
 from faststream import AckPolicy
 
-from kit import broker
+from kit import broker, membership, progress
 from kit.broker import BatchSource
 from kit.telemetry import METRICS
 from kit.testing import Bench, eventually
@@ -140,7 +141,7 @@ async def test_a_batch_that_is_cut_off_by_a_shutdown_is_not_committed(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The library once acknowledged what it cancelled when its patience ended."""
-    monkeypatch.setattr(broker, "DRAIN_SECONDS", 0.2)
+    monkeypatch.setattr(membership, "DRAIN_SECONDS", 0.2)
     await bench.send("a", 1)
     entered = asyncio.Event()
 
@@ -178,3 +179,115 @@ async def test_a_commit_that_kafka_refuses_is_counted_and_the_records_come_again
     await source.stop()
     await start(handle, group)
     await eventually(lambda: len(handled) == 2)
+
+
+def missed(group: str, bench: Bench) -> float:
+    return float(METRICS.missed.labels(group, bench.topic)._value.get())
+
+
+async def delete_before(bench: Bench, offset: int) -> None:
+    """What retention does: of every partition keep the records from an offset on."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bench.bootstrap)
+    await admin.start()
+    try:
+        places = [TopicPartition(bench.topic, partition) for partition in range(4)]
+        await admin.delete_records({place: RecordsToDelete(before_offset=offset) for place in places})
+    finally:
+        await admin.close()
+
+
+async def fill(bench: Bench, per_partition: int) -> None:
+    for number in range(per_partition):
+        for partition in range(4):
+            await bench.producer.send_and_wait(bench.topic, str(number).encode(), partition=partition)
+
+
+async def test_records_that_retention_deleted_unread_are_counted_and_the_rest_is_handled(
+    bench: Bench, start: Start
+) -> None:
+    """The client is said to hang on an offset that is out of range, and is silent about it when it does not."""
+    seen: list[int] = []
+
+    async def handle(records: Sequence[Any]) -> None:
+        seen.extend(int(record.value) for record in records)
+
+    group = f"g-{uuid4()}"
+    await fill(bench, 3)
+    source = await start(handle, group)
+    await eventually(lambda: len(seen) == 12)
+
+    async def all_committed() -> bool:
+        return await bench.committed(group) == 12
+
+    await eventually(all_committed)
+    await source.stop()
+    seen.clear()
+    await fill(bench, 7)
+    await delete_before(bench, 8)
+    await start(handle, group)
+    await eventually(lambda: len(seen) == 8, within=20)
+    assert sorted(seen) == [5] * 4 + [6] * 4
+    assert missed(group, bench) == 4 * 5
+
+
+@pytest.mark.parametrize(("earliest", "lost"), [(0, 0), (6, 5)])
+async def test_a_hole_is_a_loss_only_when_kafka_begins_after_it(bench: Bench, earliest: int, lost: int) -> None:
+    """Compaction leaves holes behind Kafka's earliest offset; a consumer that is late can be overtaken by retention."""
+    group, place = f"g-{uuid4()}", TopicPartition(bench.topic, 0)
+    watch = progress.Progress(group)
+    watch.committed({place: 1})
+
+    class Client:
+        async def beginning_offsets(self, places: set[TopicPartition]) -> dict[TopicPartition, int]:
+            return dict.fromkeys(places, earliest)
+
+    for offset in (9, 10):
+        await watch.received(Client(), [type("Record", (), {"topic": bench.topic, "partition": 0, "offset": offset})])
+    assert missed(group, bench) == lost
+
+
+async def test_a_poll_loop_that_hangs_is_told_from_one_that_has_nothing_to_do(
+    bench: Bench, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "PROBE_SECONDS", 0.1)
+    seen: list[Any] = []
+
+    async def handle(records: Sequence[Any]) -> None:
+        seen.extend(records)
+
+    await bench.send("a", 1)
+    source = await start(handle, f"g-{uuid4()}")
+    await eventually(lambda: len(seen) == 1)
+    await asyncio.sleep(1)
+    assert source.progress.stuck_seconds() == 0, "an idle consumer is not stuck"
+
+    async def hang(*_: Any, **__: Any) -> Any:
+        await asyncio.sleep(3600)
+
+    monkeypatch.setattr(AIOKafkaConsumer, "getmany", hang)
+    await bench.send("a", 2)
+    await eventually(lambda: source.progress.stuck_seconds() > 1)
+    assert source.progress.waiting() == 1
+
+
+async def test_a_consumer_that_kafka_does_not_answer_is_not_stuck(
+    bench: Bench, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "PROBE_SECONDS", 0.1)
+
+    async def handle(records: Sequence[Any]) -> None:
+        return None
+
+    source = await start(handle, f"g-{uuid4()}")
+    await eventually(source.assignment)
+    asked = 0
+
+    async def away(*_: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        raise KafkaConnectionError("no broker")
+
+    monkeypatch.setattr(AIOKafkaConsumer, "end_offsets", away)
+    await bench.send("a", 1)
+    await eventually(lambda: asked >= 3)
+    assert source.progress.stuck_seconds() == 0

@@ -7,15 +7,18 @@ decode a whole batch at once so that one bad record fails them all (and, nacked,
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from aiokafka import ConsumerRebalanceListener, TopicPartition
+from aiokafka import TopicPartition
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.kafka.message import KafkaAckableMessage
 from faststream.message import AckStatus
 
+from kit import membership
+from kit.membership import Membership
+from kit.progress import Progress
 from kit.telemetry import METRICS, get_logger
 
 __all__ = ["ACK_POLICY", "BatchSource"]
@@ -23,30 +26,10 @@ __all__ = ["ACK_POLICY", "BatchSource"]
 log = get_logger(__name__)
 
 ACK_POLICY = AckPolicy.NACK_ON_ERROR
-DRAIN_SECONDS = 20.0
 # A member whose session ends loses its partitions. One with an identity of its own keeps them through a restart, so
 # its session outlasts one; what is left of it when it does not come back waits that much longer.
 SESSION_SECONDS = 10.0
 STATIC_SESSION_SECONDS = 45.0
-
-
-class _Drain(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Lets the batch in flight finish and commit before its partitions go to another process."""
-
-    def __init__(self, group: str) -> None:
-        self._group = group
-        self.idle = asyncio.Event()
-        self.idle.set()
-
-    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        try:
-            await asyncio.wait_for(self.idle.wait(), DRAIN_SECONDS)
-        except TimeoutError:
-            log.warning("rebalance_did_not_wait", seconds=DRAIN_SECONDS)
-
-    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        METRICS.rebalances.labels(self._group).inc()
-        METRICS.partitions.labels(self._group).set(len(set(assigned)))
 
 
 class BatchSource:
@@ -68,7 +51,15 @@ class BatchSource:
     ) -> None:
         self._group = group
         self._handle = handle
-        self._drain = _Drain(group)
+        self._progress = Progress(group)
+        self._membership = Membership(
+            bootstrap=bootstrap,
+            group=group,
+            instance_id=instance_id,
+            consumer=lambda: self._subscriber.consumer,
+            assigned=lambda partitions: self._progress.assigned(self._subscriber.consumer, partitions),
+        )
+        self._watch: asyncio.Task[None] | None = None
         self._broker = KafkaBroker(
             bootstrap,
             client_id=group,
@@ -76,7 +67,7 @@ class BatchSource:
             acks="all",
             enable_idempotence=True,
             allow_auto_create_topics=False,
-            graceful_timeout=DRAIN_SECONDS,
+            graceful_timeout=membership.DRAIN_SECONDS,
             request_timeout_ms=10_000,
             logger=None,
         )
@@ -86,13 +77,13 @@ class BatchSource:
             group_instance_id=instance_id,
             session_timeout_ms=int(1000 * (STATIC_SESSION_SECONDS if instance_id else SESSION_SECONDS)),
             # The group waits for a member that drains; by default only as long as its session.
-            rebalance_timeout_ms=int(1000 * (DRAIN_SECONDS + SESSION_SECONDS)),
+            rebalance_timeout_ms=int(1000 * (membership.DRAIN_SECONDS + SESSION_SECONDS)),
             batch=True,
             max_records=max_records,
             batch_timeout_ms=10,
             ack_policy=ACK_POLICY,
             auto_offset_reset="earliest",
-            listener=self._drain,
+            listener=self._membership,
             parser=self._parse,
             decoder=_no_decoding,
         )
@@ -100,13 +91,26 @@ class BatchSource:
 
     async def start(self) -> None:
         await self._broker.start()
+        self._watch = asyncio.create_task(self._progress.watch(self._subscriber.consumer), name=f"watch {self._group}")
 
     async def stop(self) -> None:
+        self._progress.close()
+        if self._watch is not None:
+            self._watch.cancel()
         await self._broker.stop()
+
+    @property
+    def fenced(self) -> str | None:
+        """Why Kafka gave this process's place to another one, and what to do; nothing while it has its place."""
+        return self._membership.fenced
+
+    @property
+    def progress(self) -> Progress:
+        return self._progress
 
     def assignment(self) -> set[TopicPartition]:
         consumer = self._subscriber.consumer
-        return set(consumer.assignment()) if consumer is not None else set()
+        return set(consumer.assignment()) if consumer is not None and self.fenced is None else set()
 
     def running(self) -> bool:
         return bool(self._subscriber.running)
@@ -117,12 +121,14 @@ class BatchSource:
 
     async def _on_batch(self, message: KafkaMessage) -> None:
         records = message.raw_message
-        self._drain.idle.clear()
+        self._membership.idle.clear()
         try:
+            await self._progress.received(message.consumer, records)
             await self._handle(records)
             await self._commit(message, records)
         finally:
-            self._drain.idle.set()
+            self._progress.finished()
+            self._membership.idle.set()
 
     async def _commit(self, message: KafkaMessage, records: Any) -> None:
         offsets: dict[TopicPartition, int] = {}
@@ -132,6 +138,7 @@ class BatchSource:
         try:
             consumer: Any = message.consumer
             await consumer.commit(offsets)
+            self._progress.committed(offsets)
         except Exception as error:
             # Another process owns the partitions by now and gets these records again; its inbox knows them.
             METRICS.commit_failures.labels(self._group).inc()

@@ -32,6 +32,7 @@ log = get_logger(__name__)
 
 STUCK_SECONDS = 240.0
 LONGEST_PAUSE_SECONDS = 120.0
+MEND = "look at what failed (trunkline dlq list), mend the handler, restart the service"
 
 
 class Consumer:
@@ -65,7 +66,7 @@ class Consumer:
         }
         self._source: BatchSource | None = None
         self._stopping = False
-        self._busy_since: float | None = None
+        self._attempt_since: float | None = None
         self._paused: str | None = None
         self._halted: str | None = None
 
@@ -86,39 +87,49 @@ class Consumer:
             self._source = None
 
     def alive(self) -> str | None:
-        """Progress, not dependencies: stuck means one batch that takes minutes while its database is there."""
-        if self._busy_since is not None and self._paused is None and self._halted is None:
-            seconds = time.monotonic() - self._busy_since
-            if seconds > STUCK_SECONDS:
-                return f"{self.name} has worked on one batch for {seconds:.0f} s"
-        if self._source is not None and not self._source.running() and not self._stopping:
+        """Progress, not dependencies: waiting for the database, for Kafka or for an operator is not being stuck."""
+        if self._source is None or self._stopping or self._halted is not None or self._source.fenced is not None:
+            return None
+        if self._attempt_since is not None:
+            seconds = time.monotonic() - self._attempt_since
+            return f"{self.name} has worked on one batch for {seconds:.0f} s" if seconds > STUCK_SECONDS else None
+        if not self._source.running():
             return f"{self.name} has stopped polling"
+        progress = self._source.progress
+        if progress.stuck_seconds() > STUCK_SECONDS:
+            return f"{self.name} does not move though {progress.waiting()} records wait"
         return None
 
     def ready(self) -> str | None:
         if self._halted is not None:
-            return f"{self.name} stopped: {self._halted}"
+            return f"{self.name} stopped: {self._halted}; {MEND}"
+        if self._source is not None and self._source.fenced is not None:
+            return f"{self.name} stopped: {self._source.fenced}"
         if self._source is None or not self._source.assignment():
             return f"{self.name} holds no partitions"
         return f"{self.name} waits: {self._paused}" if self._paused is not None else None
 
     def status(self) -> dict[str, object]:
         partitions = len(self._source.assignment()) if self._source else 0
-        return {"partitions": partitions, "paused": self._paused, "halted": self._halted, **self.handling.counts}
+        fenced = self._source.fenced if self._source else None
+        return {"partitions": partitions, "paused": self._paused, "halted": self._halted, "fenced": fenced,
+                **self.handling.counts}  # fmt: skip
 
     async def handle(self, records: Sequence[Any]) -> None:
         """Handle one polled batch; returns when every record has a stored outcome."""
         if self._halted is not None:
             await asyncio.sleep(1.0)
             raise Halted(self._halted)
-        self._busy_since = time.monotonic()
         delay, gives_up = 0.25, time.monotonic() + LONGEST_PAUSE_SECONDS
         self.handling.begin()
         try:
             while True:
+                # Each attempt is timed by itself: a lost database ends one within its own time-outs.
+                self._attempt_since = time.monotonic()
                 try:
                     await self.handling.handle(records)
                 except SERVER_AWAY as error:
+                    self._attempt_since = None
                     if self._stopping or time.monotonic() > gives_up:
                         raise
                     self._pause(type(error).__name__)
@@ -131,7 +142,7 @@ class Consumer:
             self._halt(str(halted))
             raise
         finally:
-            self._busy_since = None
+            self._attempt_since = None
 
     def _pause(self, why: str | None) -> None:
         if why is not None and self._paused is None:
@@ -142,9 +153,4 @@ class Consumer:
     def _halt(self, why: str) -> None:
         self._halted = why
         METRICS.halted.labels(self.group).set(1)
-        log.error(
-            "consumer_halted",
-            consumer=self.group,
-            reason=why,
-            action="look at the dead letters, mend the handler, restart the service",
-        )
+        log.error("consumer_halted", consumer=self.group, reason=why, action=MEND)

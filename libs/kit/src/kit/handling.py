@@ -90,6 +90,7 @@ class Handling:
         # Of the batch in flight, of which there is one at a time: what has an outcome, which keys wait.
         self._done: set[tuple[str, int, int]] = set()
         self._parked: set[str] = set()
+        self._away: BaseException | None = None
 
     def begin(self) -> None:
         """A new batch: forget which records of the last one have an outcome."""
@@ -100,6 +101,7 @@ class Handling:
 
         Raises what is in ``SERVER_AWAY`` while the database is away (call again later), and :class:`Halted`.
         """
+        self._away = None
         topics: dict[str, list[_Work]] = defaultdict(list)
         for record in records:
             if _place(record) in self._done:
@@ -167,6 +169,7 @@ class Handling:
     async def _handle_key(self, works: list[_Work]) -> None:
         async with self._lanes:
             for work in works:
+                self._ask_a_lost_server_once()
                 if work.key in self._parked:
                     waits = Failure("parked_behind", "an earlier event of this key is parked", 0)
                     await self.dead_letters.park(work.record, work.envelope, waits, behind=True)
@@ -183,7 +186,8 @@ class Handling:
             attempt += 1
             try:
                 await self._handle_one(work)
-            except SERVER_AWAY:
+            except SERVER_AWAY as error:
+                self._away = error
                 raise
             except Poison as poison:
                 return Failure.of(poison.code, poison, attempt)
@@ -229,8 +233,10 @@ class Handling:
         """Works of one tenant and one replay, in one transaction."""
         try:
             async with self._lanes:
+                self._ask_a_lost_server_once()
                 await self._handle_together(works)
-        except SERVER_AWAY:
+        except SERVER_AWAY as error:
+            self._away = error
             raise
         except Exception as error:
             # One by one, so that only the guilty record is parked.
@@ -238,6 +244,11 @@ class Handling:
             await self._handle_keys(works)
         else:
             self._done.update(_place(work.record) for work in works)
+
+    def _ask_a_lost_server_once(self) -> None:
+        """A server that takes connections and never answers would cost every key of the batch a time-out of its own."""
+        if self._away is not None:
+            raise self._away
 
     async def _handle_together(self, works: list[_Work]) -> None:
         first = works[0].envelope

@@ -44,6 +44,7 @@ class METRICS:
     paused = Gauge("trunkline_consumer_paused", "1 while a consumer waits for its database", ["consumer"])
     halted = Gauge("trunkline_consumer_halted", "1 after a consumer stopped at its dead-letter limits", ["consumer"])
     commit_failures = Counter("trunkline_commit_failures", "Offset commits that Kafka refused", ["consumer"])
+    missed = Counter("trunkline_records_missed", "Records that retention deleted unread", ["consumer", "topic"])
     retries = Counter("trunkline_retries", "Handler attempts after the first", ["consumer"])
     relayed = Counter("trunkline_relayed_events", "Events published from the outbox", ["service"])
     relay_leader = Gauge("trunkline_relay_leader", "1 in the process that publishes the outbox", ["service"])
