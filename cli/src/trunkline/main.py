@@ -47,6 +47,7 @@ class _Group(TyperGroup):
             # Listing all commands must not import six services.
             return TyperGroup(name=cmd_name, help=HELP.get(cmd_name, ""))
         adopt_stack()
+        _trace_commands()
         command = get_command(importlib.import_module(plugin[0]).__dict__[plugin[1]])
         command.name = cmd_name
         return command
@@ -62,6 +63,7 @@ HELP = {
     "notify": "The daily pulse and what became of each mail.",
     "replay": "Handle past events again: plan, dry-run, apply, compare, promote.",
     "router": "PBX accounts, the routing view, what-if questions.",
+    "trace": "Follow one call: rows, events, offsets, effects, logs, measurements.",
     "vault": "WhatsApp archives: import, verify, make a sample.",
 }
 app = typer.Typer(
@@ -76,6 +78,7 @@ def _plugins() -> dict[str, tuple[str, str]]:
         "dashboards": ("trunkline.observability.command", "app"),
         "demo": ("trunkline.demo.command", "app"),
         "replay": ("trunkline.replay.commands", "app"),
+        "trace": ("trunkline.observe.trace_command", "app"),
     }
     for entry in importlib.metadata.entry_points(group=PLUGINS):
         found[entry.name] = (entry.module, entry.attr)
@@ -87,6 +90,14 @@ def adopt_stack() -> None:
     layout = Layout.of()
     if (layout.run_dir / "secrets.json").exists() and "TRUNKLINE_POSTGRES_DSN" not in os.environ:
         adopt(layout.environment())
+
+
+def _trace_commands() -> None:
+    """What a command writes belongs to a trace, as what a service writes."""
+    if "TRUNKLINE_POSTGRES_DSN" in os.environ:
+        from runtime.tracing import configure_tracing
+
+        configure_tracing("trunkline", os.environ.get("TRUNKLINE_OTLP_ENDPOINT"))
 
 
 def tell(line: str) -> None:
@@ -241,6 +252,23 @@ def lag_exporter(
     from trunkline.observe.lag_exporter import serve
 
     serve(kafka=kafka, host=host, port=port, every=every)
+
+
+@app.command(name="tenants-exporter")
+def tenants_exporter(
+    port: Annotated[int, typer.Option(help="Where /metrics is served, on loopback unless --host says otherwise.")],
+    host: Annotated[str, typer.Option(help="The address to listen on. Operators alone should reach it.")] = "127.0.0.1",
+    every: Annotated[float, typer.Option(help="Seconds from one count to the next.", min=0.2)] = 5.0,
+    top: Annotated[int, typer.Option(help="How many tenants get series of their own: the busiest.", min=1)] = 50,
+) -> None:
+    """Count events, dead letters and waiting keys by tenant, for operators: the services' own metrics name no tenant.
+
+    Reads the services' outboxes with their system roles, read-only, and serves them at /metrics under the tenants'
+    opaque ids. `trunkline up --observe` runs it; it needs Postgres and the services' passwords in its environment.
+    """
+    from trunkline.observe.tenants import run
+
+    run(host=host, port=port, every=every, top=top)
 
 
 @app.command()

@@ -53,7 +53,8 @@ def configure_tracing(service: str, otlp_endpoint: str | None = None) -> None:
     if otlp_endpoint:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
-        exporter = OTLPSpanExporter(endpoint=otlp_endpoint.rstrip("/") + "/v1/traces")
+        # A collector that is away does not keep a process from stopping: this bounds each attempt with its retries.
+        exporter = OTLPSpanExporter(endpoint=otlp_endpoint.rstrip("/") + "/v1/traces", timeout=3)
         provider.add_span_processor(BatchSpanProcessor(Wordless(exporter)))
         provider.exports = True
     set_tracer_provider(provider)
