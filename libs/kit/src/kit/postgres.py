@@ -69,7 +69,24 @@ class KeyNotHeld(RuntimeError):
 
 
 class _Connection(asyncpg.Connection):
+    """One of a pool. What a session could keep from before is forgotten in the round trip that begins the next."""
+
     epoch: int = 0
+
+    def get_reset_query(self) -> str:
+        return "RESET ALL"
+
+    async def begin(self, setting: str = "") -> None:
+        await self.execute(f"{self.get_reset_query()}; BEGIN; {setting}")
+
+    async def commit(self) -> None:
+        if await self.execute("COMMIT") != "COMMIT":
+            # Somebody caught the error that had ended it, and the server rolls back without another word.
+            raise asyncpg.InFailedSQLTransactionError("the transaction had failed before: nothing of it is stored")
+
+    async def reset(self, *, timeout: float | None = None) -> None:
+        if self.is_in_transaction():
+            await self.execute("ROLLBACK", timeout=timeout)
 
 
 async def _prepare(connection: Any) -> None:
@@ -266,11 +283,14 @@ class Database:
         """Open a transaction of one tenant. ``emits`` names the entities it will append events about."""
         if self._app is None:
             await self._open()
-        async with self._app.acquire() as connection, connection.transaction():
-            await connection.execute("SELECT set_config('app.tenant', $1, true)", str(tenant))
+        if not isinstance(tenant, UUID):
+            raise TypeError("a tenant is a UUID")
+        async with self._app.acquire() as connection:
+            await connection.begin(f"SET LOCAL app.tenant = '{tenant}'")
             tx = Transaction(connection, database=self, tenant=tenant, cause=cause)
             await tx.hold(*emits)
             yield tx
+            await connection.commit()
         if tx.emitted:
             self.doorbell.set()
 
@@ -279,10 +299,12 @@ class Database:
         """Open a transaction as the system role: plumbing tables only, of every tenant."""
         if self._system is None:
             await self._open()
-        async with self._system.acquire() as connection, connection.transaction():
+        async with self._system.acquire() as connection:
+            await connection.begin()
             tx = Transaction(connection, database=self, tenant=None)
             await tx.hold_keys(partition_key(tenant, entity_id) for tenant, entity_id in emits)
             yield tx
+            await connection.commit()
         if tx.emitted:
             self.doorbell.set()
 

@@ -1,0 +1,53 @@
+"""What a transaction leaves behind: nothing in the session, and nothing said to be stored that is not."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from kit.postgres import Database
+
+pytestmark = pytest.mark.real
+
+WRITE = "INSERT INTO ledger (tenant_id, entity, number) VALUES ($1, 'k', 1)"
+
+
+async def test_a_commit_that_the_server_refuses_is_an_error(database: Database, tenant: UUID) -> None:
+    """Whoever catches a database's error and goes on would otherwise lose what it wrote without a word."""
+    with pytest.raises(asyncpg.InFailedSQLTransactionError):
+        async with database.transaction(tenant) as tx:
+            await tx.execute(WRITE, tenant)
+            with pytest.raises(asyncpg.UndefinedTableError):
+                await tx.execute("SELECT * FROM nowhere")
+    async with database.transaction(tenant) as tx:
+        assert await tx.fetchval("SELECT count(*) FROM ledger") == 0
+
+
+async def test_nothing_of_a_session_reaches_the_next_transaction(database: Database, tenant: UUID) -> None:
+    pids, left = set(), set()
+    for _ in range(2):
+        async with database.transaction(tenant) as tx:
+            pids.add(await tx.fetchval("SELECT pg_backend_pid()"))
+            left.add(await tx.fetchval("SELECT current_setting('work_mem') || current_setting('search_path')"))
+            await tx.execute("SELECT set_config('work_mem', '77MB', false), set_config('search_path', 'x', false)")
+    assert (len(pids), len(left)) == (1, 1)
+
+
+async def test_a_tenant_is_never_text(database: Database) -> None:
+    with pytest.raises(TypeError):
+        async with database.transaction("x'; DROP TABLE ledger; --"):  # type: ignore[arg-type]
+            pass
+
+
+async def test_what_failed_leaves_no_open_transaction(database: Database, tenant: UUID) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with database.transaction(tenant) as tx:
+            await tx.execute(WRITE, tenant)
+            raise ZeroDivisionError
+    async with database.system() as tx:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'front_desk_app' AND backend_xid IS NOT NULL"
+        assert await tx.fetchval(query + " AND datname = current_database()") == 0
+    async with database.transaction(tenant) as tx:
+        assert await tx.fetchval("SELECT count(*) FROM ledger") == 0
