@@ -103,7 +103,9 @@ def position_before_produce(patch: pytest.MonkeyPatch) -> None:
 
 def relay_that_does_not_lead(patch: pytest.MonkeyPatch) -> None:
     async def wait(self: Any) -> None:
-        await asyncio.Event().wait()
+        while not self._stopping:
+            await self._database.doorbell.wait()
+            await asyncio.sleep(0.1)
 
     patch.setattr(runtime.relay.Relay, "_lead", wait)
 
@@ -182,10 +184,10 @@ def replay_accepted(patch: pytest.MonkeyPatch) -> None:
 
 def consumer_that_hangs(patch: pytest.MonkeyPatch) -> None:
     async def hang(self: Any, records: Any) -> None:
-        await asyncio.Event().wait()
+        # Longer than a scenario waits, shorter than an orderly stop.
+        await asyncio.sleep(6)
 
     patch.setattr(kit.handling.Handling, "handle", hang)
-    patch.setattr(kit.broker, "DRAIN_SECONDS", 0.5)
 
 
 def set_instead_of_set_local(patch: pytest.MonkeyPatch) -> None:

@@ -68,7 +68,10 @@ async def note_effect(event: Any, tx: Transaction) -> None:
 
 @dataclass
 class Pipeline:
+    """What a scenario works on. ``admin_dsn`` is a superuser's, of this pipeline's own database."""
+
     database: Database
+    admin_dsn: str
     bootstrap: str
     topic: str
     event: type[Step]
@@ -201,8 +204,6 @@ class Pipeline:
         finally:
             await admin.close()
 
-    admin_dsn: str = ""
-
 
 @asynccontextmanager
 async def pipeline(admin_dsn: str, bootstrap: str) -> AsyncIterator[Pipeline]:
@@ -215,8 +216,8 @@ async def pipeline(admin_dsn: str, bootstrap: str) -> AsyncIterator[Pipeline]:
         owner = await asyncpg.connect(role_dsn(database._app_dsn, "front_desk_owner", PASSWORDS["owner"]))
         await owner.execute(TABLES)
         await owner.close()
-        made = Pipeline(database, bootstrap, topic, event)
-        made.admin_dsn = admin_dsn.rpartition("/")[0] + "/" + database._app_dsn.rpartition("/")[2]
+        own = f"{admin_dsn.rpartition('/')[0]}/{database._app_dsn.rpartition('/')[2]}"
+        made = Pipeline(database, own, bootstrap, topic, event)
         async with made._stack:
             yield made
     admin.delete_topics([topic])

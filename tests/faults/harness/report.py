@@ -60,7 +60,7 @@ def table(outcome: Outcome) -> str:
         ("faults", f"{sum(outcome.faults.values())}: {_counts(outcome.faults)}"),
         ("kill -9", f"{outcome.kills}, of which {sum(outcome.fired.values())} at crash points"),
         ("isolation probes", f"{figures.probes}, {outcome.unanswered_probes} while Postgres was away"),
-        ("everything settled after the last heal", f"{outcome.settled_seconds:.1f} s (limit 60)"),
+        ("outboxes empty, nobody behind, after the last input", f"{outcome.settled_seconds:.1f} s (limit 60)"),
         ("losses (I1)", str(by_check["I1"])),
         ("doubles (I2)", str(by_check["I2"])),
         ("reorders (I3)", str(by_check["I3"])),

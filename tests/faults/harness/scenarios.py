@@ -45,7 +45,7 @@ async def overlapping_transactions(pipe: Pipeline) -> list[Violation]:
     await asyncio.sleep(1.0)
     published.set()
     await task
-    seen = await asyncio.to_thread(_in_thread, pipe, 2)
+    seen = await asyncio.to_thread(pipe.seen, 2)
     return _all_seen({"slow", "fast"}, seen)
 
 
@@ -56,7 +56,7 @@ async def one_key_many_versions(pipe: Pipeline) -> list[Violation]:
         for entity in ("a", "b"):
             async with pipe.database.transaction(pipe.tenant, emits=[entity]) as tx:
                 await pipe.append(tx, entity, number)
-    return checks.order_per_key(_versions(await asyncio.to_thread(_in_thread, pipe, 16)))
+    return checks.order_per_key(_versions(await asyncio.to_thread(pipe.seen, 16)))
 
 
 async def two_writers_of_one_key(pipe: Pipeline) -> list[Violation]:
@@ -87,7 +87,7 @@ async def two_writers_of_one_key(pipe: Pipeline) -> list[Violation]:
 
     await asyncio.gather(early(), late())
     await pipe.relay()
-    return checks.order_per_key(_versions(await asyncio.to_thread(_in_thread, pipe, 2)))
+    return checks.order_per_key(_versions(await asyncio.to_thread(pipe.seen, 2)))
 
 
 async def a_relay_that_fails_once(pipe: Pipeline) -> list[Violation]:
@@ -96,7 +96,7 @@ async def a_relay_that_fails_once(pipe: Pipeline) -> list[Violation]:
     async with pipe.database.transaction(pipe.tenant, emits=["a", "b"]) as tx:
         for entity in ("a", "b"):
             await pipe.append(tx, entity, 1)
-    return _all_seen({"a", "b"}, await asyncio.to_thread(_in_thread, pipe, 2))
+    return _all_seen({"a", "b"}, await asyncio.to_thread(pipe.seen, 2))
 
 
 async def an_outbox_to_drain(pipe: Pipeline) -> list[Violation]:
@@ -216,10 +216,6 @@ async def two_tenants_on_one_pool(pipe: Pipeline) -> list[Violation]:
     for number in range(6):
         await isolation.probe(number)
     return checks.isolated(isolation.strangers)
-
-
-def _in_thread(pipe: Pipeline, at_least: int) -> list[Seen]:
-    return pipe.seen(at_least)
 
 
 def _versions(seen: list[Seen]) -> list[Seen]:

@@ -157,7 +157,7 @@ class FaultStack:
         return {"postgres": self.layout.run_dir / "postgres", "kafka": kafka.home(self.layout) / "data"}[name]
 
     def _mount(self, tell: Callable[[str], None]) -> None:
-        for name, size in (("postgres", "700m"), ("kafka", "400m")):
+        for name, size in (("postgres", "2g"), ("kafka", "1g")):
             folder = self.disk(name)
             folder.mkdir(parents=True, exist_ok=True)
             done = subprocess.run(
