@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import shutil
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from uuid import uuid4
 import pytest
 
 from kit.postgres import Database
+from vault_importer.store import alone_with_account
 from vault_importer.watch import Watch, WatchOptions
 
 pytestmark = pytest.mark.real
@@ -121,3 +123,34 @@ async def test_a_folder_of_no_account_is_refused_and_other_folders_are_ignored(w
     await watched.look_after(11)
     assert len(list((stranger / "refused").iterdir())) == 2
     assert [p.name for p in (watched.inbox.parent / "notes").iterdir()] == ["msgstore.db.crypt15"]
+
+
+async def test_a_file_that_another_process_has_in_hand_is_left_to_it(watched: Watched, vault: Any, stores: Any) -> None:
+    shutil.copy(stores.encrypted(), watched.inbox)
+    await watched.look_after(0)
+    async with alone_with_account(vault.database, vault.account.id) as alone:
+        assert alone
+        await watched.look_after(11)
+        assert await vault.rows("SELECT * FROM import_run") == []
+    await watched.look_after(60)
+    assert [row["state"] for row in await vault.rows("SELECT state FROM import_run")] == ["completed"]
+
+
+async def test_two_that_watch_one_folder_import_and_tell_once(
+    watched: Watched, vault: Any, stores: Any, tmp_path: Path
+) -> None:
+    clock = watched.clock
+    other = Watch(
+        database=vault.database,
+        key_of=lambda _: ROOT_KEY,
+        options=WatchOptions(folder=tmp_path / "watch", settle_seconds=10, attempts=2, temporary=vault.temporary),
+        clock=clock,
+    )
+    shutil.copy(stores.encrypted(), watched.inbox)
+    await asyncio.gather(watched.watch.look(), other.look())
+    clock.now += 11
+    await asyncio.gather(watched.watch.look(), other.look())
+    await asyncio.gather(watched.watch.look(), other.look())
+    assert [row["state"] for row in await vault.rows("SELECT state FROM import_run")] == ["completed"]
+    assert watched.names("done") == ["msgstore.db.crypt15"]
+    assert watched.names("refused") == []

@@ -200,6 +200,7 @@ async def _import(
 ) -> ImportRun | None:
     from vault_importer.import_backup import ImportJob, import_backup
     from vault_importer.manage_accounts import find_account
+    from vault_importer.store import alone_with_account
     from vault_importer.wiring import limits_of, make_database, stored_key
 
     database = make_database(settings)
@@ -217,7 +218,10 @@ async def _import(
             temporary=settings.temporary_dir,
             progress=progress,
         )
-        return await import_backup(job)
+        async with alone_with_account(database, account.id) as alone:
+            if not alone:
+                _fail("Another process is importing a backup of this account; run this again when it has finished.")
+            return await import_backup(job)
     finally:
         await database.close()
 

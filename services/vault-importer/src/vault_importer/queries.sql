@@ -247,3 +247,7 @@ LEFT JOIN contact s ON s.tenant_id = m.tenant_id AND s.id = m.sender_id
 LEFT JOIN contact p ON p.tenant_id = h.tenant_id AND p.id = h.contact_id AND h.kind = 'direct'
 WHERE m.tenant_id = $1 AND m.sent_at >= $2 AND (m.sent_at, m.id) > ($2, $3) AND m.sent_at < $4
 ORDER BY m.sent_at, m.id LIMIT $5
+
+-- name: try_to_be_alone
+-- Held by a session, so that it ends with its process: an import takes many transactions.
+SELECT pg_try_advisory_lock(hashtextextended('vault_importer account ' || $1::text, 0))

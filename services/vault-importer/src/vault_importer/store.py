@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from kit.postgres import Transaction, load_queries
+from kit.postgres import Database, Transaction, load_queries
 from vault_importer.accounts import Account
 from vault_importer.archive import Chat, Person, Staged
 from vault_importer.formats.base import Alias, ChatKind, SourceChat
 
-__all__ = ["Advance", "ImportRun", "Lane", "Merged"]
+__all__ = ["Advance", "ImportRun", "Lane", "Merged", "alone_with_account"]
 
 Q = load_queries("vault_importer")
 
 STAGED_COLUMNS = list(Staged._fields[: Staged._fields.index("chat")])
+
+
+@asynccontextmanager
+async def alone_with_account(database: Database, account_id: UUID) -> AsyncIterator[bool]:
+    """Whether no other process is at work on this account's backups; none begins until the block, or we, have ended."""
+    connection = await database.dedicated("import")
+    try:
+        yield bool(await connection.fetchval(Q.try_to_be_alone, str(account_id)))
+    finally:
+        await connection.close()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

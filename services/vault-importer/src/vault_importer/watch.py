@@ -2,7 +2,8 @@
 
 A file is taken once it has stopped growing, and moved to ``done/`` or, with a ``.reason.txt``, to ``refused/``.
 What is not the file's fault (a database that is down) is tried again a bounded number of times. A ``wa.db`` or
-``wa.db.crypt15`` beside it is the address book and goes with it.
+``wa.db.crypt15`` beside it is the address book and goes with it. Several processes may watch one folder: an account
+is in the hand of one of them at a time.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from vault_importer.crypt15 import Limits
 from vault_importer.import_backup import ImportJob, import_backup
 from vault_importer.manage_accounts import find_account
 from vault_importer.refusals import BackupRefused
+from vault_importer.store import alone_with_account
 
 __all__ = ["Watch", "WatchOptions"]
 
@@ -117,7 +119,19 @@ class Watch:
                 await self._take(path, seen)
 
     async def _take(self, path: Path, seen: _Seen) -> None:
-        seen.attempts += 1
+        try:
+            async with alone_with_account(self._database, UUID(path.parent.name)) as alone:
+                # Else another process that watches the folder has it in hand, or has just put it away.
+                if alone and await asyncio.to_thread(path.exists):
+                    await self._import(path)
+        except Exception as error:
+            seen.attempts += 1
+            log.warning("watch_import_failed", attempt=seen.attempts, error=type(error).__name__)
+            if seen.attempts >= self._options.attempts:
+                await self._refuse(path, f"the import failed {seen.attempts} times, last with {type(error).__name__}")
+            seen.not_before = self._clock() + FIRST_DELAY_SECONDS * 2 ** (seen.attempts - 1)
+
+    async def _import(self, path: Path) -> None:
         try:
             account = await find_account(self._database, UUID(path.parent.name))
             if account is None:
@@ -126,11 +140,6 @@ class Watch:
             await import_backup(self._job(path, account))
         except (BackupRefused, SealingError) as refused:
             await self._refuse(path, str(refused))
-        except Exception as error:
-            log.warning("watch_import_failed", attempt=seen.attempts, error=type(error).__name__)
-            if seen.attempts >= self._options.attempts:
-                await self._refuse(path, f"the import failed {seen.attempts} times, last with {type(error).__name__}")
-            seen.not_before = self._clock() + FIRST_DELAY_SECONDS * 2 ** (seen.attempts - 1)
         else:
             self._imported += 1
             await self._put(path, "done", None)
