@@ -139,7 +139,7 @@ def test_windows_shrink_thresholds_and_logic_do_not() -> None:
         runbook="made", summary="Something is wrong with something", windows={"window": 3600, "age": 600},
     )  # fmt: skip
     assert expression(alert) == "increase(up[1h]) > 20 and age > 600"
-    assert expression(alert, Scale(60, 30)) == "increase(up[1m]) > 20 and age > 30"
+    assert expression(alert, Scale(by=60, floor=30, least=20)) == "increase(up[1m]) > 20 and age > 20"
     assert "for: 5m" in render(Group("made", [alert]))
     assert "for: 5s" in render(Group("made", [alert]), Scale(60, 30))
 

@@ -72,7 +72,7 @@ def rules(
 ) -> None:
     """Render the alert rules with their windows scaled down, to see them fire in a drill."""
     out.mkdir(parents=True, exist_ok=True)
-    for name, text in generated.rules_files(Scale(scale, floor)).items():
+    for name, text in generated.rules_files(Scale(by=scale, floor=floor, least=floor)).items():
         (out / name).write_text(text, encoding="utf-8")
     err.print(f"wrote {len(GROUPS)} files to {out}", highlight=False)
 

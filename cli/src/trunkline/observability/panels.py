@@ -21,7 +21,7 @@ __all__ = ["Board", "Panel", "Query", "Row", "Variable", "as_json", "figure", "g
 DATASOURCE = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 WIDTH = 24
 HEIGHT = 8
-RESTARTS = f'changes(process_start_time_seconds{{job=~"{SERVICE_JOBS}"}}[$__rate_interval]) > 0'
+RESTARTS = f'time() - process_start_time_seconds{{job=~"{SERVICE_JOBS}"}} < 30'
 
 Panel = timeseries.Panel | stat.Panel | table.Panel
 

@@ -66,13 +66,23 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How windows shrink: divided by ``by``, but never below ``floor`` seconds, which a rate needs for two samples."""
+    """How windows shrink: divided by ``by``, but never below ``floor`` seconds, which a rate needs for two samples.
+
+    Ages in seconds shrink with them, but never below ``least``, which is how long nothing need happen at all.
+    """
 
     by: float = 1
     floor: float = 0
+    least: float = 0
 
-    def __call__(self, seconds: float) -> float:
+    def window(self, seconds: float) -> float:
         return seconds if self.by == 1 else max(seconds / self.by, self.floor)
+
+    def age(self, seconds: float) -> float:
+        return seconds if self.by == 1 else max(seconds / self.by, self.least)
+
+    def wait(self, seconds: float) -> float:
+        return seconds if self.by == 1 else max(seconds / self.by, 1)
 
 
 AS_WRITTEN = Scale()
@@ -89,8 +99,8 @@ def duration(seconds: float) -> str:
 
 def expression(rule: Rule, scale: Scale = AS_WRITTEN) -> str:
     """The PromQL of a rule with its windows put in, on as few lines as it was written."""
-    values = {name: duration(scale(seconds)) for name, seconds in rule.windows.items()}
-    values |= {f"{name}_seconds": f"{scale(seconds):g}" for name, seconds in rule.windows.items()}
+    values = {name: duration(scale.window(seconds)) for name, seconds in rule.windows.items()}
+    values |= {f"{name}_seconds": f"{scale.age(seconds):g}" for name, seconds in rule.windows.items()}
     return Template(rule.expr.strip()).substitute(values)
 
 
@@ -121,9 +131,9 @@ def _fields(rule: Rule, scale: Scale) -> dict[str, Any]:
         return {"record": rule.name, "expr": expression(rule, scale)}
     fields: dict[str, Any] = {"alert": rule.name, "expr": expression(rule, scale)}
     if rule.wait:
-        fields["for"] = duration(scale(rule.wait) if scale.by == 1 else max(1, rule.wait / scale.by))
+        fields["for"] = duration(scale.wait(rule.wait))
     if rule.keep:
-        fields["keep_firing_for"] = duration(max(1, rule.keep / scale.by))
+        fields["keep_firing_for"] = duration(scale.wait(rule.keep))
     fields["labels"] = {"severity": rule.severity}
     fields["annotations"] = {"summary": rule.summary, "runbook_url": f"{RUNBOOKS}/{rule.runbook}.md"}
     return fields

@@ -70,6 +70,13 @@ class Detector:
         if errors:
             raise errors[0]
 
+    def __post_init__(self) -> None:
+        # A series that begins at one hides its first increase from every rate.
+        for rule in self.rules.values():
+            for state in State:
+                evaluations.labels(rule.id, state.value)
+            fired.labels(rule.id, rule.severity)
+
     async def _all_rules(self, tenant: Tenant) -> None:
         error: Exception | None = None
         for rule in self.rules.values():

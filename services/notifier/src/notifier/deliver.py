@@ -31,6 +31,7 @@ log = get_logger(__name__)
 tracer = get_tracer(__name__)
 outcomes = Counter("trunkline_send_attempts", "Attempts to send by what became of them", ["channel", "outcome"])
 
+SAID = ("sent", "try_later", "refused", "unknown", "broke_off")
 SETTLE_ATTEMPTS = 6
 SETTLE_PAUSE_SECONDS = 0.2
 DATABASE_GONE = (
@@ -61,6 +62,12 @@ class Deliverer:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     lease: timedelta = timedelta(minutes=2)
     """How long an attempt may take. A message whose sender died waits so long."""
+
+    def __post_init__(self) -> None:
+        # A series that begins at one hides its first increase from every rate.
+        for channel in self.channels:
+            for said in SAID:
+                outcomes.labels(channel, said)
 
     async def deliver(self, tenant: UUID, send_id: UUID, *, at_once: bool = False) -> Send | None:
         """One attempt at a message; nothing when it is not due or somebody else has it.

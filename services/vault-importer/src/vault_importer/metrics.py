@@ -10,3 +10,9 @@ __all__ = ["IMPORTS", "MESSAGES"]
 IMPORTS = Counter("trunkline_vault_imports", "Imports by outcome", ["outcome"])
 #: Messages written, new or changed.
 MESSAGES = Counter("trunkline_vault_messages", "Messages written by imports", ["change"])
+
+# A series that begins at one hides its first increase from every rate.
+for _outcome in ("unchanged", "completed", "failed"):
+    IMPORTS.labels(_outcome)
+for _change in ("new", "changed"):
+    MESSAGES.labels(_change)

@@ -27,6 +27,14 @@ LEAVING = (
         runbook="relay-without-leader",
     ),
     Alert(
+        name="RelayHalted",
+        expr="max by (service) (trunkline_relay_halted) == 1",
+        wait=0,
+        severity="page",
+        summary="The relay of {{ $labels.service }} publishes nothing: Kafka is not what it was",
+        runbook="relay-halted",
+    ),
+    Alert(
         name="RelayHeldBack",
         expr="max by (service) (trunkline_relay_held_back_seconds) > ${age_seconds}",
         windows={"age": 30},
@@ -159,24 +167,19 @@ or max by (consumer) (trunkline_dead_letters_waiting)
     ),
     Alert(
         name="ReplayFails",
-        expr="sum by (service) (increase(trunkline_replay_errors_total[$window])) > 0",
-        windows={"window": 15 * MINUTE},
-        wait=0,
+        expr="max by (service) (trunkline_replay_failed_records) > 0",
+        wait=MINUTE,
         severity="ticket",
-        summary="A replay of {{ $labels.service }} failed on {{ $value | humanize }} records",
+        summary="A replay of {{ $labels.service }} could not handle {{ $value }} records",
         runbook="replay-fails",
     ),
     Alert(
         name="ReplayStuck",
-        expr="""
-max by (service) (trunkline_replay_remaining_records) > 0
-and on (service) max by (service) (trunkline_replays{state="running"}) > 0
-and on (service) max by (service) (changes(trunkline_replay_handled_records[$window])) == 0
-""",
-        windows={"window": 10 * MINUTE},
-        wait=5 * MINUTE,
+        expr="max by (service) (trunkline_replay_silent_seconds) > ${age_seconds}",
+        windows={"age": 10 * MINUTE},
+        wait=MINUTE,
         severity="ticket",
-        summary="A replay of {{ $labels.service }} does not move; {{ $value }} records remain",
+        summary="A replay of {{ $labels.service }} has not moved for {{ $value | humanizeDuration }}",
         runbook="replay-stuck",
     ),
 )

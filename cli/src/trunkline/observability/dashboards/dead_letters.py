@@ -44,10 +44,13 @@ REPLAYS = Row("Replays", (
           Query("max by (service) (trunkline_replay_remaining_records)", "{{service}}"), width=8),
     graph("Handled", "short", "Records that running replays have handled.",
           Query("max by (service) (trunkline_replay_handled_records)", "{{service}}"), width=8),
-    graph("Failed", "short", "Records that a replay failed on.",
-          Query("sum by (service) (increase(trunkline_replay_errors_total[$__rate_interval]))", "{{service}}")),
+    graph("Not handled", "short", "Records that the running replays could not handle.",
+          Query("max by (service) (trunkline_replay_failed_records)", "{{service}}"), width=8),
+    graph("Silent", "s", "Longest time since a running replay stored its place; after ten minutes there is a ticket.",
+          Query("max by (service) (trunkline_replay_silent_seconds)", "{{service}}"), limit=600, width=8),
     graph("Told to nobody", "short", "Events that a replay was not allowed to tell.",
-          Query("sum by (service) (increase(trunkline_suppressed_events_total[$__rate_interval]))", "{{service}}")),
+          Query("sum by (service) (increase(trunkline_suppressed_events_total[$__rate_interval]))", "{{service}}"),
+          width=8),
 ))  # fmt: skip
 
 BOARD = Board(

@@ -35,10 +35,14 @@ OUTBOX = Row("Outboxes and relays", (
           Query("max by (service) (trunkline_relay_held_back_seconds)", "{{service}}"), limit=30, width=8),
     graph("Held back by", "none", "The process of Postgres that has that transaction open; 0 when there is none.",
           Query("max by (service) (trunkline_relay_held_back_by_pid)", "{{service}}"), width=8),
+    graph("Halted", "short", "1 while a relay publishes nothing, because Kafka is not what it was.",
+          Query("max by (service) (trunkline_relay_halted)", "{{service}}"), width=8),
     graph("Relay errors", "short", "Times a relay had to start over: Kafka or Postgres was away.",
-          Query("sum by (service) (increase(trunkline_relay_errors_total[$__rate_interval]))", "{{service}}")),
+          Query("sum by (service) (increase(trunkline_relay_errors_total[$__rate_interval]))", "{{service}}"),
+          width=8),
     graph("Told to nobody", "short", "Events that a replay was not allowed to tell.",
-          Query("sum by (service) (increase(trunkline_suppressed_events_total[$__rate_interval]))", "{{service}}")),
+          Query("sum by (service) (increase(trunkline_suppressed_events_total[$__rate_interval]))", "{{service}}"),
+          width=8),
 ))  # fmt: skip
 
 LAG = Row("Lag, seen from outside the consumers", (
@@ -55,7 +59,10 @@ LAG = Row("Lag, seen from outside the consumers", (
     graph("Missed", "short", "Records that were deleted before a group read them.",
           Query(f"sum by (group, topic) (trunkline_consumer_missed_records{GROUP})", "{{group}} {{topic}}")),
     listing("Where it waits", "short", "The partitions with most records waiting.",
-            f"topk(20, trunkline_consumer_lag_records{GROUP})", width=24),
+            f"topk(20, trunkline_consumer_lag_records{GROUP})"),
+    graph("The lag exporter", "s", "How long its look at Kafka takes, and how old the last good one is.",
+          Query("max(trunkline_lag_exporter_scrape_seconds)", "a look"),
+          Query("time() - max(trunkline_lag_exporter_last_success_timestamp_seconds)", "since the last")),
 ))  # fmt: skip
 
 HANDLING = Row("Handling", (
