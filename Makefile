@@ -2,13 +2,13 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup up down clean demo check test faults bench lock fmt contracts dashboards
+.PHONY: help setup up down clean demo check test observe faults bench lock fmt contracts dashboards
 
 BIN := .venv/bin
 # Asked for when a recipe runs: the account that it looks at comes with Postgres.
 TEST_ROOT = $$(deploy/native/test-root)
 TEST_STACK = --run-dir "$(TEST_ROOT)/test" --port-base 18000
-SOURCES := libs services cli tests bench conftest.py
+SOURCES := libs services cli tests bench examples conftest.py
 
 help: ## Explain every target
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,10 @@ demo: setup ## Start everything and tell the whole story in the terminal
 
 up: setup ## Start the stack and wait until it is ready
 	@$(BIN)/trunkline up
+
+observe: ## Start the stack with Prometheus and its exporters
+	@deploy/native/bootstrap --observe
+	@$(BIN)/trunkline up --observe
 
 down: ## Stop the stack; its data stays
 	@$(BIN)/trunkline down
