@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from opentelemetry.trace import Link, SpanKind, get_current_span
+from opentelemetry.trace import Link, SpanKind, get_current_span, use_span
 
 from contracts.envelope import Envelope, MalformedEnvelope
 from contracts.event import Event
@@ -23,7 +23,7 @@ from contracts.registry import REGISTRY, ContractViolation, Registry, UnknownMaj
 from kit.dead_letters import DeadLetterLimits, DeadLetters, Failure, Parking
 from kit.delivery import Deletion, Poison, Received, Retry, Subscription, claim_many
 from kit.postgres import SERVER_AWAY, TRY_AGAIN_AT_ONCE, Database, Transaction
-from kit.telemetry import METRICS, exemplar, get_logger, get_tracer, parent_of
+from kit.telemetry import METRICS, exemplar, get_logger, get_tracer, parent_of, spans_are_exported
 
 __all__ = ["Halted", "Handling"]
 
@@ -73,7 +73,8 @@ class Handling:
     ) -> None:
         self.consumer = consumer
         self.subscriptions = tuple(subscriptions)
-        self.dead_letters: Parking = DeadLetters(database, consumer, code_version(database.service))
+        self.code_version = code_version(database.service)
+        self.dead_letters: Parking = DeadLetters(database, consumer, self.code_version)
         self.counts: dict[str, int] = defaultdict(int)
         self._database = database
         self._registry = registry
@@ -281,6 +282,11 @@ class Handling:
         A replay links as well: the old trace ended long ago and is not stretched to today.
         """
         topic = works[0].record.topic
+        parents = [parent_of({"traceparent": w.envelope.traceparent}) for w in works[:128] if w.envelope.traceparent]
+        alone = len(works) == 1 and bool(parents) and not works[0].envelope.replayid
+        if alone and not spans_are_exported():
+            # Nobody would see the span; what the handler logs and emits still belongs to the event's trace.
+            return use_span(get_current_span(parents[0]), record_exception=False, set_status_on_exception=False)
         attributes = {
             "messaging.system": "kafka",
             "messaging.operation.name": "process",
@@ -288,13 +294,12 @@ class Handling:
             "messaging.consumer.group.name": self.consumer,
             "messaging.batch.message_count": len(works),
         }
-        parents = [parent_of({"traceparent": w.envelope.traceparent}) for w in works[:128] if w.envelope.traceparent]
         given: dict[str, Any] = {"kind": SpanKind.CONSUMER, "attributes": attributes}
         if len(works) == 1:
             place = {"messaging.destination.partition.id": str(works[0].record.partition),
                      "messaging.kafka.offset": works[0].record.offset}  # fmt: skip
             given["attributes"] = {**attributes, **place, "trunkline.event_id": works[0].envelope.id}
-        if len(works) == 1 and parents and not works[0].envelope.replayid:
+        if alone:
             given["context"] = parents[0]
         else:
             given["links"] = [Link(get_current_span(parent).get_span_context()) for parent in parents]
