@@ -22,13 +22,13 @@ CLEAN = {bug.scenario: bug.circumstance for bug in BUGS}
 
 
 async def violations_of(
-    scenario: str, servers: Servers, *, patience: float, then: Callable[[], None] = lambda: None
+    scenario: str, servers: Servers, *, grace: float, then: Callable[[], None] = lambda: None
 ) -> list[Violation]:
     """Run a scenario. ``then`` comes before anything is stopped: a bug may be in the way of an orderly stop."""
     if scenario in SERVICE_SCENARIOS:
         return await SERVICE_SCENARIOS[scenario](servers.postgres_dsn)
     async with pipeline(servers.postgres_dsn, servers.kafka_bootstrap) as pipe:
-        pipe.patience = patience
+        pipe.grace = grace
         found = await SCENARIOS[scenario](pipe)
         then()
         return found
@@ -37,7 +37,7 @@ async def violations_of(
 @pytest.mark.parametrize("scenario", CLEAN)
 async def test_our_own_code_passes(servers: Servers, scenario: str, monkeypatch: pytest.MonkeyPatch) -> None:
     CLEAN[scenario](monkeypatch)
-    assert [str(each) for each in await violations_of(scenario, servers, patience=20.0)] == []
+    assert [str(each) for each in await violations_of(scenario, servers, grace=20.0)] == []
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=[bug.name for bug in BUGS])
@@ -47,7 +47,7 @@ async def test_a_deliberate_bug_is_caught(
     bug.circumstance(monkeypatch)
     bug.apply(monkeypatch)
     began = time.monotonic()
-    violations = await violations_of(bug.scenario, servers, patience=4.0, then=monkeypatch.undo)
+    violations = await violations_of(bug.scenario, servers, grace=4.0, then=monkeypatch.undo)
     seconds = time.monotonic() - began
     caught = [violation for violation in violations if violation.check.startswith(f"{bug.check} ")]
     with capsys.disabled():

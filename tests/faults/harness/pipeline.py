@@ -35,6 +35,7 @@ from runtime.relay import Relay
 __all__ = ["Pipeline", "Step", "pipeline"]
 
 SERVICE, PARTITIONS = "front-desk", 4
+PATIENCE = 20.0
 TABLES = """
 CREATE TABLE effect (tenant_id uuid NOT NULL, entity text NOT NULL, number integer NOT NULL,
                      seq bigint GENERATED ALWAYS AS IDENTITY);
@@ -78,8 +79,8 @@ class Pipeline:
     tenant: UUID = field(default_factory=uuid4)
     other: UUID = field(default_factory=uuid4)
     group: str = field(default_factory=lambda: f"power-{secrets.token_hex(4)}")
-    patience: float = 4.0
-    """How long a scenario waits for what must come. With a bug it never comes, so this is what a bug costs."""
+    grace: float = 20.0
+    """How long a scenario waits for what a bug may keep from ever coming: shorter when there is one."""
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     def key(self, entity: str) -> str:
@@ -125,14 +126,14 @@ class Pipeline:
             fields={"value": value}, digest="",
         )  # fmt: skip
 
-    def seen(self, at_least: int = 0) -> list[Seen]:
+    def seen(self, at_least: int, *, within: float = PATIENCE) -> list[Seen]:
         """Everything on the topic; waits for ``at_least`` records, but not for ever."""
         reader = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "outside", "enable.auto.commit": False,
                            "log_level": 0, "enable.partition.eof": True})  # fmt: skip
         reader.assign([TopicPartition(self.topic, number, OFFSET_BEGINNING) for number in range(PARTITIONS)])
         found: list[Seen] = []
         ended: set[int] = set()
-        deadline = time.monotonic() + self.patience
+        deadline = time.monotonic() + within
         try:
             while len(ended) < PARTITIONS or len(found) < at_least:
                 message = reader.poll(0.2)
@@ -152,19 +153,19 @@ class Pipeline:
         async with self.database.transaction(self.tenant) as tx:
             return [(r["entity"], r["number"]) for r in await tx.fetch("SELECT * FROM effect ORDER BY seq")]
 
-    async def until(self, condition: Callable[[], Awaitable[bool]]) -> bool:
-        """Whether it came true within this pipeline's patience."""
+    async def until(self, condition: Callable[[], Awaitable[bool]], *, within: float = PATIENCE) -> bool:
+        """Whether it came true in time."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self.patience):
-                await eventually(condition, within=self.patience * 2)
+            async with asyncio.timeout(within):
+                await eventually(condition, within=within * 2)
                 return True
         return False
 
-    async def until_effects(self, count: int) -> bool:
+    async def until_effects(self, count: int, *, within: float = PATIENCE) -> bool:
         async def enough() -> bool:
             return len(await self.effects()) >= count
 
-        return await self.until(enough)
+        return await self.until(enough, within=within)
 
     async def committed(self) -> dict[int, int]:
         """The group's committed offset in each partition, as the broker knows it."""
@@ -174,12 +175,12 @@ class Pipeline:
         found = await asyncio.to_thread(asked[self.group].result, 10)
         return {each.partition: max(each.offset, 0) for each in found.topic_partitions}
 
-    async def until_committed(self, records: list[Seen]) -> bool:
+    async def until_committed(self, records: list[Seen], *, within: float = PATIENCE) -> bool:
         async def passed() -> bool:
             offsets = await self.committed()
             return all(offsets.get(record.partition, 0) > record.offset for record in records)
 
-        return await self.until(passed)
+        return await self.until(passed, within=within)
 
     async def outcomes(self) -> set[tuple[str, str]]:
         """(consumer, event) of everything that was handled or parked."""

@@ -45,7 +45,7 @@ async def overlapping_transactions(pipe: Pipeline) -> list[Violation]:
     await asyncio.sleep(1.0)
     published.set()
     await task
-    seen = await asyncio.to_thread(pipe.seen, 2)
+    seen = await asyncio.to_thread(pipe.seen, 2, within=pipe.grace)
     return _all_seen({"slow", "fast"}, seen)
 
 
@@ -96,7 +96,7 @@ async def a_relay_that_fails_once(pipe: Pipeline) -> list[Violation]:
     async with pipe.database.transaction(pipe.tenant, emits=["a", "b"]) as tx:
         for entity in ("a", "b"):
             await pipe.append(tx, entity, 1)
-    return _all_seen({"a", "b"}, await asyncio.to_thread(pipe.seen, 2))
+    return _all_seen({"a", "b"}, await asyncio.to_thread(pipe.seen, 2, within=pipe.grace))
 
 
 async def an_outbox_to_drain(pipe: Pipeline) -> list[Violation]:
@@ -117,8 +117,8 @@ async def an_outbox_to_drain(pipe: Pipeline) -> list[Violation]:
     async def empty() -> bool:
         return await pending() == 0
 
-    await pipe.until(empty)
-    return checks.drained({"relay": await pending()}, within=pipe.patience)
+    await pipe.until(empty, within=pipe.grace)
+    return checks.drained({"relay": await pending()}, within=pipe.grace)
 
 
 async def a_redelivery(pipe: Pipeline) -> list[Violation]:
@@ -152,7 +152,7 @@ async def a_server_that_goes_away(pipe: Pipeline) -> list[Violation]:
     await pipe.consumer(handler)
     records = [pipe.send("a", 1), pipe.send("b", 1)]
     await pipe.until_committed(records)
-    await pipe.until_effects(2)
+    await pipe.until_effects(2, within=pipe.grace)
     return await _judge_consumer(pipe, records)
 
 
@@ -201,10 +201,10 @@ async def a_consumer_with_work(pipe: Pipeline) -> list[Violation]:
     """Records are there; some time later nobody must be behind."""
     await pipe.consumer()
     records = [pipe.send("a", number) for number in (1, 2)]
-    await pipe.until_committed(records)
+    await pipe.until_committed(records, within=pipe.grace)
     offsets = await pipe.committed()
     behind = sum(1 for record in records if offsets.get(record.partition, 0) <= record.offset)
-    return checks.live({pipe.group: behind}, (), within=pipe.patience)
+    return checks.live({pipe.group: behind}, (), within=pipe.grace)
 
 
 async def two_tenants_on_one_pool(pipe: Pipeline) -> list[Violation]:
