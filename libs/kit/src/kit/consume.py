@@ -69,6 +69,9 @@ class Consumer:
         self._attempt_since: float | None = None
         self._paused: str | None = None
         self._halted: str | None = None
+        # A series that begins at one hides its first increase from every rate.
+        for metric in (METRICS.commit_failures, METRICS.halted, METRICS.paused, METRICS.retries):
+            metric.labels(self.group)
 
     async def start(self) -> None:
         self._stopping = False

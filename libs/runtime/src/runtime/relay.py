@@ -75,6 +75,8 @@ class Relay:
         self._generation: int | None = None
         self._halted = ""
         self._last_error: str | None = None
+        for metric in (METRICS.relay_errors, METRICS.relayed, METRICS.suppressed):
+            metric.labels(service)
 
     async def start(self) -> None:
         self._stopping = False

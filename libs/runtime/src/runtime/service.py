@@ -250,6 +250,8 @@ async def _serve(
     )
     server = _Server(config)
     serving = asyncio.create_task(server.serve())
+    for component in components:
+        METRICS.component_errors.labels(component.name)
     starting = [asyncio.create_task(_start(component, probes)) for component in components]
     stopped = asyncio.create_task(stop.wait())
     log.info("service_started", port=port)
