@@ -23,9 +23,9 @@ NO_TENANT = UUID(int=0)
 _PARK = """
 INSERT INTO dead_letter (id, tenant_id, consumer, topic, partition, "offset", key, value, header_names, header_values,
                          event_id, event_type, reason, message, stack_hash, attempts, parked_behind, traceparent,
-                         lane, fingerprint, code_version, recorded_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
-ON CONFLICT (consumer, topic, partition, "offset") DO UPDATE
+                         lane, fingerprint, code_version, recorded_at, identity)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)
+ON CONFLICT (consumer, topic, partition, "offset", identity) DO UPDATE
 SET occurrences = dead_letter.occurrences + 1, last_failed_at = now()
 """
 # The row is locked even when it is there already: whoever unparks the key waits, and then sees this letter.
@@ -141,5 +141,6 @@ class DeadLetters:
                 failure.reason, failure.message, failure.stack_hash, failure.attempts, behind,
                 envelope.traceparent if envelope else "", lane, failure.fingerprint(kind or record.topic),
                 self._code_version, datetime.fromtimestamp(max(record.timestamp, 0) / 1000, UTC),
+                envelope.id if envelope else hashlib.sha256(record.value or b"").hexdigest(),
             )  # fmt: skip
         METRICS.dead_letters.labels(self._consumer, record.topic, failure.reason).inc()

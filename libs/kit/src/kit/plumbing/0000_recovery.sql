@@ -12,7 +12,12 @@ ALTER TABLE dead_letter
     ADD COLUMN code_version text NOT NULL DEFAULT '',
     ADD COLUMN recorded_at timestamptz,
     ADD COLUMN edited_value bytea,
-    ADD COLUMN retries integer NOT NULL DEFAULT 0;
+    ADD COLUMN retries integer NOT NULL DEFAULT 0,
+    -- The event's id, or what stands for one that cannot be read: after Kafka lost its records another record can
+    -- lie at the same offset.
+    ADD COLUMN identity text NOT NULL DEFAULT '',
+    DROP CONSTRAINT dead_letter_consumer_topic_partition_offset_key,
+    ADD UNIQUE (consumer, topic, partition, "offset", identity);
 CREATE INDEX dead_letter_lane ON dead_letter (consumer, lane, id) WHERE state <> 'dropped';
 CREATE INDEX dead_letter_group ON dead_letter (consumer, fingerprint, id);
 
@@ -23,7 +28,7 @@ CREATE TABLE dead_letter_audit (
     consumer text NOT NULL,
     letter_id uuid NOT NULL,
     event_id text,
-    action text NOT NULL CHECK (action IN ('retry', 'retried', 'failed_again', 'edit', 'drop', 'restore')),
+    action text NOT NULL CHECK (action IN ('retry', 'retried', 'failed_again', 'edit', 'drop', 'restore', 'reveal')),
     who text NOT NULL,
     why text NOT NULL DEFAULT '',
     detail jsonb NOT NULL DEFAULT '{}',
@@ -31,7 +36,7 @@ CREATE TABLE dead_letter_audit (
 );
 CREATE INDEX dead_letter_audit_of_letter ON dead_letter_audit (letter_id, at);
 SELECT protect('dead_letter_audit', 'SELECT');
-SELECT open_to_system('dead_letter_audit', 'SELECT, INSERT');
+SELECT open_to_system('dead_letter_audit', 'SELECT, INSERT, DELETE');
 
 -- A bulk action on dead letters: planned (counted and frozen by hash), applied at a rate, cancelled at any time.
 CREATE TABLE dead_letter_job (
