@@ -4,11 +4,12 @@ import json
 from typing import Any
 
 import pytest
-from jsonschema import Draft7Validator
+from jsonschema import Draft7Validator, Draft202012Validator
 
 from contracts import archive, asyncapi
 from contracts.envelope import HEADERS, REQUIRED, Envelope
 from contracts.registry import EVENTS, REGISTRY, Registry
+from contracts.schemas import draft_07
 from contracts.topics import TOPICS
 
 COMMITTED = archive.read(archive.root())
@@ -127,3 +128,18 @@ def test_the_table_of_headers_is_what_an_envelope_writes() -> None:
     )
     assert [header.name for header in HEADERS] == [name for name, _ in full.to_headers()]
     assert set(REQUIRED) <= {header.name for header in HEADERS if header.always}
+
+
+@pytest.mark.parametrize("released", COMMITTED.released, ids=lambda each: f"{each.topic}-{each.version}")
+def test_the_older_dialect_says_the_same(released: archive.Released) -> None:
+    older = draft_07(released.reader)
+    Draft7Validator.check_schema(older)
+    shown = [e for e in COMMITTED.examples if (e.topic, e.major) == (released.topic, released.major) and e.value]
+    for value in (each.value or {} for each in shown):
+        assert Draft7Validator(older).is_valid(value)
+        for field in value:
+            # Each field left out, and each given what it is not.
+            for spoilt in ({k: v for k, v in value.items() if k != field}, {**value, field: {"nan": 1}}):
+                newer = Draft202012Validator(released.reader).is_valid(spoilt)
+                assert Draft7Validator(older).is_valid(spoilt) == newer
+    assert "$defs" not in json.dumps(older)
