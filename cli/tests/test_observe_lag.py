@@ -159,6 +159,20 @@ def test_while_kafka_is_away_the_last_figures_stand_for_a_minute_and_then_go(
     assert "trunkline_consumer_lag_records" in samples(get("/metrics")[1])
 
 
+def test_a_broker_that_stays_away_is_told_once(
+    exporter: LagExporter, broker: Broker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broker.failure = TimeoutError("gone")
+    for _ in range(3):
+        exporter.look()
+    broker.failure = None
+    exporter.look()
+    broker.failure = TimeoutError("gone")
+    exporter.look()
+    said = "".join(capsys.readouterr())
+    assert said.count("lag_not_read") == 2
+
+
 def test_a_look_that_does_not_end_makes_the_exporter_say_that_it_is_stuck(
     exporter: LagExporter, broker: Broker, clock: list[float], get: Get, monkeypatch: pytest.MonkeyPatch
 ) -> None:

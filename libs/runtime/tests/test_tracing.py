@@ -55,6 +55,26 @@ async def request(seen: Seen, *, status: int = 200, headers: tuple[tuple[bytes, 
     await Measured("traced", app)(scope, ignore, ignore)
 
 
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracing, "EXEMPLAR_SECONDS", 0.0)
+    monkeypatch.setattr(tracing, "_pace", tracing._Pace())
+
+
+async def test_under_load_every_request_has_a_trace_and_some_of_them_an_exemplar(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(tracing.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(tracing, "EXEMPLAR_SECONDS", 0.01)
+    seen = Seen()
+    for _ in range(21):
+        await request(seen)
+        now[0] += 0.001
+    assert len(set(seen.traceparents)) == 21
+    assert [number for number, mark in enumerate(seen.exemplars) if mark] == [0, 10, 20]
+
+
 async def test_without_a_collector_a_request_still_has_a_trace_of_its_own() -> None:
     seen = Seen()
     for _ in range(2):

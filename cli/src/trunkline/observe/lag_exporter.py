@@ -52,9 +52,10 @@ class LagExporter(Collector):
         try:
             snapshot = self._reader.read()
         except Exception as error:
-            if not self._failure or self._succeeded_at == 0.0:
+            failure = f"Kafka was not read: {type(error).__name__}"
+            if failure != self._failure:
                 log.warning("lag_not_read", error=f"{type(error).__name__}: {error}")
-            self._failure = f"Kafka was not read: {type(error).__name__}"
+            self._failure = failure
             return False
         finally:
             self._began = None
