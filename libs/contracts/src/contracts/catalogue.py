@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from contracts.archive import Archive, Example
+from contracts.envelope import HEADERS
 from contracts.event import Event, Part
 from contracts.registry import Registry
 from contracts.schemas import Schema, reader_schema
@@ -21,16 +21,22 @@ __all__ = ["Field", "fields_of", "page", "parts_of", "retention"]
 _HEAD = """# Events
 
 This page is made by `trunkline contracts generate` from the event classes, the topics table and the examples in
-`libs/contracts`; do not edit it. How to change an event: [howto/change-an-event.md](howto/change-an-event.md).
+`libs/contracts`; do not edit it. The same for tools, as AsyncAPI 3: [asyncapi.yaml](asyncapi.yaml). How to
+[consume events from outside](howto/consume-events.md), with [examples](../examples/consumer/README.md) in two
+languages; how to [change an event](howto/change-an-event.md).
 
-Every record is a CloudEvent 1.0 in Kafka's binary mode: attributes are headers (`ce_…`), the value is the JSON
-described here, the key is `<tenant>:<what the table says>`. A type is the topic's name and the major version.
+## The record
+
+Every record is a CloudEvent 1.0 in Kafka's binary mode: attributes are headers, the value is the JSON described here,
+UTF-8, without a registry's prefix. The key is `<tenant>:<what the table below says>`; events of one key keep their
+order. A type is the topic's name and the major version. Delivery is at least once: remember `ce_id`.
 Consumers ignore fields and types they do not know and park a major version they do not know.
 A record without a value on a compacted topic deletes its key.
+"""
 
-*Replay class*: what the strictest of a topic's consumers makes of a replayed record. `safe`: handled like any other;
-`suppress_effects`: it changes state and tells nobody; `forbidden`: refused, since the consumer acts on the outside
-world.
+_REPLAY = """*Replay class*: what the strictest of a topic's consumers makes of a replayed record. `safe`: handled like any
+other; `suppress_effects`: it changes state and tells nobody; `forbidden`: refused, since the consumer acts on the
+outside world.
 """
 
 
@@ -73,7 +79,7 @@ def retention(topic: Topic) -> str:
 def page(registry: Registry, topics: Mapping[str, Topic], archive: Archive) -> str:
     """The whole of ``docs/events.md``."""
     sections = [line for event in registry for line in _event(event, topics, archive)]
-    return "\n".join([_HEAD, *_topics(topics), *sections])
+    return "\n".join([_HEAD, *_headers(), *_topics(registry, topics), *sections])
 
 
 def _default(info: FieldInfo) -> str:
@@ -96,13 +102,24 @@ def _type(schema: Schema) -> str:
     return "time" if schema.get("format") == "date-time" else str(schema.get("type", "anything"))
 
 
-def _topics(topics: Mapping[str, Topic]) -> Iterator[str]:
+def _headers() -> Iterator[str]:
+    yield "| header | always | meaning |"
+    yield "|---|---|---|"
+    for header in HEADERS:
+        yield f"| `{header.name}` | {'yes' if header.always else ''} | {header.meaning} |"
+    yield ""
+
+
+def _topics(registry: Registry, topics: Mapping[str, Topic]) -> Iterator[str]:
+    newest = {event.topic(): registry.newest(event.topic()).type for event in registry}
     yield "## Topics\n"
+    yield _REPLAY
     yield "| topic | key | partitions | remembers | producer | consumers | replay | carries |"
     yield "|---|---|---|---|---|---|---|---|"
     for t in topics.values():
+        name = f"[`{t.name}`](#{_anchor(newest[t.name])})" if t.name in newest else f"`{t.name}`"
         yield (
-            f"| `{t.name}` | {t.key} | {t.partitions} | {retention(t)} | {', '.join(t.producers)} "
+            f"| {name} | {t.key} | {t.partitions} | {retention(t)} | {', '.join(t.producers)} "
             f"| {', '.join(t.consumers)} | `{t.replay}` | {t.carries} |"
         )
     yield ""
@@ -112,16 +129,29 @@ def _event(event: type[Event], topics: Mapping[str, Topic], archive: Archive) ->
     topic = topics[event.topic()]
     yield f"## {event.type}\n"
     yield _meaning(event) + "\n"
-    yield f"- version {event.major()}.{event.minor}, schema `{event.dataschema()}`"
+    yield f"- version {event.major()}.{event.minor}, schema `{event.dataschema()}`{_versions(event, archive)}"
     yield f"- key: {topic.key}; produced by {', '.join(topic.producers)}; consumed by {', '.join(topic.consumers)}"
+    yield f"- {topic.partitions} partitions; remembers {retention(topic)}"
     yield f"- replay class: `{topic.replay}`\n"
     yield from _table(event)
     for part in parts_of(event):
         yield f"*{part.__name__}*: {_meaning(part)}\n"
         yield from _table(part)
-    shown = [each for each in archive.examples_of(event) if each.value is not None]
-    if shown:  # The one that says most.
-        yield from _example(max(shown, key=lambda example: len(json.dumps(example.value))))
+    yield from _examples(archive.examples_of(event))
+
+
+def _versions(event: type[Event], archive: Archive) -> str:
+    """Links to the released schemas, newest first."""
+    folder = f"../libs/contracts/schemas/{event.topic()}"
+    links = [
+        f"{each.version} ([reader]({folder}/{each.version}.reader.json), [writer]({folder}/{each.version}.writer.json))"
+        for each in reversed(archive.versions(event))
+    ]
+    return f"; released {', '.join(links)}" if links else ""
+
+
+def _anchor(heading: str) -> str:
+    return "".join(character for character in heading if character.isalnum() or character in "-_").lower()
 
 
 def _meaning(model: type[BaseModel]) -> str:
@@ -137,9 +167,24 @@ def _table(model: type[BaseModel]) -> Iterator[str]:
     yield ""
 
 
-def _example(example: Example) -> Iterator[str]:
-    value: dict[str, Any] | None = example.value
-    yield f"Example, {example.name.replace('-', ' ')}:\n"
+def _examples(examples: list[Example]) -> Iterator[str]:
+    """The record that says most in full, the others by name."""
+    shown = [each for each in examples if each.value is not None]
+    if not shown:
+        return
+    most = max(shown, key=lambda example: len(json.dumps(example.value)))
+    yield f"Example, {_title(most)}:\n"
     yield "```json"
-    yield json.dumps(value, indent=2, ensure_ascii=False)
+    record = {"key": most.key, "headers": most.headers, "value": most.value}
+    yield json.dumps(record, indent=2, ensure_ascii=False)
     yield "```\n"
+    if others := [f"[{_title(each)}]({_place(each)})" for each in examples if each is not most]:
+        yield f"More: {', '.join(others)}.\n"
+
+
+def _title(example: Example) -> str:
+    return example.name.replace("-", " ")
+
+
+def _place(example: Example) -> str:
+    return f"../libs/contracts/examples/{example.topic}/v{example.major}/{example.name}.json"
