@@ -18,7 +18,7 @@ from trunkline import documentation
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 SERVICES = sorted(path.name for path in (ROOT / "services").iterdir() if (path / "pyproject.toml").is_file())
-HOWTO = ("add-a-vendor", "add-a-rule", "add-a-channel", "change-an-event")
+HOWTO = ("add-a-vendor", "add-a-rule", "add-a-channel", "change-an-event", "consume-events")
 HOWTO_LINES = 70
 DECISION_LINES = 70
 GUARANTEES = [f"G{number}" for number in range(1, 14)]

@@ -34,9 +34,10 @@ Consumers ignore fields and types they do not know and park a major version they
 A record without a value on a compacted topic deletes its key.
 """
 
-_REPLAY = """*Replay class*: what the strictest of a topic's consumers makes of a replayed record. `safe`: handled like any
-other; `suppress_effects`: it changes state and tells nobody; `forbidden`: refused, since the consumer acts on the
-outside world.
+_REPLAY = """\
+*Replay class*: what the strictest of a topic's consumers makes of a replayed record. `safe`: handled like any other;
+`suppress_effects`: it changes state and tells nobody; `forbidden`: refused, since the consumer acts on the outside
+world.
 """
 
 
