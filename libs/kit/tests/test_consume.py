@@ -213,13 +213,27 @@ async def test_a_handler_that_fails_on_everything_stops_the_consumer_and_loses_n
     consumer = await start(on(bench.event, broken), group=group, limits=limits)
     await eventually(lambda: consumer.status()["halted"])
     assert "in a row" in str(consumer.ready())
-    assert len(await letters(database)) == 5
+    assert "trunkline dlq" in str(consumer.ready())
+    stopped_at = {row["event_id"] for row in await letters(database)}
+    assert len(stopped_at) == 5
     await consumer.stop()
     assert await bench.committed(group) < 30, "a batch with unhandled records must not be committed"
 
     mended = await start(on(bench.event, record), group=group)
     await eventually(lambda: mended.status().get("handled") == 25, within=20)
-    assert len(await ledger()) == 25, "the five parked ones wait, all others were handled"
+    parked = {f"e{number}" for number in range(30)} - {entity for entity, _ in await ledger()}
+    assert len(await ledger()) == 25, "the five parked ones wait, all others were handled once"
+
+    async def all_committed() -> bool:
+        return await bench.committed(group) == 30
+
+    await eventually(all_committed)
+    await bench.send(min(parked), 99)
+    await eventually(lambda: mended.status().get("parked_behind", 0) >= 1)
+    assert {row["event_id"] for row in await letters(database) if not row["parked_behind"]} == stopped_at
+    assert len(parked) == 5
+    assert mended.ready() is None
+    assert mended.status()["halted"] is None
 
 
 async def test_a_lost_database_pauses_and_parks_nothing(
