@@ -14,6 +14,8 @@ from tests.faults.harness.stack import FaultLayout
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 SEED, SECONDS, PORT_BASE = 20, 60.0, 23000
+# Speed is not what is tested here: the promised minute is for machines that do nothing else.
+BUSY_SECONDS = 300.0
 
 
 def test_a_minute_of_mixed_faults_breaks_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -24,7 +26,7 @@ def test_a_minute_of_mixed_faults_breaks_nothing(capsys: pytest.CaptureFixture[s
     options = expand(int(os.environ.get("FAULTS_SEED", SEED)), SECONDS, tenants=2)
     with capsys.disabled():
         sys.stderr.write(f"\n{options.to_json()}\n")
-        outcome = run(options, layout, Progress())
+        outcome = run(options, layout, Progress(), settle_seconds=BUSY_SECONDS)
         sys.stderr.write(f"{table(outcome)}\n")
     assert [str(violation) for violation in outcome.violations] == []
     assert outcome.kills > 0

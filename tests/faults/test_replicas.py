@@ -293,9 +293,15 @@ def test_replicas_of_every_service_lose_nothing_and_double_nothing(
 
 def check_one_answer_stands(fleet: Fleet, tenant: Tenant) -> None:
     """Another router repeats what the first has answered, also after the directory has changed."""
-    urls = fleet.urls("telephony-router")
-    first, *others = (GenericPbx(router_url=url, hook_path=tenant.hook_path) for url in urls)
+    routers = [GenericPbx(router_url=url, hook_path=tenant.hook_path) for url in fleet.urls("telephony-router")]
+    try:
+        _ask_again_elsewhere(fleet, tenant, *routers)
+    finally:
+        for router in routers:
+            router.close()
 
+
+def _ask_again_elsewhere(fleet: Fleet, tenant: Tenant, first: GenericPbx, *others: GenericPbx) -> None:
     def ring(pbx: GenericPbx, call_id: str) -> str:
         return str(pbx.ring(call_id, tenant.customer_number, tenant.did).first["number"])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import sys
 import time
 
@@ -34,6 +35,7 @@ def main() -> int:
     sys.stdout.flush()
     if given.dry_run:
         return 0
+    faulthandler.enable()
     configure_logging("fault-harness", "ERROR")
     outcome = run(options, FaultLayout.of(given.run_dir, given.port_base), Progress())
     sys.stdout.write(table(outcome) + "\n")

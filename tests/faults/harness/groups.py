@@ -24,14 +24,14 @@ class Groups:
     """Discovered while everything is well, so that a group that is gone later is still missed."""
 
     def __init__(self, bootstrap: str) -> None:
-        self._settings = {"bootstrap.servers": bootstrap, "log_level": 0}
+        # One client for the whole run: one that is let go of while an answer is outstanding takes the process with it.
+        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
         self.topics: dict[str, tuple[str, ...]] = {}
 
     def discover(self) -> None:
-        admin = AdminClient(self._settings)
-        listed = admin.list_consumer_groups().result(ANSWER_SECONDS).valid
+        listed = self._admin.list_consumer_groups().result(ANSWER_SECONDS).valid
         names = [each.group_id for each in listed if any(each.group_id.startswith(s.name) for s in SERVICES)]
-        for name, future in admin.describe_consumer_groups(names).items():
+        for name, future in self._admin.describe_consumer_groups(names).items():
             members = future.result(ANSWER_SECONDS).members
             read = {each.topic for member in members for each in member.assignment.topic_partitions}
             self.topics[name] = tuple(sorted(read))
@@ -41,10 +41,8 @@ class Groups:
 
     def committed(self, group: str) -> dict[tuple[str, int], int]:
         """The offset behind the last record that the group has done with, by topic and partition."""
-        # Kept in a name: a client that is collected never answers.
-        admin = AdminClient(self._settings)
         partitions = [TopicPartition(name, n) for name in self.topics[group] for n in range(TOPICS[name].partitions)]
-        asked = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group, partitions)])
+        asked = self._admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group, partitions)])
         found = asked[group].result(ANSWER_SECONDS).topic_partitions
         return {(each.topic, each.partition): max(each.offset, 0) for each in found}
 
@@ -59,7 +57,6 @@ class Groups:
         return dict(behind)
 
     def _ends(self, which: OffsetSpec) -> dict[tuple[str, int], int]:
-        admin = AdminClient(self._settings)
         asked = {TopicPartition(t.name, n): which for t in TOPICS.values() for n in range(t.partitions)}
-        found = admin.list_offsets(asked)
+        found = self._admin.list_offsets(asked)
         return {(each.topic, each.partition): f.result(ANSWER_SECONDS).offset for each, f in found.items()}

@@ -50,6 +50,10 @@ class Load:
         self._stopping = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._client = httpx.AsyncClient(timeout=5.0, limits=httpx.Limits(max_connections=60))
+        self._outsider = Producer(
+            {"bootstrap.servers": stack.layout.kafka_bootstrap, "log_level": 0, "acks": "all",
+             "message.timeout.ms": 20_000, "partitioner": "murmur2_random"}
+        )  # fmt: skip
         self.imports_at_once = asyncio.Semaphore(1)
 
     async def run(self) -> None:
@@ -118,12 +122,10 @@ class Load:
             tenant=UUID(business.tenant_id), subject=f"poison-{call}", partitionkey=key,
         )  # fmt: skip
         taken: list[Any] = []
-        producer = Producer({"bootstrap.servers": self._stack.layout.kafka_bootstrap, "log_level": 0,
-                             "acks": "all", "message.timeout.ms": 20_000, "partitioner": "murmur2_random"})  # fmt: skip
         self._ledger.enter("poison", call, "invoke")
-        producer.produce(topic, key=key, value=value, headers=list(envelope.to_headers()),
+        self._outsider.produce(topic, key=key, value=value, headers=list(envelope.to_headers()),
                          on_delivery=lambda error, record: taken.append(record) if error is None else None)  # fmt: skip
-        producer.flush(25)
+        self._outsider.flush(25)
         if taken:
             self._ledger.enter("poison", call, "ok", topic=topic, partition=taken[0].partition(),
                                offset=taken[0].offset(), digest=hashlib.sha256(value).hexdigest())  # fmt: skip
