@@ -61,6 +61,7 @@ HELP = {
     "demo": "Tell the whole story on the running stack.",
     "directory": "Tenants, staff, customers, numbers: import and manage them.",
     "notify": "The daily pulse and what became of each mail.",
+    "dlq": "Records that could not be handled: list, show, retry, edit, drop.",
     "replay": "Handle past events again: plan, dry-run, apply, compare, promote.",
     "router": "PBX accounts, the routing view, what-if questions.",
     "trace": "Follow one call: rows, events, offsets, effects, logs, measurements.",
@@ -77,6 +78,7 @@ def _plugins() -> dict[str, tuple[str, str]]:
         "contracts": ("trunkline.contracts_command", "app"),
         "dashboards": ("trunkline.observability.command", "app"),
         "demo": ("trunkline.demo.command", "app"),
+        "dlq": ("trunkline.dlq.commands", "app"),
         "replay": ("trunkline.replay.commands", "app"),
         "trace": ("trunkline.observe.trace_command", "app"),
     }

@@ -60,33 +60,36 @@ def build(settings: Settings) -> Wired:
     from anomaly_engine.api import make_api
     from anomaly_engine.consumers import SUBSCRIPTIONS
     from kit.consume import Consumer
-    from recovery.replay.gauges import replay_gauges
+    from recovery.dead_letters.api import beside
+    from recovery.parts import consuming
     from runtime.relay import Relay
     from runtime.service import Every
 
     database = make_database(settings)
     detector = make_detector(settings, database)
     forget = partial(store.forget_runs, database, keep_days=settings.run_keep_days)
+    token = settings.admin_token.get_secret_value()
+    api = make_api(
+        database,
+        detector.rules,
+        admin_token=token,
+        stale_after=max(detector.interval * 3, timedelta(seconds=10)),
+        now=detector.now,
+    )
+    consumer = Consumer(
+        database=database,
+        kafka_bootstrap=settings.kafka_bootstrap,
+        subscriptions=SUBSCRIPTIONS,
+        instance_id=settings.instance_id,
+    )
     return Wired(
-        http=make_api(
-            database,
-            detector.rules,
-            admin_token=settings.admin_token.get_secret_value(),
-            stale_after=max(detector.interval * 3, timedelta(seconds=10)),
-            now=detector.now,
-        ),
+        http=beside(api, database, admin_token=token),
         components=[
             database,
             detector.reader,
             Relay(database=database, kafka_bootstrap=settings.kafka_bootstrap, service=settings.service),
-            Consumer(
-                database=database,
-                kafka_bootstrap=settings.kafka_bootstrap,
-                subscriptions=SUBSCRIPTIONS,
-                instance_id=settings.instance_id,
-            ),
+            *consuming(database, consumer),
             Every("rules", settings.rule_interval_seconds, detector.run),
-            Every("replays", 5, replay_gauges(database)),
             Every("forget runs", FORGET_EVERY_SECONDS, forget),
         ],
     )

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fastapi import FastAPI
-
 from brain_distiller.api import make_app
 from brain_distiller.consumers import DIRECTORY, MESSAGES
 from brain_distiller.settings import Settings
 from kit.consume import Consumer
 from kit.postgres import Database
 from kit.telemetry import configure_logging
-from recovery.replay.gauges import replay_gauges
+from recovery.dead_letters.api import beside
+from recovery.parts import consuming
 from runtime.relay import Relay
-from runtime.service import Component, Every, run
+from runtime.service import AsgiApp, Component, run
 from runtime.tracing import configure_tracing
 
 __all__ = ["Service", "build", "database_of", "run_service"]
@@ -24,7 +23,7 @@ SERVICE = "brain-distiller"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Service:
-    app: FastAPI
+    app: AsgiApp
     components: tuple[Component, ...]
 
 
@@ -55,10 +54,9 @@ def build(settings: Settings, *, database: Database | None = None) -> Service:
         instance_id=settings.instance_id,
     )
     relay = Relay(database=database, kafka_bootstrap=settings.kafka_bootstrap, service=SERVICE)
-    app = make_app(database, admin_token=settings.admin_token.get_secret_value())
-    return Service(
-        app=app, components=(database, relay, directory, messages, Every("replays", 5, replay_gauges(database)))
-    )
+    token = settings.admin_token.get_secret_value()
+    app = beside(make_app(database, admin_token=token), database, admin_token=token)
+    return Service(app=app, components=(database, relay, *consuming(database, directory, messages)))
 
 
 def run_service(settings: Settings) -> None:

@@ -22,7 +22,8 @@ from front_desk.settings import Settings
 from front_desk.sign_in import SignIn
 from kit.consume import Consumer
 from kit.postgres import Database
-from recovery.replay.gauges import replay_gauges
+from recovery.dead_letters.api import beside
+from recovery.parts import consuming
 from runtime.relay import Relay
 from runtime.service import Component, Every
 from runtime.tracing import QUIET
@@ -89,7 +90,8 @@ def build(settings: Settings, *, database: Database | None = None) -> Service:
     console = console_app(
         database, live, renderer, sign_in, secure_cookies=secure, shown_logins=settings.shown_logins()
     )
-    front: ASGIApp = _Front(rest_app(database, settings.admin_token.get_secret_value()), console)
+    token = settings.admin_token.get_secret_value()
+    front: ASGIApp = beside(_Front(rest_app(database, token), console), database, admin_token=token)
     front = SecurityHeaders(BodyLimit(front, longest=settings.body_max_bytes), https_only=secure)
     return Service(app=front, components=_components(settings, database, live))
 
@@ -111,4 +113,4 @@ def _components(settings: Settings, database: Database, live: LiveBoard) -> list
         for group, subscriptions in ((SERVICE, LIVE), (f"{SERVICE}-archive", BULK))
     ]
     relay = Relay(database=database, kafka_bootstrap=settings.kafka_bootstrap, service=SERVICE)
-    return [database, relay, live, *consumers, Every("tidy", 3600, tidy), Every("replays", 5, replay_gauges(database))]
+    return [database, relay, live, *consuming(database, *consumers), Every("tidy", 3600, tidy)]

@@ -68,21 +68,23 @@ def build(settings: Settings) -> Wired:
     from notifier.api import make_api
     from notifier.consumers import SUBSCRIPTIONS
     from notifier.dispatch import Dispatcher
-    from recovery.replay.gauges import replay_gauges
+    from recovery.dead_letters.api import beside
+    from recovery.parts import consuming
     from runtime.relay import Relay
     from runtime.service import Every
 
     database = make_database(settings)
+    token = settings.admin_token.get_secret_value()
+    consumer = Consumer(
+        database=database,
+        kafka_bootstrap=settings.kafka_bootstrap,
+        subscriptions=SUBSCRIPTIONS,
+        instance_id=settings.instance_id,
+    )
     components: list[Component] = [
         database,
         Relay(database=database, kafka_bootstrap=settings.kafka_bootstrap, service=settings.service),
-        Consumer(
-            database=database,
-            kafka_bootstrap=settings.kafka_bootstrap,
-            subscriptions=SUBSCRIPTIONS,
-            instance_id=settings.instance_id,
-        ),
-        Every("replays", 5, replay_gauges(database)),
+        *consuming(database, consumer),
     ]
     if settings.sending_enabled:
         deliverer = make_deliverer(settings, database)
@@ -90,7 +92,8 @@ def build(settings: Settings) -> Wired:
             Every("pulses", settings.pulse_check_seconds, _schedule(settings, database)),
             Dispatcher(database=database, deliverer=deliverer, every_seconds=settings.dispatch_seconds),
         ]
-    return Wired(http=make_api(database, settings.admin_token.get_secret_value()), components=components)
+    http = beside(make_api(database, token), database, admin_token=token)
+    return Wired(http=http, components=components)
 
 
 def _schedule(settings: Settings, database: Database) -> Callable[[], Awaitable[None]]:

@@ -46,6 +46,14 @@ class SimulateRequest(BaseModel):
     at: datetime | None = None
 
 
+async def _story(database: Database, call_id: UUID, tenant: UUID) -> tuple[Any, Any, list[Any]]:
+    async with database.transaction(tenant) as tx:
+        found = await store.call_story(tx, call_id)
+    if found is None:
+        raise HTTPException(404, "there is no such call")
+    return found
+
+
 def admin_app(database: Database, admin_token: SecretStr) -> FastAPI:
     async def allowed(authorization: Annotated[str, Header()] = "") -> None:
         wanted = admin_token.get_secret_value()
@@ -62,22 +70,15 @@ def admin_app(database: Database, admin_token: SecretStr) -> FastAPI:
         telemetry=QUIET,
     )
 
-    async def story(call_id: UUID, tenant: UUID) -> tuple[Any, Any, list[Any]]:
-        async with database.transaction(tenant) as tx:
-            found = await store.call_story(tx, call_id)
-        if found is None:
-            raise HTTPException(404, "there is no such call")
-        return found
-
     @app.get("/v1/calls/{call_id}")
     async def get_call(call_id: UUID, tenant: Tenant) -> dict[str, Any]:
-        call, _, timeline = await story(call_id, tenant)
+        call, _, timeline = await _story(database, call_id, tenant)
         hidden = ("tenant_id", "facts")
         return {**{k: v for k, v in dict(call).items() if k not in hidden}, "timeline": [dict(row) for row in timeline]}
 
     @app.get("/v1/calls/{call_id}/why")
     async def get_why(call_id: UUID, tenant: Tenant) -> dict[str, Any]:
-        _, decided, timeline = await story(call_id, tenant)
+        _, decided, timeline = await _story(database, call_id, tenant)
         if decided is None:
             return {"call_id": call_id, "why": "We were never asked whom to ring for this call.", "decision": None}
         values = json.loads(decided["decision"])

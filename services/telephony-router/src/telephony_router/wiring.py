@@ -11,9 +11,10 @@ from pathlib import Path
 from kit.consume import Consumer
 from kit.postgres import Database
 from kit.telemetry import configure_logging, get_logger
-from recovery.replay.gauges import replay_gauges
+from recovery.dead_letters.api import beside
+from recovery.parts import consuming
 from runtime.relay import Relay
-from runtime.service import AsgiApp, Component, Every, run
+from runtime.service import AsgiApp, Component, run
 from runtime.tracing import configure_tracing
 from telephony_router.accounts import AccountTable
 from telephony_router.answer_ring import Answers, RingAnswerer
@@ -168,13 +169,14 @@ def build(settings: Settings) -> Wired:
         clock=clock,
         public_base_url=settings.public_base_url,
     )
+    token = settings.admin_token.get_secret_value()
     behind: list[Component] = [
         *_plumbing(settings, database),
         _intake(settings, database, keeper, answerer),
         JournalDrain(journal, recorder, intakes),
     ]
     return Wired(
-        http=router_app(hooks, admin_app(database, settings.admin_token)),
+        http=router_app(hooks, beside(admin_app(database, settings.admin_token), database, admin_token=token)),
         components=[Behind(Closing(view, intakes, ringing, database)), keeper, *(Behind(part) for part in behind)],
     )
 
@@ -201,13 +203,10 @@ def _answerer(
 def _plumbing(settings: Settings, database: Database) -> list[Component]:
     """What goes out to Kafka and what comes in from it."""
     bootstrap, service = settings.kafka_bootstrap, settings.service
-    return [
-        Relay(database=database, kafka_bootstrap=bootstrap, service=service),
-        Consumer(
-            database=database, kafka_bootstrap=bootstrap, subscriptions=SUBSCRIPTIONS, instance_id=settings.instance_id
-        ),
-        Every("replays", 5, replay_gauges(database)),
-    ]
+    consumer = Consumer(
+        database=database, kafka_bootstrap=bootstrap, subscriptions=SUBSCRIPTIONS, instance_id=settings.instance_id
+    )
+    return [Relay(database=database, kafka_bootstrap=bootstrap, service=service), *consuming(database, consumer)]
 
 
 def _intake(settings: Settings, database: Database, keeper: ViewKeeper, answerer: RingAnswerer) -> IntakeProcessor:

@@ -50,24 +50,25 @@ def stored_key(account: Account, settings: Settings) -> bytes | None:
 def build(settings: Settings) -> Wired:
     """The service: consumer, relay, HTTP and, when a folder is named, the watch."""
     from kit.consume import Consumer
-    from recovery.replay.gauges import replay_gauges
+    from recovery.dead_letters.api import beside
+    from recovery.parts import consuming
     from runtime.relay import Relay
-    from runtime.service import Every
     from vault_importer.api import make_api
     from vault_importer.consumers import SUBSCRIPTIONS
     from vault_importer.watch import Watch, WatchOptions
 
     database = make_database(settings)
+    token = settings.admin_token.get_secret_value()
+    consumer = Consumer(
+        database=database,
+        kafka_bootstrap=settings.kafka_bootstrap,
+        subscriptions=SUBSCRIPTIONS,
+        instance_id=settings.instance_id,
+    )
     components: list[Component] = [
         database,
         Relay(database=database, kafka_bootstrap=settings.kafka_bootstrap, service=settings.service),
-        Consumer(
-            database=database,
-            kafka_bootstrap=settings.kafka_bootstrap,
-            subscriptions=SUBSCRIPTIONS,
-            instance_id=settings.instance_id,
-        ),
-        Every("replays", 5, replay_gauges(database)),
+        *consuming(database, consumer),
     ]
     if settings.watch_dir is not None:
         components.append(
@@ -84,4 +85,5 @@ def build(settings: Settings) -> Wired:
                 ),
             )
         )
-    return Wired(http=make_api(database, settings.admin_token.get_secret_value()), components=components)
+    http = beside(make_api(database, token), database, admin_token=token)
+    return Wired(http=http, components=components)

@@ -1,0 +1,1 @@
+"""``trunkline dlq``: dead letters of every service, looked at and worked off."""
