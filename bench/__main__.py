@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import consume, event_age, importing, midring, relay
+from bench import consume, event_age, guarantees, importing, midring, outbox_history, relay
 from bench.results import Addresses, Result, cores
 
 OUTPUT = Path(".run/bench/latest.json")
@@ -22,8 +22,10 @@ BENCHES: dict[str, Callable[[Addresses], Sequence[Result]]] = {
     "import": importing.run,
     "event_age": event_age.run,
     "relay": relay.run,
+    "outbox_history": outbox_history.run,
     "consume_single": consume.run_single,
     "consume_batch": consume.run_batch,
+    "guarantees": guarantees.run,
 }
 
 
