@@ -32,8 +32,11 @@ def diff(
 ) -> None:
     """Say what the working tree changes in the contracts since a revision, and what that means for whom.
 
-    Both states are asked by their own code. Exit code: 0 compatible, 1 breaking, 2 cannot be told (an unknown
-    revision, code that does not import, a schema keyword that the check does not understand).
+    Topics, events, versions and fields: added (+), removed (-), widened (>), narrowed (<) or changed (~); whom it
+    breaks, who is to be deployed first, whether it needs a new major version. Both states are asked by their own code.
+
+    Exit code: 0 compatible, 1 breaking, 2 cannot be told: an unknown revision, code that does not import, a schema
+    keyword that the check does not understand.
     """
     try:
         folder = archive.root()
@@ -99,14 +102,13 @@ def _rewritten(commit: str) -> list[Change]:
 def _print(found: list[Change]) -> None:
     for subject, group in groupby(found, key=lambda change: change.subject):
         told = list(group)
-        typer.secho(subject, bold=True)
+        who = f"{', '.join(told[0].producers)} -> {', '.join(told[0].consumers) or 'nobody'}"
+        typer.echo(typer.style(subject, bold=True) + (f"  {who}" if told[0].producers else ""))
         for change in told:
-            place = change.field or change.rule
-            typer.echo(f"  {SIGNS[change.kind]} {place}  {change.kind}, {change.verdict} ({change.rule})")
+            place = f"{change.field}  " if change.field else ""
+            typer.echo(f"  {SIGNS[change.kind]} {place}{change.kind}, {change.verdict} ({change.rule})")
             typer.echo(f"      {change.message}")
             typer.echo(f"      {_todo(change)}")
-        if told[0].producers or told[0].consumers:
-            typer.echo(f"    {', '.join(told[0].producers)} -> {', '.join(told[0].consumers) or 'nobody'}")
 
 
 def _todo(change: Change) -> str:

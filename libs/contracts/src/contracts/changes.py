@@ -103,8 +103,8 @@ def _topics(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
         before, after = old.get(name), new.get(name)
         about = _About.topic(name, after, before)
         if before is None:
-            message = "the topic must exist before its producers start; consumers read it from the beginning"
-            yield about.fine("added", "topic_added", message, first="producers")
+            message = "a new topic: create it before its services are deployed"
+            yield about.fine("added", "topic_added", message)
         elif after is None:
             yield about.breaks("removed", "topic_removed", "its consumers wait for records that no longer come")
         elif before != after:
@@ -123,7 +123,9 @@ def _topic(about: _About, before: Mapping[str, Any], after: Mapping[str, Any]) -
         message = f"cleanup was {before['cleanup']} and is {after['cleanup']}: consumers rebuild from it differently"
         yield about.breaks("changed", "cleanup_changed", message)
     if before["replay"] != after["replay"]:
-        message = f"the replay class was {before['replay']} and is {after['replay']}"
+        message = (
+            f"the replay class was {before['replay']} and is {after['replay']}: so its past is replayed"
+        )
         yield about.fine("changed", "replay_changed", message)
     yield from _retention(about, before, after)
     for side in ("producers", "consumers"):
@@ -138,7 +140,7 @@ def _retention(about: _About, before: Mapping[str, Any], after: Mapping[str, Any
         was, now = before[name], after[name]
         if now < was:
             message = f"it keeps {now} {unit} instead of {was}: a consumer that stands still for longer misses records"
-            yield about.fine("narrowed", "retention_shortened", message, first="consumers")
+            yield about.fine("narrowed", "retention_shortened", message)
         elif now > was:
             yield about.fine("widened", "retention_extended", f"it keeps {now} {unit} instead of {was}")
 
