@@ -209,11 +209,19 @@ def edit(
     if new is None or new.strip() == present.strip():
         show.err.print("Nothing was changed.")
         raise typer.Exit(2)
-    show.difference("\n".join(difflib.unified_diff(present.splitlines(), new.splitlines(), "now", "then", lineterm="")))
+    now, then = _pretty(present).splitlines(), _pretty(new).splitlines()
+    show.difference("\n".join(difflib.unified_diff(now, then, "now", "then", lineterm="")))
     if not yes:
         typer.confirm("Have this tried in its place?", abort=True, err=True)
     work(lambda: services.ask(holder, "PUT", f"/letters/{letter}/value", body={"value": new.strip(), "why": why}))
     show.err.print(f"stored; try it: trunkline dlq retry {letter}")
+
+
+def _pretty(text: str) -> str:
+    try:
+        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    except ValueError:
+        return text
 
 
 def _edited(text: str) -> str:
