@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -80,7 +81,11 @@ class Replica:
             self.process = None
 
     def ready(self) -> bool:
-        return bool(control.probe(f"{self.url}/readyz")[0] == 200)
+        try:
+            return bool(control.probe(f"{self.url}/readyz")[0] == 200)
+        except HTTPException:
+            # Among the ports that the system gives to clients, a client that asks before anybody listens meets itself.
+            return False
 
 
 @dataclass

@@ -60,6 +60,17 @@ class Context:
     losses: list[float] = field(default_factory=list)
     """When Kafka lost its data: what was on no outbox, and not handled yet, went with it."""
     kafka_lost: Callable[[], None] = lambda: None
+    _table: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def stop(self, name: str) -> None:
+        """Stop a process in an orderly way. The table of processes is changed by one at a time."""
+        async with self._table:
+            await asyncio.to_thread(control.stop_one, self.stack.layout, name)
+
+    async def start(self, name: str) -> None:
+        async with self._table:
+            await asyncio.to_thread(control.start_one, self.stack.layout, name)
+
     """Tells whoever reads the topics that they begin anew."""
 
 
@@ -78,9 +89,9 @@ async def kill(context: Context, planned: Planned) -> None:
 
 async def restart_server(context: Context, planned: Planned) -> None:
     """An orderly stop, a pause, a start."""
-    await asyncio.to_thread(control.stop_one, context.stack.layout, planned.target)
+    await context.stop(planned.target)
     await asyncio.sleep(planned.seconds)
-    await asyncio.to_thread(control.start_one, context.stack.layout, planned.target)
+    await context.start(planned.target)
 
 
 async def crash(context: Context, planned: Planned) -> None:
@@ -308,13 +319,13 @@ async def restore_postgres(context: Context, planned: Planned) -> None:
     # Until it is over, everything since its beginning is in doubt.
     doubt = Doubt("Postgres was restored to an earlier point", time.time())
     context.doubts.append(doubt)
-    await asyncio.to_thread(control.stop_one, stack.layout, "postgres")
+    await context.stop("postgres")
     await asyncio.to_thread(_copy, data, copy)
-    await asyncio.to_thread(control.start_one, stack.layout, "postgres")
+    await context.start("postgres")
     await asyncio.sleep(planned.seconds)
-    await asyncio.to_thread(control.stop_one, stack.layout, "postgres")
+    await context.stop("postgres")
     await asyncio.to_thread(_copy, copy, data)
-    await asyncio.to_thread(control.start_one, stack.layout, "postgres")
+    await context.start("postgres")
     doubt.end = time.time()
     shutil.rmtree(copy, ignore_errors=True)
 
@@ -327,12 +338,12 @@ def _copy(source: Path, target: Path) -> None:
 async def lose_kafka(context: Context, planned: Planned) -> None:
     """The broker's data is gone; the outboxes still have every event of the last days, and publish them again."""
     stack = context.stack
-    await asyncio.to_thread(control.stop_one, stack.layout, "kafka")
+    await context.stop("kafka")
     data = kafka.home(stack.layout) / "data"
     for entry in data.iterdir():
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     await asyncio.to_thread(kafka._format, stack.layout, data, lambda _: None)
-    await asyncio.to_thread(control.start_one, stack.layout, "kafka")
+    await context.start("kafka")
     await asyncio.to_thread(wait_until, lambda: kafka.is_up(stack.layout), "Kafka did not come up", 60)
     await asyncio.to_thread(kafka.ensure_topics, stack.layout.kafka_bootstrap)
     context.losses.append(time.time())

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from typing import Any
 
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from contracts.topics import TOPICS
 from trunkline.stack.layout import SERVICES, Service
@@ -21,17 +21,22 @@ def owner_of(group: str) -> Service:
 
 
 class Groups:
-    """Discovered while everything is well, so that a group that is gone later is still missed."""
+    """Discovered while everything is well, so that a group that is gone later is still missed.
+
+    Afterwards offsets are asked for as a consumer does who never joins: the client's admin calls can abort the whole
+    process when a broker dies while they are under way.
+    """
 
     def __init__(self, bootstrap: str) -> None:
-        # One client for the whole run: one that is let go of while an answer is outstanding takes the process with it.
-        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+        self._bootstrap = bootstrap
+        self._clients: dict[str, Consumer] = {}
         self.topics: dict[str, tuple[str, ...]] = {}
 
     def discover(self) -> None:
-        listed = self._admin.list_consumer_groups().result(ANSWER_SECONDS).valid
+        admin = AdminClient({"bootstrap.servers": self._bootstrap, "log_level": 0})
+        listed = admin.list_consumer_groups().result(ANSWER_SECONDS).valid
         names = [each.group_id for each in listed if any(each.group_id.startswith(s.name) for s in SERVICES)]
-        for name, future in self._admin.describe_consumer_groups(names).items():
+        for name, future in admin.describe_consumer_groups(names).items():
             members = future.result(ANSWER_SECONDS).members
             read = {each.topic for member in members for each in member.assignment.topic_partitions}
             self.topics[name] = tuple(sorted(read))
@@ -42,21 +47,32 @@ class Groups:
     def committed(self, group: str) -> dict[tuple[str, int], int]:
         """The offset behind the last record that the group has done with, by topic and partition."""
         partitions = [TopicPartition(name, n) for name in self.topics[group] for n in range(TOPICS[name].partitions)]
-        asked = self._admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group, partitions)])
-        found = asked[group].result(ANSWER_SECONDS).topic_partitions
+        found = self._client(group).committed(partitions, timeout=ANSWER_SECONDS)
         return {(each.topic, each.partition): max(each.offset, 0) for each in found}
 
     def lag(self) -> dict[str, int]:
         """How many records each group is behind."""
-        begins, ends = self._ends(OffsetSpec.earliest()), self._ends(OffsetSpec.latest())
-        behind: dict[str, int] = defaultdict(int)
+        bounds = {
+            (topic.name, n): self._client("outside").get_watermark_offsets(
+                TopicPartition(topic.name, n), timeout=ANSWER_SECONDS
+            )
+            for topic in TOPICS.values()
+            for n in range(topic.partitions)
+        }
+        behind: dict[str, int] = {}
         for group in self.topics:
             committed = self.committed(group)
-            for place, offset in committed.items():
-                behind[group] += max(0, ends[place] - max(offset, begins[place]))
-        return dict(behind)
+            behind[group] = sum(max(0, bounds[at][1] - max(offset, bounds[at][0])) for at, offset in committed.items())
+        return behind
 
-    def _ends(self, which: OffsetSpec) -> dict[tuple[str, int], int]:
-        asked = {TopicPartition(t.name, n): which for t in TOPICS.values() for n in range(t.partitions)}
-        found = self._admin.list_offsets(asked)
-        return {(each.topic, each.partition): f.result(ANSWER_SECONDS).offset for each, f in found.items()}
+    def close(self) -> None:
+        for client in self._clients.values():
+            client.close()
+
+    def _client(self, group: str) -> Any:
+        if group not in self._clients:
+            self._clients[group] = Consumer(
+                {"bootstrap.servers": self._bootstrap, "group.id": group, "enable.auto.commit": False, "log_level": 0,
+                 "reconnect.backoff.max.ms": 1000}
+            )  # fmt: skip
+        return self._clients[group]
