@@ -62,6 +62,7 @@ HELP = {
     "directory": "Tenants, staff, customers, numbers: import and manage them.",
     "notify": "The daily pulse and what became of each mail.",
     "dlq": "Records that could not be handled: list, show, retry, edit, drop.",
+    "relay": "What waits to be published; publish again after Kafka lost it.",
     "replay": "Handle past events again: plan, dry-run, apply, compare, promote.",
     "router": "PBX accounts, the routing view, what-if questions.",
     "trace": "Follow one call: rows, events, offsets, effects, logs, measurements.",
@@ -79,6 +80,7 @@ def _plugins() -> dict[str, tuple[str, str]]:
         "dashboards": ("trunkline.observability.command", "app"),
         "demo": ("trunkline.demo.command", "app"),
         "dlq": ("trunkline.dlq.commands", "app"),
+        "relay": ("trunkline.relay_command", "app"),
         "replay": ("trunkline.replay.commands", "app"),
         "trace": ("trunkline.observe.trace_command", "app"),
     }
