@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 from uuid import UUID
 
@@ -11,9 +12,10 @@ import pytest
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.openmetrics.exposition import generate_latest
 
+from trunkline.observe import signs
 from trunkline.observe.places import _partition
 from trunkline.observe.rows import Call, Effect, Event, Webhook
-from trunkline.observe.signs import exemplars_in, log_lines
+from trunkline.observe.signs import Exemplar, exemplars_in, log_lines
 from trunkline.observe.trace_command import Story, _show, follow
 from trunkline.stack.layout import Layout
 from trunkline.stack.problems import Problem
@@ -58,6 +60,15 @@ def test_exemplars_are_read_from_what_a_service_serves() -> None:
     (found,) = exemplars_in(generate_latest(registry).decode(), [TRACE])
     assert found.series == 'trunkline_x_seconds_bucket{le="0.1",vendor="gene ric"}'
     assert (found.trace_id, found.value) == (TRACE, 0.05)
+
+
+def test_a_measurement_that_prometheus_has_as_well_is_shown_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = Exemplar(series='trunkline_x_seconds_bucket{job="r",le="1"}', trace_id=TRACE, value=0.5)
+    line = f'trunkline_%s_seconds_bucket{{le="1"}} 1.0 # {{trace_id="{TRACE}"}} 0.5 1.0\n'
+    monkeypatch.setattr(signs, "_remembered", lambda *_: [kept])
+    monkeypatch.setattr(signs.urllib.request, "urlopen", lambda *_, **__: BytesIO((line % "x" + line % "y").encode()))
+    found = signs.exemplars_of([TRACE], prometheus="http://p", services=["http://r"], around=NOW)
+    assert found == [kept, Exemplar(series='trunkline_y_seconds_bucket{le="1"}', trace_id=TRACE, value=0.5)]
 
 
 def test_a_calls_traces_are_named_once_each() -> None:

@@ -34,6 +34,11 @@ class Exemplar:
     trace_id: str
     value: float
 
+    @property
+    def measurement(self) -> tuple[str, str, float]:
+        """The same wherever it was found: Prometheus adds labels to the series."""
+        return self.series.partition("{")[0], self.trace_id, self.value
+
 
 def log_lines(folder: Path, ids: Iterable[str]) -> list[LogLine]:
     """The lines that name one of these ids, in time."""
@@ -70,18 +75,18 @@ def exemplars_in(text: str, trace_ids: Sequence[str]) -> list[Exemplar]:
 def exemplars_of(
     trace_ids: Sequence[str], *, prometheus: str | None, services: Iterable[str], around: datetime
 ) -> list[Exemplar]:
-    """From Prometheus, which remembers them, else from the services, which show the newest of each bucket."""
+    """From Prometheus, which remembers them, and from the services, which have the newest of each bucket at once."""
     if not trace_ids:
         return []
-    if prometheus is not None and (remembered := _remembered(prometheus, trace_ids, around)):
-        return remembered
-    found: list[Exemplar] = []
+    found = _remembered(prometheus, trace_ids, around) if prometheus is not None else []
     for url in services:
         try:
             with urllib.request.urlopen(f"{url}/metrics", timeout=3) as answer:  # noqa: S310 - the stack's own
-                found += exemplars_in(answer.read().decode(), trace_ids)
+                served = exemplars_in(answer.read().decode(), trace_ids)
         except OSError:
             continue
+        known = {each.measurement for each in found}
+        found += [each for each in served if each.measurement not in known]
     return found
 
 
