@@ -17,6 +17,7 @@ from typing import Any, Protocol
 __all__ = [
     "Event",
     "Violation",
+    "alive",
     "all_done",
     "audit_chain",
     "conserved",
@@ -196,6 +197,11 @@ def offsets_behind_outcomes(
 def isolated(strangers: Iterable[str]) -> list[Violation]:
     """I8: rows of others that a probe saw through a service's own role and pool."""
     return _found("I8 isolation", "a tenant saw what is another's", strangers)
+
+
+def alive(deaths: Iterable[str]) -> list[Violation]:
+    """I9: a service dies of nothing but what was done to it."""
+    return _found("I9 liveness", "a service died by itself", deaths)
 
 
 def live(lag: Mapping[str, int], idle: Iterable[str], *, within: float) -> list[Violation]:

@@ -22,7 +22,7 @@ from tests.faults.harness.options import KINDS, Options, Planned
 from tests.faults.harness.outside import Tail
 from tests.faults.harness.report import Outcome
 from tests.faults.harness.stack import FaultLayout, FaultStack
-from tests.faults.harness.watch import Isolation, Readiness, Transactions
+from tests.faults.harness.watch import Deaths, Isolation, Readiness, Transactions
 from tests.faults.harness.world import make_business
 
 from kit.postgres import SERVER_AWAY, Database
@@ -65,6 +65,7 @@ class Run:
         self._judge = Judge(stack, self._ledger, self._groups, self._context)
         self._readiness = Readiness(stack, self._ledger)
         self._transactions = Transactions(stack)
+        self._deaths = Deaths(stack)
         self._faults: Counter[str] = Counter()
         self._skipped: dict[str, str] = {}
         self._violations: list[Violation] = []
@@ -97,6 +98,7 @@ class Run:
                 isolation.run(stopping),
                 self._readiness.run(stopping),
                 self._transactions.run(stopping),
+                self._deaths.run(stopping),
                 self._look(stopping),
             )
         ]
@@ -195,6 +197,7 @@ class Run:
         self._violations += await self._asked(judge.audit)
         self._violations += checks.isolated(isolation.strangers)
         self._violations += checks.live({}, self._transactions.idle, within=60)
+        self._violations += checks.alive(self._deaths.strange)
         self._violations += checks.live(dict.fromkeys(self._readiness.last, 1), (), within=60)
         broken = [name for name, whole in self._migrations() if not whole]
         self._violations += checks.conserved((), (), {f"schemas of {name}": (1, 0) for name in broken})

@@ -15,11 +15,14 @@ from tests.faults.harness.ledger import Ledger
 from tests.faults.harness.stack import FaultStack
 
 from kit.postgres import SERVER_AWAY, Database
+from trunkline.stack import control
+from trunkline.stack.layout import SERVICES
 
-__all__ = ["Isolation", "Readiness", "Recovery", "Transactions"]
+__all__ = ["Deaths", "Isolation", "Readiness", "Recovery", "Transactions"]
 
 PROBE_SECONDS = 0.1
 IDLE_LIMIT = 60.0
+OURS = ("signal 9", "signal 15")
 PROBED = "board_call"
 UNSET = "unrecognized configuration parameter"
 
@@ -114,6 +117,25 @@ class Readiness:
                         )
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stopping.wait(), 0.3)
+
+
+@dataclass
+class Deaths:
+    """Looks for services that died of something else than what was done to them: an abort, a segmentation fault."""
+
+    stack: FaultStack
+    strange: set[str] = field(default_factory=set)
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        while not stopping.is_set():
+            state = await asyncio.to_thread(control.state, self.stack.layout)
+            for service in SERVICES:
+                known = state.get(service.name, {})
+                died = str(known.get("last_exit") or "")
+                if died.startswith("signal") and died not in OURS:
+                    self.strange.add(f"{service.name} after {known['restarts']} restarts: {died}")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), 1)
 
 
 @dataclass
