@@ -133,7 +133,7 @@ def test_outside_git_it_says_so(checkout: Path) -> None:
     result = runner.invoke(app, ["diff", "HEAD"])
 
     assert result.exit_code == UNKNOWN
-    assert "not in a git repository" in result.stderr
+    assert "not a git repository" in result.stderr
 
 
 def test_a_revision_before_the_contracts_cannot_be_compared(checkout: Path) -> None:

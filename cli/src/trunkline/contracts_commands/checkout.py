@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -17,20 +18,22 @@ __all__ = ["AsJson", "commit_of", "committed_files", "fail", "git", "lock_at", "
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
-def committed_files() -> archive.Archive:
-    """Schemas and examples of this checkout; ends the command with a sentence when they cannot be read."""
+def committed_files(code: int = 1) -> archive.Archive:
+    """Schemas and examples of this checkout; ends the command with ``code`` when they cannot be read."""
     try:
         return archive.read(archive.root())
     except archive.ArchiveError as error:
-        fail(str(error))
+        fail(str(error), code)
 
 
 def commit_of(revision: str, folder: Path, code: int = 1) -> str:
     """The commit that a revision names; ends the command with ``code`` where git cannot say."""
     if shutil.which("git") is None:
         fail("comparing with a revision needs git: apt-get install git", code)
-    if git("rev-parse", "--git-dir", within=folder).returncode != 0:
-        fail(f"{folder} is not in a git repository; clone the repository instead of copying it", code)
+    inside = git("rev-parse", "--git-dir", within=folder)
+    if inside.returncode != 0:
+        reason = (inside.stderr.strip().splitlines() or ["it does not say why"])[0]
+        fail(f"git cannot read {folder} ({reason}); run this in a clone of the repository", code)
     # What begins with a dash would be an option.
     known = git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}", within=folder)
     if known.returncode != 0:
@@ -46,7 +49,8 @@ def lock_at(revision: str) -> dict[str, str]:
 
 
 def git(*arguments: str, within: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["git", *arguments], cwd=within, capture_output=True, text=True, check=False)
+    plain = {**os.environ, "LC_ALL": "C"}
+    return subprocess.run(["git", *arguments], cwd=within, env=plain, capture_output=True, text=True, check=False)
 
 
 def say(line: str) -> None:

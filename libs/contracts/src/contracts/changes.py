@@ -123,9 +123,7 @@ def _topic(about: _About, before: Mapping[str, Any], after: Mapping[str, Any]) -
         message = f"cleanup was {before['cleanup']} and is {after['cleanup']}: consumers rebuild from it differently"
         yield about.breaks("changed", "cleanup_changed", message)
     if before["replay"] != after["replay"]:
-        message = (
-            f"the replay class was {before['replay']} and is {after['replay']}: so its past is replayed"
-        )
+        message = f"the replay class was {before['replay']} and is {after['replay']}: so its past is replayed"
         yield about.fine("changed", "replay_changed", message)
     yield from _retention(about, before, after)
     for side in ("producers", "consumers"):
