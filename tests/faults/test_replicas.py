@@ -26,6 +26,7 @@ from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
+from confluent_kafka.admin import AdminClient
 from tests.conftest import AGENTS, Stack, Tenant, wait_for
 from tests.faults.test_kills import CALLS, STATUSES, Ledger, check_archive, check_calls
 
@@ -293,6 +294,7 @@ def test_replicas_of_every_service_lose_nothing_and_double_nothing(
     check_imports(stack, tail, watched)
     check_told_once(stack, tail, tenant)
     check_leaders(fleet)
+    check_identities(stack)
     check_mails(stack, tenant, owners)
 
 
@@ -367,6 +369,17 @@ def check_leaders(fleet: Fleet) -> None:
             lambda name=service.name: sum(fleet.metric(name, "trunkline_relay_leader").values()) == 1,
             f"{service.name} has not exactly one process that publishes",
         )
+
+
+def check_identities(stack: Stack) -> None:
+    """Every consumer of every service takes part under its replica's identity."""
+    admin = AdminClient({"bootstrap.servers": stack.layout.kafka_bootstrap, "log_level": 0})
+    groups = [found.group_id for found in admin.list_consumer_groups().result(10).valid]
+    ours = [group for group in groups if group.startswith(tuple(service.name for service in SERVICES))]
+    assert len(ours) >= len(SERVICES)
+    for group, described in admin.describe_consumer_groups(ours).items():
+        identities = {member.group_instance_id for member in described.result(10).members}
+        assert f"{group}-replica-1" in identities, f"{group}: {identities}"
 
 
 def check_mails(stack: Stack, tenant: Tenant, owners: list[str]) -> None:

@@ -55,3 +55,10 @@ def test_well_known_secrets_are_refused_outside_a_demo() -> None:
     with pytest.raises(ConfigurationError, match="well-known"):
         Settings.load(environment)
     assert Settings.load({**environment, "TRUNKLINE_DEMO": "true"}).demo
+
+
+def test_a_replica_is_named_so_that_kafka_and_a_person_can_read_it() -> None:
+    assert Settings.load({}).instance_id is None
+    assert Settings.load({"TRUNKLINE_INSTANCE_ID": "eu-1.a_0"}).instance_id == "eu-1.a_0"
+    with pytest.raises(ConfigurationError, match="TRUNKLINE_INSTANCE_ID"):
+        Settings.load({"TRUNKLINE_INSTANCE_ID": "two words"})
