@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 NodeProject = Callable[[Path], Path]
-INSTALL_SECONDS = 300
+INSTALL_SECONDS = 900
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ from contracts.topics import TOPICS
 CONSUMERS = Path(__file__).parents[2] / "examples" / "consumer"
 COMMITTED = archive.read(archive.root())
 LINES = 40
-WITHIN = 90.0
+WITHIN = 240.0
 
 
 @dataclass(frozen=True)
