@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,8 +51,13 @@ class LagReader:
     """
 
     def __init__(self, bootstrap: str, *, readers: Mapping[str, Iterable[str]] | None = None) -> None:
-        shared: dict[str, Any] = {"bootstrap.servers": bootstrap, "log_level": 0, "socket.timeout.ms": 5000}
+        self._bootstrap = bootstrap
         self._readers = readers if readers is not None else {t.name: t.consumers for t in TOPICS.values()}
+        self._written_at: dict[Place, float | None] = {}
+        self._connect()
+
+    def _connect(self) -> None:
+        shared: dict[str, Any] = {"bootstrap.servers": self._bootstrap, "log_level": 0, "socket.timeout.ms": 5000}
         self._admin = AdminClient(shared)
         # It is never subscribed and never commits, so the group that a consumer must name never comes to exist.
         self._consumer = Consumer(
@@ -67,13 +73,22 @@ class LagReader:
                 "auto.offset.reset": "error",
             }
         )
-        self._written_at: dict[Place, float | None] = {}
 
     def close(self) -> None:
         self._consumer.close()
 
     def read(self) -> Snapshot:
         """One look. Raises what the client raises when the broker does not answer."""
+        try:
+            return self._look()
+        except Exception:
+            # A client whose broker was restarted under a question may wait for its coordinator for ever.
+            with suppress(Exception):
+                self._consumer.close()
+            self._connect()
+            raise
+
+    def _look(self) -> Snapshot:
         partitions = self._partitions()
         groups = self._groups()
         bounds = self._bounds(partitions)
