@@ -16,6 +16,7 @@ from rich.table import Table
 from bench import consume, event_age, guarantees, importing, midring, outbox_history, relay
 from bench.results import Addresses, Result, cores
 
+LOAD = os.getloadavg()[0]
 OUTPUT = Path(".run/bench/latest.json")
 BENCHES: dict[str, Callable[[Addresses], Sequence[Result]]] = {
     "midring": midring.run,
@@ -69,7 +70,8 @@ def _figure(value: float) -> str:
 
 
 def _machine() -> str:
-    return f"{cores()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    kind = f"{cores()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    return f"{kind}; at the start {LOAD:.1f} processes wanted to run"
 
 
 def _write(results: Sequence[Result]) -> None:

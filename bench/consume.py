@@ -30,7 +30,7 @@ from kit.postgres import Database, Transaction
 from kit.testing import eventually, fresh_database
 from runtime.publisher import Publisher
 
-SINGLE, BATCH = 20_000, 100_000
+SINGLE, BATCH = 10_000, 100_000
 KEYS = 1_000
 MAX_RECORDS = 500
 TIME = "2026-01-01T00:00:00.000000Z"
@@ -96,22 +96,28 @@ def run_batch(addresses: Addresses) -> Sequence[Result]:
 
 async def _single(addresses: Addresses) -> list[Result]:
     async with ground(addresses, SINGLE) as it:
-        rates, limits = [], []
+        rates, limits, spent = [], [], []
         for _ in range(ROUNDS):
             limits.append(await sql_single(it))
+            before = time.process_time()
             rates.append(await consume(it, single(it), SINGLE))
+            spent.append(time.process_time() - before)
     note = f"{SINGLE:,} events, a transaction and an inbox row each, {LANES} connections, best of {ROUNDS}"
+    note += f"; {min(spent) / SINGLE * 1e6:.0f} µs CPU an event"
     return [_result("consume_single", rates, limits, "the same SQL without Kafka", note)]
 
 
 async def _batch(addresses: Addresses) -> list[Result]:
     async with ground(addresses, BATCH) as it:
-        rates, limits, bare = [], [], []
+        rates, limits, bare, spent = [], [], [], []
         for _ in range(ROUNDS):
             limits.append(await sql_batch(it))
             bare.append(await _bare(it, BATCH))
+            before = time.process_time()
             rates.append(await consume(it, sets(it), BATCH))
+            spent.append(time.process_time() - before)
     note = f"{BATCH:,} events of one tenant, up to {MAX_RECORDS} a transaction, best of {ROUNDS}"
+    note += f"; {min(spent) / BATCH * 1e6:.0f} µs CPU an event"
     return [
         _result("consume_batch", rates, limits, "the same SQL without Kafka", note),
         _result("consume_batch_bare", rates, bare, "bare aiokafka getmany", note),
