@@ -16,8 +16,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from confluent_kafka import KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from opentelemetry.trace import SpanKind
 
 from contracts.envelope import CONTENT_TYPE, SPEC_VERSION
@@ -73,7 +72,9 @@ class Publisher:
         self._sending, self._closing = threading.Lock(), threading.Event()
         self._source = f"/{service}"
         self._topics: set[str] = set()
-        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+        # Only asks, and never joins its group. The client's admin calls end the process when a broker dies under one.
+        self._asker = Consumer({"bootstrap.servers": bootstrap, "group.id": f"{service}-relay", "log_level": 0},
+                               logger=logging.getLogger("librdkafka"))  # fmt: skip
         self._fixed: dict[str, list[tuple[str, str]]] = {}
         self._producer: Any = Producer(
             {
@@ -95,12 +96,12 @@ class Publisher:
 
     def kafka(self, topics: Iterable[str]) -> tuple[str, str]:
         """The cluster's id; and as JSON per topic, of these and of what was sent, the sum of its partitions' ends."""
-        known = self._admin.list_topics(timeout=10)
+        known = self._asker.list_topics(timeout=5)
         sums = dict.fromkeys({*topics, *self._topics} & known.topics.keys(), 0)
-        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-        ends = {TopicPartition(topic, p): latest for topic in sums for p in known.topics[topic].partitions}
-        for partition, future in self._admin.list_offsets(ends).items() if ends else ():
-            sums[partition.topic] += future.result(10).offset
+        for topic in sums:
+            for partition in known.topics[topic].partitions:
+                _, end = self._asker.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
+                sums[topic] += end
         return str(known.cluster_id), json.dumps(sums)
 
     def send(self, rows: Sequence[Any], *, settle: bool) -> Place | None:
@@ -147,7 +148,8 @@ class Publisher:
             self._producer.purge()
             with contextlib.suppress(KafkaException, SystemError):
                 self._producer.flush(1)
-            self._producer = None
+            self._producer = None  # here, in a thread: its last reference waits for threads of its own to end
+            self._asker.close()
 
     def headers(self, row: Any) -> list[tuple[str, str]]:
         """The headers of ``Envelope.to_headers``, made without an envelope: this is done for every event."""

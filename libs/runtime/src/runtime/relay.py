@@ -133,8 +133,9 @@ class Relay:
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, 5.0)
             finally:
-                self._leader = False
+                self._leader, self._halted = False, ""
                 METRICS.relay_leader.labels(self._service).set(0)
+                METRICS.relay_halted.labels(self._service).set(0)
 
     async def _lead(self) -> None:
         connection = await self._database.dedicated("relay")
