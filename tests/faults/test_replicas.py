@@ -38,6 +38,8 @@ from trunkline.stack.layout import SERVICES, Layout, Service
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 MESSAGES, PULSES, EDITS = 3000, 4, 12
+PATIENCE = 240
+"""Seconds for what must come: a dozen processes that start together on a machine that does other things as well."""
 
 
 @dataclass
@@ -106,7 +108,7 @@ class Fleet:
         self.stack.wait_until_ready()
         for each in self.further:
             if each.process is not None:
-                wait_for(each.ready, f"{each.service.name} number {each.number} is not ready", 90)
+                wait_for(each.ready, f"{each.service.name} number {each.number} is not ready", PATIENCE)
 
     def metric(self, service: str, name: str, label: str = "") -> dict[str, float]:
         """A figure of every running process, summed over its other labels."""
@@ -281,9 +283,9 @@ def test_replicas_of_every_service_lose_nothing_and_double_nothing(
     watched = put_into_the_watched_folder(stack, tenant, backup)
     traffic.start()
     edit_everywhere(fleet, tenant)
-    assert traffic.half_way.wait(60)
+    assert traffic.half_way.wait(PATIENCE)
     kill_one_of_each(fleet, count)
-    traffic.join(120)
+    traffic.join(PATIENCE)
     fleet.wait_until_ready()
 
     assert ledger.errors == []
