@@ -62,18 +62,18 @@ async def _run(addresses: Addresses) -> list[Result]:
     ]  # fmt: skip
 
 
-class _Watched(Consumer):
-    """Notes each event's age where the consumer itself does: after the commit of its effect."""
+def _watch(consumer: Consumer, ages: list[float], since: datetime) -> None:
+    """Note each event's age where the consumer itself does: after the commit of its effect."""
+    handling: Any = consumer.handling
+    count = handling._handled
 
-    def __init__(self, *, ages: list[float], since: datetime, **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self._ages, self._since = ages, since
-
-    def _handled(self, works: Sequence[Any]) -> None:
-        super()._handled(works)
+    def handled(works: Sequence[Any]) -> None:
+        count(works)
         now = datetime.now(UTC)
         times = [work.envelope.time for work in works]
-        self._ages.extend((now - time).total_seconds() * 1000 for time in times if time > self._since)
+        ages.extend((now - time).total_seconds() * 1000 for time in times if time > since)
+
+    handling._handled = handled
 
 
 async def _ours(addresses: Addresses, topic: str, database: Database) -> list[float]:
@@ -84,16 +84,14 @@ async def _ours(addresses: Addresses, topic: str, database: Database) -> list[fl
         return None
 
     relay = Relay(database=database, kafka_bootstrap=addresses.kafka_bootstrap, service="front-desk")
-    consumer = _Watched(
-        ages=ages,
-        since=datetime.now(UTC) + timedelta(seconds=WARM_UP_SECONDS),
-        service="front-desk",
+    consumer = Consumer(
         group=f"bench-{uuid4()}",
         database=database,
         registry=Registry([tick]),
         kafka_bootstrap=addresses.kafka_bootstrap,
         subscriptions=[on_batch(tick, handle)],
     )
+    _watch(consumer, ages, datetime.now(UTC) + timedelta(seconds=WARM_UP_SECONDS))
     await relay.start()
     await consumer.start()
     tenant = uuid4()
