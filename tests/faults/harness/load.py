@@ -135,7 +135,9 @@ class Load:
     async def _post(self, business: Business, hook: str, key: str, fields: dict[str, Any]) -> None:
         kind, deadline, wait = hook, time.monotonic() + PATIENCE, 0.2
         while True:
-            self._ledger.enter(kind, key, "invoke", tenant=business.tenant_id, call=fields["call_id"])
+            self._ledger.enter(
+                kind, key, "invoke", tenant=business.tenant_id, call=fields["call_id"], account=business.account_id
+            )
             try:
                 answer = await self._client.post(f"{business.hook}/{hook}", json=fields)
             except httpx.HTTPError as error:

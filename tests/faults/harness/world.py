@@ -28,6 +28,7 @@ class Business:
     tenant_id: str
     did: str
     callers: tuple[str, ...]
+    account_id: str
     hook: str
     """The address of its PBX's webhooks, without the last part."""
 
@@ -50,7 +51,12 @@ def make_business(stack: FaultStack, number: int) -> Business:
         addresses, "router", "account", "add", "--tenant", tenant, "--vendor", "generic", "--label", "PBX"
     )
     business = Business(
-        number=number, tenant_id=tenant, did=did, callers=callers, hook=addresses.router + account["hook_base_path"]
+        number=number,
+        tenant_id=tenant,
+        did=did,
+        callers=callers,
+        account_id=account["account_id"],
+        hook=addresses.router + account["hook_base_path"],
     )
     _wait_until_known(business, addresses.router, account["hook_base_path"])
     return business
