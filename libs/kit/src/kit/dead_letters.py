@@ -14,9 +14,11 @@ from uuid import UUID
 from contracts.envelope import Envelope
 from kit.ids import uuid7
 from kit.postgres import Database
-from kit.telemetry import METRICS, redact
+from kit.telemetry import METRICS, get_logger, redact
 
 __all__ = ["DeadLetterLimits", "DeadLetters", "Failure", "Parking"]
+
+log = get_logger(__name__)
 
 NO_TENANT = UUID(int=0)
 
@@ -144,3 +146,7 @@ class DeadLetters:
                 envelope.id if envelope else hashlib.sha256(record.value or b"").hexdigest(),
             )  # fmt: skip
         METRICS.dead_letters.labels(self._consumer, record.topic, failure.reason).inc()
+        log.warning(
+            "record_parked", consumer=self._consumer, topic=record.topic, partition=record.partition,
+            offset=record.offset, event_id=envelope.id if envelope else None, reason=failure.reason,
+        )  # fmt: skip
