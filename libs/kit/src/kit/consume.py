@@ -72,6 +72,8 @@ class Consumer:
         # A series that begins at one hides its first increase from every rate.
         for metric in (METRICS.commit_failures, METRICS.halted, METRICS.paused, METRICS.retries):
             metric.labels(self.group)
+        for topic in self._source_arguments["topics"]:
+            METRICS.missed.labels(self.group, topic)
 
     async def start(self) -> None:
         self._stopping = False
