@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -170,38 +171,37 @@ def stack() -> Iterator[Stack]:
 
 @pytest.fixture
 def make_tenant(stack: Stack) -> Callable[[str], Tenant]:
+    return partial(new_tenant, stack)
+
+
+def new_tenant(stack: Stack, name: str) -> Tenant:
     """Make a business with two agents, a line, a customer, a PBX account and an archive."""
 
-    def make(name: str) -> Tenant:
-        slug = f"{name}-{secrets.token_hex(3)}"
-        platform = Platform(console_url=stack.addresses.console, admin_token=stack.addresses.admin_token)
-        tenant_id = platform.tenant(
-            slug, name=name, timezone="Asia/Kolkata", owner_email=f"owner@{slug}.example", pulse_at="23:59"
-        )
-        directory = Directory(console_url=stack.addresses.console, api_key=platform.api_key(tenant_id, "test"))
-        did = f"+914842{next(_dids) % 900_000 + 100_000}"
-        for reference, number in AGENTS.items():
-            directory.put(f"/v1/staff/{reference}", {"name": reference, "numbers": [number]})
-        directory.put(f"/v1/dids/{did}", {"label": "Main", "default_staff": ["reception"]})
-        directory.put("/v1/routing", {"fallback_number": "+914842000098"})
-        customer_number = f"+9198471{next(_dids) % 90_000 + 10_000}"
-        directory.put("/v1/customers/c1", {"name": "First", "numbers": [customer_number], "owner": "accounts"})
-        account = stack.run("router", "account", "add", "--tenant", tenant_id, "--vendor", "generic", "--label", "PBX")
-        vault = stack.run("vault", "account", "add", "--tenant", tenant_id, "--name", "Desk")
-        tenant = Tenant(
-            tenant_id, slug, did, account["hook_base_path"], vault["account_id"], directory, customer_number
-        )
-        pbx = stack.pbx(tenant)
-        probes = itertools.count()
+    slug = f"{name}-{secrets.token_hex(3)}"
+    platform = Platform(console_url=stack.addresses.console, admin_token=stack.addresses.admin_token)
+    tenant_id = platform.tenant(
+        slug, name=name, timezone="Asia/Kolkata", owner_email=f"owner@{slug}.example", pulse_at="23:59"
+    )
+    directory = Directory(console_url=stack.addresses.console, api_key=platform.api_key(tenant_id, "test"))
+    did = f"+914842{next(_dids) % 900_000 + 100_000}"
+    for reference, number in AGENTS.items():
+        directory.put(f"/v1/staff/{reference}", {"name": reference, "numbers": [number]})
+    directory.put(f"/v1/dids/{did}", {"label": "Main", "default_staff": ["reception"]})
+    directory.put("/v1/routing", {"fallback_number": "+914842000098"})
+    customer_number = f"+9198471{next(_dids) % 90_000 + 10_000}"
+    directory.put("/v1/customers/c1", {"name": "First", "numbers": [customer_number], "owner": "accounts"})
+    account = stack.run("router", "account", "add", "--tenant", tenant_id, "--vendor", "generic", "--label", "PBX")
+    vault = stack.run("vault", "account", "add", "--tenant", tenant_id, "--name", "Desk")
+    tenant = Tenant(tenant_id, slug, did, account["hook_base_path"], vault["account_id"], directory, customer_number)
+    pbx = stack.pbx(tenant)
+    probes = itertools.count()
 
-        def known() -> bool:
-            answer = pbx.ring(f"probe-{slug}-{next(probes)}", customer_number, did)
-            return answer.status == 200 and bool(answer.body["destinations"]) and answer.first["reason"] == "owner"
+    def known() -> bool:
+        answer = pbx.ring(f"probe-{slug}-{next(probes)}", customer_number, did)
+        return answer.status == 200 and bool(answer.body["destinations"]) and answer.first["reason"] == "owner"
 
-        wait_for(known, "the directory has not reached the router")
-        return tenant
-
-    return make
+    wait_for(known, "the directory has not reached the router")
+    return tenant
 
 
 @pytest.fixture
