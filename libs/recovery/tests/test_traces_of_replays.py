@@ -22,6 +22,7 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     monkeypatch.setattr(handling, "tracer", provider.get_tracer("test"))
+    monkeypatch.setattr(handling, "spans_are_exported", lambda: True)
     return exporter
 
 
