@@ -1,4 +1,4 @@
-"""``python -m tests.faults.harness``: one run by seed and duration. Exit code 1 when an invariant did not hold."""
+"""One run by seed and duration. Exit code 1 when an invariant did not hold, 2 when the run was too poor to tell."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import faulthandler
 import sys
 import time
 
+from tests.faults.harness.judge import HEAL_SECONDS
 from tests.faults.harness.options import KINDS, expand
 from tests.faults.harness.report import Progress, table
 from tests.faults.harness.run import run
@@ -21,6 +22,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=180.0, help="how long faults happen")
     parser.add_argument("--only", default="", help=f"kinds of faults, separated by commas: {', '.join(KINDS)}")
     parser.add_argument("--tenants", type=int, default=3)
+    parser.add_argument("--settle", type=float, default=HEAL_SECONDS, help="seconds that may pass after the heal")
     parser.add_argument("--run-dir", default=".run/faults")
     parser.add_argument("--port-base", type=int, default=32000)
     parser.add_argument("--dry-run", action="store_true", help="print the expanded options and stop")
@@ -37,8 +39,11 @@ def main() -> int:
         return 0
     faulthandler.enable()
     configure_logging("fault-harness", "ERROR")
-    outcome = run(options, FaultLayout.of(given.run_dir, given.port_base), Progress())
+    outcome = run(options, FaultLayout.of(given.run_dir, given.port_base), Progress(), settle_seconds=given.settle)
     sys.stdout.write(table(outcome) + "\n")
+    if outcome.missing and not only:
+        sys.stdout.write(f"this run proves nothing, it had no: {', '.join(outcome.missing)}\n")
+        return 2
     return 1 if outcome.violations else 0
 
 

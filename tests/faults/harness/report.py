@@ -33,6 +33,12 @@ class Outcome:
     unanswered_probes: int = 0
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def missing(self) -> list[str]:
+        """What a run must have had to say anything: inputs of each kind, and at least one kill."""
+        kinds = ("ring", "status", "import", "mail")
+        return [kind for kind in kinds if not self.figures.acknowledged[kind]] + ([] if self.kills else ["kill -9"])
+
 
 class Progress:
     """Lines on stderr, each with the seconds since the beginning."""

@@ -114,6 +114,7 @@ class Run:
         stopping.set()
         for watcher in watchers:
             await watcher
+        await isolation.close()
         await self._final(isolation)
         return self._outcome(seconds, isolation)
 

@@ -51,6 +51,9 @@ class Isolation:
         self.unanswered = 0
         self.strangers: list[str] = []
 
+    async def close(self) -> None:
+        await self._database.close()
+
     async def run(self, stopping: asyncio.Event) -> None:
         number = 0
         while not stopping.is_set():
