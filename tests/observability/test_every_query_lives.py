@@ -31,14 +31,10 @@ FIRE_SECONDS, CALM_SECONDS = 120.0, 240.0
 
 #: Selectors that find nothing in a run like this, and why that is right.
 _NO_5XX = "the router takes webhooks in whatever is down: a 5xx takes Postgres and the journal's disk at once"
-_NOT_MISSED = "retention takes a week to delete what nobody has read"
 SILENT: dict[str, str] = {
     'trunkline_webhooks_total{code=~"5.."}': _NO_5XX,
     'trunkline_webhooks_total{vendor=~".*", code=~"5.."}': _NO_5XX,
-    'trunkline_records_missed_total{consumer=~".*"}': _NOT_MISSED,
 }
-#: Metrics that are declared and have no series in a run like this, and why.
-RARE: dict[str, str] = {"trunkline_records_missed_total": _NOT_MISSED}
 #: Metrics that no panel and no rule looks at, and why.
 UNWATCHED: dict[str, str] = {}
 
@@ -114,7 +110,7 @@ def test_nothing_is_measured_that_nobody_looks_at(
     exported = prometheus.exported()
     nothing(asked.orphans(exported, questions, UNWATCHED))
     declared = {metric.name for metric in documentation.metrics_in(ROOT)}
-    nothing([f"{name} is declared and exported by nobody" for name in sorted(declared - exported - RARE.keys())])
+    nothing([f"{name} is declared and exported by nobody" for name in sorted(declared - exported)])
 
 
 def _mutations() -> list[tuple[str, list[dict[str, Any]]]]:
