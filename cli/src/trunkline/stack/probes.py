@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -19,5 +20,6 @@ def probe(url: str) -> tuple[int, str]:
             return error.code, "; ".join(json.loads(error.read()).get("why", []))
         except (ValueError, AttributeError):
             return error.code, ""
-    except (OSError, ValueError):
+    except (OSError, ValueError, http.client.HTTPException):
+        # Whatever listens there does not speak as a service of ours does.
         return 0, ""
