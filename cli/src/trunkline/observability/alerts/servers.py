@@ -12,7 +12,8 @@ MINUTE, HOUR = 60.0, 3600.0
 ALERTS = (
     Alert(
         name="PostgresDown",
-        expr="pg_up == 0",
+        # Its exporter asks again before it answers that Postgres is away, and may take longer than a scrape may.
+        expr='pg_up == 0 or up{job="postgres-exporter"} == 0',
         wait=MINUTE,
         severity="page",
         summary="Postgres does not answer; callers are answered, nothing else moves",
