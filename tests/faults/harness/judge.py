@@ -58,6 +58,8 @@ class Figures:
     taken_after_all: Counter[str] = field(default_factory=Counter)
     unrecorded: int = 0
     """Rings that the router answered in time and said itself that it had no record of them by then."""
+    told_otherwise: int = 0
+    """Rings whose PBX asked again and was told something else: the router had restarted and Postgres was away."""
     doubted: int = 0
     records: int = 0
     repeated: int = 0
@@ -127,7 +129,9 @@ class Judge:
                 continue
             wanted[operation.key] = {"answered as told"}
             if call in rings:
-                same = rings[call].fields.get("answer") == operation.value.get("answer")
+                answers = operation.value["answers"]
+                self.figures.told_otherwise += len(set(answers)) > 1
+                same = rings[call].fields.get("answer") in answers
                 ends[operation.key] = "answered as told" if same else "answered otherwise"
         known = {operation.key for operation in told}
         for operation in self._sure(told):

@@ -50,6 +50,7 @@ class Load:
         self._stopping = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._client = httpx.AsyncClient(timeout=5.0, limits=httpx.Limits(max_connections=60))
+        self._told: dict[str, list[str]] = {}
         self._outsider = Producer(
             {"bootstrap.servers": stack.layout.kafka_bootstrap, "log_level": 0, "acks": "all",
              "message.timeout.ms": 20_000, "partitioner": "murmur2_random"}
@@ -145,7 +146,9 @@ class Load:
             else:
                 if answer.status_code == 200:
                     first = answer.json()["destinations"][0]["number"] if hook == "ring" else ""
-                    self._ledger.enter(kind, key, "ok", answer=first)
+                    told = self._told.setdefault(key, [])
+                    told.append(first)
+                    self._ledger.enter(kind, key, "ok", answers=list(told))
                     return
                 # A refusal says that nothing was taken; a failure inside says nothing at all.
                 state: Any = "info" if answer.status_code >= 500 else "fail"

@@ -60,6 +60,7 @@ def table(outcome: Outcome) -> str:
         ("inputs never acknowledged (unknown outcome)", _counts(figures.unknown) or "0"),
         ("  of these taken after all", _counts(figures.taken_after_all) or "0"),
         ("rings answered in time, declared unrecorded", str(figures.unrecorded)),
+        ("rings told otherwise when asked again", str(figures.told_otherwise)),
         ("inputs taken back by a restore, not judged", str(figures.doubted)),
         ("events on Kafka", f"{figures.records}, of which {figures.repeated} repetitions by relays"),
         ("mails", f"{figures.mails} arrived, {figures.mails_unknown} with an unknown outcome"),

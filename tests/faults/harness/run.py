@@ -239,7 +239,8 @@ class Run:
             faults=self._faults,
             skipped=self._skipped,
             recoveries=self._readiness.recoveries,
-            violations=self._violations,
+            # A look in the middle of a run sees again what an earlier one saw.
+            violations=list(dict.fromkeys(self._violations)),
             kills=kills,
             fired=fired,
             unanswered_probes=isolation.unanswered,
