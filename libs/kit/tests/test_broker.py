@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
-from aiokafka.errors import CommitFailedError, KafkaConnectionError, KafkaError
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaConnectionError, KafkaError
 from confluent_kafka.admin import AdminClient
 from faststream import AckPolicy
 
@@ -68,6 +68,37 @@ async def test_a_batch_over_several_partitions_comes_back_whole_after_a_failure(
         return await bench.committed(group) == 12
 
     await eventually(committed)
+
+
+async def test_a_partition_that_was_taken_away_does_not_keep_the_others_from_coming_back(
+    bench: Bench, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch over two partitions fails, and one of them went to another process meanwhile: seeking back in it is
+    refused. The library's own way stops there and never reads the other one's records again."""
+    for number in range(12):
+        await bench.send(f"e{number}", number)
+    failed: set[tuple[int, int]] = set()
+    seen: set[tuple[int, int]] = set()
+    gone: set[int] = set()
+    seek = AIOKafkaConsumer.seek
+
+    def refusing(self: AIOKafkaConsumer, partition: TopicPartition, offset: int) -> None:
+        if partition.partition in gone:
+            raise IllegalStateError("not ours any more")
+        seek(self, partition, offset)
+
+    monkeypatch.setattr(AIOKafkaConsumer, "seek", refusing)
+
+    async def handle(records: Sequence[Any]) -> None:
+        if not gone and len({record.partition for record in records}) > 1:
+            gone.add(records[0].partition)
+            failed.update((r.partition, r.offset) for r in records if r.partition not in gone)
+            raise RuntimeError("the outcome could not be stored")
+        seen.update((record.partition, record.offset) for record in records)
+
+    await start(handle, f"g-{uuid4()}")
+    await eventually(lambda: failed, within=20)
+    await eventually(lambda: failed <= seen)
 
 
 async def test_nothing_is_committed_while_handling_fails(bench: Bench, start: Start) -> None:
@@ -265,6 +296,7 @@ async def test_a_poll_loop_that_hangs_is_told_from_one_that_has_nothing_to_do(
         await asyncio.sleep(3600)
 
     monkeypatch.setattr(AIOKafkaConsumer, "getmany", hang)
+    await asyncio.sleep(0.5)  # the poll that is under way may still bring something
     await bench.send("a", 2)
     await eventually(lambda: source.progress.stuck_seconds() > 1)
     assert source.progress.waiting() == 1

@@ -27,6 +27,7 @@ Start = Callable[..., Awaitable[Consumer]]
 async def start(database: Database, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Start]:
     """Consumers for which two seconds count as minutes."""
     monkeypatch.setattr(consume, "STUCK_SECONDS", 2.0)
+    monkeypatch.setattr(consume, "STALLED_SECONDS", 2.0)
     monkeypatch.setattr(progress, "PROBE_SECONDS", 0.1)
     running: list[Consumer] = []
 
@@ -118,6 +119,7 @@ async def test_a_poll_loop_that_hangs_is_reported(bench: Bench, start: Start, mo
     await asyncio.sleep(1)
     assert consumer.alive() is None, "an idle consumer is alive"
     monkeypatch.setattr(AIOKafkaConsumer, "getmany", hang)
+    await asyncio.sleep(0.5)  # the poll that is under way may still bring something
     await bench.send("a", 1)
     await eventually(lambda: "1 records wait" in str(consumer.alive()))
 

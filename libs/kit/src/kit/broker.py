@@ -7,10 +7,12 @@ decode a whole batch at once so that one bad record fails them all (and, nacked,
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from aiokafka import TopicPartition
+from aiokafka.errors import IllegalStateError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.kafka.message import KafkaAckableMessage
@@ -126,9 +128,24 @@ class BatchSource:
             await self._progress.received(message.consumer, records)
             await self._handle(records)
             await self._commit(message, records)
+        except Exception as error:
+            log.info("batch_comes_again", consumer=self._group, records=len(records), error=type(error).__name__)
+            self._seek_back(message, records)
         finally:
             self._progress.finished()
             self._membership.idle.set()
+
+    def _seek_back(self, message: KafkaMessage, records: Any) -> None:
+        """Have the batch come again. The library's own way stops at the first partition that is no longer ours, and
+        would leave the records of the others unread behind their position."""
+        first: dict[TopicPartition, int] = {}
+        for record in records:
+            first.setdefault(TopicPartition(record.topic, record.partition), record.offset)
+        consumer: Any = message.consumer
+        for partition, offset in first.items():
+            with contextlib.suppress(IllegalStateError):
+                consumer.seek(partition, offset)
+        message.committed = AckStatus.NACKED
 
     async def _commit(self, message: KafkaMessage, records: Any) -> None:
         offsets: dict[TopicPartition, int] = {}

@@ -31,6 +31,8 @@ __all__ = ["Consumer", "Deletion", "Poison", "Received", "Retry", "Subscription"
 log = get_logger(__name__)
 
 STUCK_SECONDS = 240.0
+# Kafka says that records wait, nobody works on any, and no position moves.
+STALLED_SECONDS = 60.0
 LONGEST_PAUSE_SECONDS = 120.0
 MEND = "look at what failed (trunkline dlq list), mend the handler, restart the service"
 
@@ -101,7 +103,7 @@ class Consumer:
         if not self._source.running():
             return f"{self.name} has stopped polling"
         progress = self._source.progress
-        if progress.stuck_seconds() > STUCK_SECONDS:
+        if progress.stuck_seconds() > STALLED_SECONDS:
             return f"{self.name} does not move though {progress.waiting()} records wait"
         return None
 
