@@ -163,10 +163,11 @@ def test_a_reset_reaches_both_ends_and_a_refusal_every_new_one(proxies: Proxies)
     with connect(proxies) as connection:
         assert ask(connection, b"before") == b"before"
         proxies.reset("echo")
-        with pytest.raises(ConnectionResetError):
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
             ask(connection, b"gone")
     proxies.poison("echo", refuse=True)
-    with connect(proxies) as connection, pytest.raises(ConnectionResetError):
+    # Taken and reset at once: connecting itself may already meet the reset.
+    with pytest.raises((ConnectionResetError, BrokenPipeError)), connect(proxies) as connection:
         ask(connection, b"never")
 
 
