@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer
 
-from kit import consume, progress
+from kit import broker, consume, progress
 from kit.consume import Consumer, Poison, Subscription, on, on_batch
 from kit.dead_letters import DeadLetterLimits
 from kit.handling import LANES
@@ -120,6 +120,71 @@ async def test_a_poll_loop_that_hangs_is_reported(bench: Bench, start: Start, mo
     assert consumer.alive() is None, "an idle consumer is alive"
     monkeypatch.setattr(AIOKafkaConsumer, "getmany", hang)
     await asyncio.sleep(0.5)  # the poll that is under way may still bring something
+    await bench.send("a", 1)
+    await eventually(lambda: "1 records wait" in str(consumer.alive()))
+
+
+async def test_a_commit_that_hangs_costs_no_event(bench: Bench, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client looks for a lost coordinator for ever; the batch is not held for as long."""
+    monkeypatch.setattr(broker, "COMMIT_SECONDS", 0.3)
+    commit, hung = AIOKafkaConsumer.commit, asyncio.Event()
+
+    async def hang_once(self: AIOKafkaConsumer, *arguments: Any) -> None:
+        if not hung.is_set():
+            hung.set()
+            await asyncio.sleep(3600)
+        await commit(self, *arguments)
+
+    async def ignore(event: Toy, tx: Transaction) -> None:
+        return None
+
+    monkeypatch.setattr(AIOKafkaConsumer, "commit", hang_once)
+    await bench.send("a", 1)
+    consumer = await start(on(bench.event, ignore))
+    await asyncio.wait_for(hung.wait(), 20)
+    await bench.send("b", 1)
+    await eventually(lambda: consumer.status().get("handled") == 2)
+    assert consumer.alive() is None
+
+
+async def test_a_batch_that_is_neither_handled_nor_committed_is_reported(
+    bench: Bench, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def ignore(event: Toy, tx: Transaction) -> None:
+        return None
+
+    async def hang(*_: Any) -> None:
+        await asyncio.sleep(3600)
+
+    monkeypatch.setattr(AIOKafkaConsumer, "commit", hang)
+    await bench.send("a", 1)
+    consumer = await start(on(bench.event, ignore))
+    await eventually(lambda: "held one batch" in str(consumer.alive()))
+
+
+async def test_the_watch_outlives_errors_that_are_not_kafkas(
+    bench: Bench, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end_offsets, failed = AIOKafkaConsumer.end_offsets, 0
+
+    async def fail_at_first(self: AIOKafkaConsumer, partitions: Any) -> Any:
+        nonlocal failed
+        failed += 1
+        if failed <= 3:
+            raise KeyError(("1", "default"))
+        return await end_offsets(self, partitions)
+
+    async def hang(*_: Any, **__: Any) -> Any:
+        await asyncio.sleep(3600)
+
+    async def ignore(event: Toy, tx: Transaction) -> None:
+        return None
+
+    monkeypatch.setattr(AIOKafkaConsumer, "end_offsets", fail_at_first)
+    consumer = await start(on(bench.event, ignore))
+    await eventually(lambda: consumer.ready() is None)
+    monkeypatch.setattr(AIOKafkaConsumer, "getmany", hang)
+    await asyncio.sleep(0.5)
     await bench.send("a", 1)
     await eventually(lambda: "1 records wait" in str(consumer.alive()))
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from uuid import UUID
 
 import asyncpg
 import pytest
 
-from kit.postgres import Database
+from kit.postgres import SERVER_AWAY, Database
 
 pytestmark = pytest.mark.real
 
@@ -49,5 +50,21 @@ async def test_what_failed_leaves_no_open_transaction(database: Database, tenant
     async with database.system() as tx:
         query = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'front_desk_app' AND backend_xid IS NOT NULL"
         assert await tx.fetchval(query + " AND datname = current_database()") == 0
+    async with database.transaction(tenant) as tx:
+        assert await tx.fetchval("SELECT count(*) FROM ledger") == 0
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.3])
+async def test_a_connection_that_is_lost_inside_a_transaction_is_a_server_that_is_away(
+    database: Database, tenant: UUID, seconds: float
+) -> None:
+    """So that it is tried again, and nobody takes it for a fault of what was handled."""
+    with pytest.raises(SERVER_AWAY):
+        async with database.transaction(tenant) as tx:
+            await tx.execute(WRITE, tenant)
+            async with database.transaction(tenant) as other:
+                # As Postgres ends one that is idle for too long: the pool hears of it, or has not heard yet.
+                await other.execute("SELECT pg_terminate_backend($1)", await tx.fetchval("SELECT pg_backend_pid()"))
+            await asyncio.sleep(seconds)
     async with database.transaction(tenant) as tx:
         assert await tx.fetchval("SELECT count(*) FROM ledger") == 0

@@ -75,6 +75,29 @@ async def test_live_means_progress_and_ready_means_able() -> None:
     assert (await ask(probes, "/anything"))[0] == 204
 
 
+async def test_where_everything_waits_is_logged_once_before_whoever_watches_restarts_the_service(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    never = asyncio.Event()
+
+    async def wait_for_nobody() -> None:
+        await never.wait()
+
+    task = asyncio.create_task(wait_for_nobody(), name="the culprit")
+    await asyncio.sleep(0)
+    stuck = Part("consumer", alive="it does not move")
+    probes = Probes("test", app, [stuck])
+    probes.started(stuck)
+    for _ in range(3):
+        await ask(probes, "/livez")
+    logged = capsys.readouterr()
+    lines = [line for line in (logged.out + logged.err).splitlines() if "not_alive" in line]
+    assert len(lines) == 1, lines
+    assert "the culprit: " in lines[0]
+    assert "wait_for_nobody > " in lines[0]
+    task.cancel()
+
+
 async def test_metrics_are_openmetrics_and_status_shows_every_part() -> None:
     probes = Probes("test", app, [Part("relay")])
     status, body = await ask(probes, "/metrics")

@@ -32,6 +32,7 @@ ACK_POLICY = AckPolicy.NACK_ON_ERROR
 # its session outlasts one; what is left of it when it does not come back waits that much longer.
 SESSION_SECONDS = 10.0
 STATIC_SESSION_SECONDS = 45.0
+COMMIT_SECONDS = 30.0
 
 
 class BatchSource:
@@ -154,7 +155,9 @@ class BatchSource:
             offsets[partition] = max(offsets.get(partition, 0), record.offset + 1)
         try:
             consumer: Any = message.consumer
-            await consumer.commit(offsets)
+            # The client tries for ever while it finds no coordinator.
+            async with asyncio.timeout(COMMIT_SECONDS):
+                await consumer.commit(offsets)
             self._progress.committed(offsets)
         except Exception as error:
             # Another process owns the partitions by now and gets these records again; its inbox knows them.

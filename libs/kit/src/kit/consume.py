@@ -103,6 +103,8 @@ class Consumer:
         if not self._source.running():
             return f"{self.name} has stopped polling"
         progress = self._source.progress
+        if self._paused is None and progress.busy_seconds() > STUCK_SECONDS:
+            return f"{self.name} has held one batch for {progress.busy_seconds():.0f} s and finishes nothing of it"
         if progress.stuck_seconds() > STALLED_SECONDS:
             return f"{self.name} does not move though {progress.waiting()} records wait"
         return None

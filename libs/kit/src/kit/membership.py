@@ -84,9 +84,10 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         """From where somebody holds our identity by now; nobody does when our session ended or Kafka lost the group."""
         admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap, request_timeout_ms=5_000)
         try:
-            await admin.start()
-            found = await admin.describe_consumer_groups([self._group])
-        except KafkaError as error:
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await admin.start()
+                found = await admin.describe_consumer_groups([self._group])
+        except (KafkaError, TimeoutError) as error:
             log.warning("group_not_described", consumer=self._group, error=type(error).__name__)
             return None
         finally:

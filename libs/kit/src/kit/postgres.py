@@ -76,17 +76,21 @@ class _Connection(asyncpg.Connection):
     def get_reset_query(self) -> str:
         return "RESET ALL"
 
-    async def begin(self, setting: str = "") -> None:
-        await self.execute(f"{self.get_reset_query()}; BEGIN; {setting}")
-
-    async def commit(self) -> None:
-        if await self.execute("COMMIT") != "COMMIT":
-            # Somebody caught the error that had ended it, and the server rolls back without another word.
-            raise asyncpg.InFailedSQLTransactionError("the transaction had failed before: nothing of it is stored")
-
     async def reset(self, *, timeout: float | None = None) -> None:
         if self.is_in_transaction():
             await self.execute("ROLLBACK", timeout=timeout)
+
+
+# Not methods: of a connection that the pool took back in the middle, since the server had closed it, the pool refuses
+# its own methods with an error that says so, and ours with an AttributeError.
+async def _begin(connection: Any, setting: str = "") -> None:
+    await connection.execute(f"{connection.get_reset_query()}; BEGIN; {setting}")
+
+
+async def _commit(connection: Any) -> None:
+    if await connection.execute("COMMIT") != "COMMIT":
+        # Somebody caught the error that had ended it, and the server rolls back without another word.
+        raise asyncpg.InFailedSQLTransactionError("the transaction had failed before: nothing of it is stored")
 
 
 async def _prepare(connection: Any) -> None:
@@ -101,6 +105,7 @@ class Transaction:
         self, connection: Any, *, database: Database, tenant: UUID | None, cause: Envelope | None = None
     ) -> None:
         self._connection = connection
+        self.epoch: int = connection.epoch
         self._database = database
         self._tenant = tenant
         self.cause = cause
@@ -113,11 +118,6 @@ class Transaction:
     @property
     def service(self) -> str:
         return self._database.service
-
-    @property
-    def epoch(self) -> int:
-        epoch: int = self._connection.epoch
-        return epoch
 
     @property
     def tenant(self) -> UUID:
@@ -286,11 +286,11 @@ class Database:
         if not isinstance(tenant, UUID):
             raise TypeError("a tenant is a UUID")
         async with self._app.acquire() as connection:
-            await connection.begin(f"SET LOCAL app.tenant = '{tenant}'")
+            await _begin(connection, f"SET LOCAL app.tenant = '{tenant}'")
             tx = Transaction(connection, database=self, tenant=tenant, cause=cause)
             await tx.hold(*emits)
             yield tx
-            await connection.commit()
+            await _commit(connection)
         if tx.emitted:
             self.doorbell.set()
 
@@ -300,11 +300,11 @@ class Database:
         if self._system is None:
             await self._open()
         async with self._system.acquire() as connection:
-            await connection.begin()
+            await _begin(connection)
             tx = Transaction(connection, database=self, tenant=None)
             await tx.hold_keys(partition_key(tenant, entity_id) for tenant, entity_id in emits)
             yield tx
-            await connection.commit()
+            await _commit(connection)
         if tx.emitted:
             self.doorbell.set()
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
 
 from kit.telemetry import METRICS, get_logger
 
@@ -32,7 +31,7 @@ class Progress:
         self._group = group
         self._next: dict[TopicPartition, int] = {}
         self._positions: dict[TopicPartition, int] = {}
-        self._busy = False
+        self._busy_since: float | None = None
         self._moved_at = time.monotonic()
         self._waiting = 0
         self._looking: asyncio.Task[None] | None = None
@@ -50,9 +49,9 @@ class Progress:
 
     async def received(self, consumer: Any, records: Sequence[Any]) -> None:
         """A batch is about to be handled. Counts what is missing before it."""
-        self._busy = True
+        self._busy_since = time.monotonic()
         if self._looking is not None:
-            await asyncio.wait([self._looking])
+            await asyncio.wait([self._looking], timeout=3 * ASK_SECONDS)
         first: dict[TopicPartition, int] = {}
         for record in records:
             first.setdefault(TopicPartition(record.topic, record.partition), record.offset)
@@ -61,8 +60,12 @@ class Progress:
 
     def finished(self) -> None:
         """The batch has been handled or has failed; either way the consumer moves."""
-        self._busy = False
+        self._busy_since = None
         self.moved()
+
+    def busy_seconds(self) -> float:
+        """For how long the batch in hand has been there, from its arrival to its commit; 0 between two."""
+        return time.monotonic() - self._busy_since if self._busy_since is not None else 0.0
 
     def committed(self, offsets: dict[TopicPartition, int]) -> None:
         self._next.update(offsets)
@@ -72,7 +75,7 @@ class Progress:
 
     def stuck_seconds(self) -> float:
         """For how long records have waited while nothing moved; 0 when none wait or Kafka does not answer."""
-        return time.monotonic() - self._moved_at if self._waiting and not self._busy else 0.0
+        return time.monotonic() - self._moved_at if self._waiting and self._busy_since is None else 0.0
 
     def waiting(self) -> int:
         """How many records waited when nothing moved last."""
@@ -85,8 +88,10 @@ class Progress:
             try:
                 async with asyncio.timeout(2 * ASK_SECONDS):
                     await self._probe(consumer)
-            except (KafkaError, TimeoutError):
-                # Kafka does not answer, or the partitions go: nothing to hold against the consumer.
+            except Exception as error:
+                # Kafka does not answer, or the partitions go: nothing to hold against the consumer. The client lets
+                # others than its own errors out as well, and nothing may end the watch.
+                log.info("progress_not_asked", consumer=self._group, error=type(error).__name__)
                 self.moved()
 
     async def _probe(self, consumer: Any) -> None:
@@ -94,7 +99,7 @@ class Progress:
         ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions) if partitions else {}
         positions = {partition: await self._position(consumer, partition) for partition in partitions}
         waiting = sum(max(0, ends[partition] - position) for partition, position in positions.items())
-        if self._busy or not waiting or positions != self._positions:
+        if self._busy_since is not None or not waiting or positions != self._positions:
             self.moved()
         else:
             self._waiting = waiting
@@ -116,7 +121,7 @@ class Progress:
                     offset = await consumer.committed(partition)
                     if offset is not None:
                         self._next.setdefault(partition, offset)
-        except (KafkaError, TimeoutError) as error:
+        except Exception as error:
             log.info("gaps_not_looked_for", consumer=self._group, error=type(error).__name__)
         await self._count_gaps(consumer, set(self._next))
 
@@ -126,7 +131,7 @@ class Progress:
         try:
             async with asyncio.timeout(ASK_SECONDS):
                 earliest: dict[TopicPartition, int] = await consumer.beginning_offsets(partitions)
-        except (KafkaError, TimeoutError) as error:
+        except Exception as error:
             log.info("gaps_not_looked_for", consumer=self._group, error=type(error).__name__)
             return
         for partition, offset in earliest.items():

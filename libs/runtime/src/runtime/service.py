@@ -8,6 +8,7 @@ import json
 import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import uvicorn
@@ -159,6 +160,7 @@ class Probes:
         self._components = components
         self._started: set[str] = set()
         self._since = time.time()
+        self._stuck: list[str] = []
         self.draining = False
 
     def started(self, component: Component) -> None:
@@ -174,7 +176,12 @@ class Probes:
         await self._app(scope, receive, send)
 
     def _live(self) -> tuple[int, bytes, str]:
-        return self._verdict([why for c in self._components if c.name in self._started and (why := c.alive())])
+        why = [why for c in self._components if c.name in self._started and (why := c.alive())]
+        if why and not self._stuck:
+            # Whoever asked will restart us: where everything waits is known only now.
+            log.error("not_alive", why=why, tasks=sorted(f"{t.get_name()}: {waits_at(t)}" for t in asyncio.all_tasks()))
+        self._stuck = why
+        return self._verdict(why)
 
     def _ready(self) -> tuple[int, bytes, str]:
         why = ["draining"] if self.draining else []
@@ -197,6 +204,19 @@ class Probes:
         }
         body = {"service": self._service, "up_seconds": round(time.time() - self._since), "components": parts}
         return 200, json.dumps(body, default=str).encode(), "application/json"
+
+
+def waits_at(task: asyncio.Task[Any]) -> str:
+    """The innermost places where a task waits, outermost first, as ``file:line function``."""
+    places: list[str] = []
+    waiting: Any = task.get_coro()
+    while waiting is not None:
+        frame = getattr(waiting, "cr_frame", None) or getattr(waiting, "gi_frame", None)
+        if frame is not None:
+            file = Path(frame.f_code.co_filename)
+            places.append(f"{file.parent.name}/{file.name}:{frame.f_lineno} {frame.f_code.co_name}")
+        waiting = getattr(waiting, "cr_await", None) or getattr(waiting, "gi_yieldfrom", None)
+    return " > ".join(places[-4:])
 
 
 def _metrics() -> tuple[int, bytes, str]:
