@@ -83,6 +83,10 @@ class Stack:
             url = f"{self.layout.url(name)}/readyz"
             wait_for(lambda url=url: control.probe(url)[0] == 200, f"{name} is not ready", within)
 
+    def status(self, service: str) -> str:
+        """What a service says of its own parts."""
+        return httpx.get(f"{self.layout.url(service)}/status", timeout=10).text
+
     def query(self, sql: str, *args: object) -> list[Any]:
         """Look into the database past every fence, as the superuser that only tests and backups are."""
 

@@ -158,12 +158,20 @@ def check_calls(stack: Stack, tail: Tail, tenant: Tenant, ledger: Ledger) -> Non
         )  # fmt: skip
         return len(rows) == CALLS and all(row["state"] == "completed" for row in rows)
 
-    wait_for(board, "the console's board lacks calls", 60)
+    try:
+        wait_for(board, "the console's board lacks calls", 60)
+    except AssertionError as error:
+        raise AssertionError(f"{error}; front-desk says: {stack.status('front-desk')}") from None
 
 
 def check_archive(stack: Stack, tail: Tail, tenant: Tenant) -> None:
-    rows = stack.query("SELECT count(*) AS n FROM vault_importer.message WHERE tenant_id = $1::text::uuid", tenant.id)
-    assert rows[0]["n"] == MESSAGES
+    def imported() -> int:
+        of_tenant = "SELECT count(*) AS n FROM vault_importer.message WHERE tenant_id = $1::text::uuid"
+        count: int = stack.query(of_tenant, tenant.id)[0]["n"]
+        return count
+
+    wait_for(lambda: imported() >= MESSAGES, "the archive is not complete", 60)
+    assert imported() == MESSAGES
 
     def all_published() -> bool:
         tail.poll(0.2)

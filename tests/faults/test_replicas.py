@@ -6,6 +6,7 @@ port, own data directory, the same servers, the same watched folder. Judged by w
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import re
@@ -26,6 +27,8 @@ from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
+from aiokafka.client import AIOKafkaClient
+from aiokafka.protocol.group import LeaveGroupRequest
 from confluent_kafka.admin import AdminClient
 from tests.conftest import AGENTS, Stack, Tenant, wait_for
 from tests.faults.test_kills import CALLS, STATUSES, Ledger, check_archive, check_calls
@@ -38,6 +41,7 @@ from trunkline.stack.layout import SERVICES, Layout, Service
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 MESSAGES, PULSES, EDITS = 3000, 4, 12
+IDENTITY = "replica-1"
 PATIENCE = 240
 """Seconds for what must come: a dozen processes that start together on a machine that does other things as well."""
 
@@ -137,7 +141,7 @@ def make_fleet(stack: Stack) -> Iterator[Callable[[int], Fleet]]:
 
     def make(count: int) -> Fleet:
         # The second of each has an identity and comes back; a third one has none and does not.
-        identities = {1: "replica-1", 2: None}
+        identities = {1: IDENTITY, 2: None}
         for number in range(1, count):
             for service in SERVICES:
                 shutil.rmtree(stack.layout.run_dir / f"router-{number}", ignore_errors=True)
@@ -150,6 +154,31 @@ def make_fleet(stack: Stack) -> Iterator[Callable[[int], Fleet]]:
     yield make
     for each in fleet.further:
         each.kill()
+    asyncio.run(leave_the_groups(stack))
+
+
+async def leave_the_groups(stack: Stack) -> None:
+    """For the dead: Kafka keeps the partitions of a member with an identity until its session ends, and nobody would
+    work on them meanwhile."""
+    client = AIOKafkaClient(bootstrap_servers=stack.layout.kafka_bootstrap)
+    await client.bootstrap()
+    try:
+        for group, members in members_by_group(stack).items():
+            for member in members:
+                if member.group_instance_id == f"{group}-{IDENTITY}":
+                    await client.send(client.get_random_node(), LeaveGroupRequest(group, member.member_id))
+    finally:
+        await client.close()
+
+
+def members_by_group(stack: Stack) -> dict[str, list[Any]]:
+    """Who takes part in each consumer group of the services."""
+    admin = AdminClient({"bootstrap.servers": stack.layout.kafka_bootstrap, "log_level": 0})
+    groups = [found.group_id for found in admin.list_consumer_groups().result(10).valid]
+    ours = [group for group in groups if group.startswith(tuple(service.name for service in SERVICES))]
+    assert len(ours) >= len(SERVICES)
+    described = admin.describe_consumer_groups(ours)
+    return {group: described[group].result(10).members for group in ours}
 
 
 class Traffic(threading.Thread):
@@ -375,13 +404,9 @@ def check_leaders(fleet: Fleet) -> None:
 
 def check_identities(stack: Stack) -> None:
     """Every consumer of every service takes part under its replica's identity."""
-    admin = AdminClient({"bootstrap.servers": stack.layout.kafka_bootstrap, "log_level": 0})
-    groups = [found.group_id for found in admin.list_consumer_groups().result(10).valid]
-    ours = [group for group in groups if group.startswith(tuple(service.name for service in SERVICES))]
-    assert len(ours) >= len(SERVICES)
-    for group, described in admin.describe_consumer_groups(ours).items():
-        identities = {member.group_instance_id for member in described.result(10).members}
-        assert f"{group}-replica-1" in identities, f"{group}: {identities}"
+    for group, members in members_by_group(stack).items():
+        identities = {member.group_instance_id for member in members}
+        assert f"{group}-{IDENTITY}" in identities, f"{group}: {identities}"
 
 
 def check_mails(stack: Stack, tenant: Tenant, owners: list[str]) -> None:
