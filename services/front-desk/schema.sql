@@ -196,13 +196,15 @@ CREATE TABLE console_session (
     csrf text NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
     expires_at timestamptz NOT NULL,
+    -- Until when it may change dead letters: its user has given the password once more.
+    unlocked_until timestamptz,
     PRIMARY KEY (tenant_id, token_sha256),
     FOREIGN KEY (tenant_id, user_id) REFERENCES app_user ON DELETE CASCADE
 );
 CREATE INDEX console_session_user ON console_session (tenant_id, user_id);
 CREATE INDEX console_session_expiry ON console_session (expires_at);
 SELECT protect('console_session', 'SELECT, INSERT, DELETE');
-SELECT open_to_system('console_session', 'SELECT, DELETE');
+SELECT open_to_system('console_session', 'SELECT, UPDATE (unlocked_until), DELETE');
 
 -- Failed sign-ins by a hash of who tried. Nobody is signed in yet, so the rows belong to the nil tenant.
 CREATE TABLE sign_in_failure (

@@ -23,6 +23,7 @@ from contracts.vault import MessageImportedV1, VaultStateV1
 from front_desk.settings import Settings
 from front_desk.wiring import build
 from kit.consume import Received
+from kit.dead_letters import DeadLetters, Failure
 from kit.ids import uuid7
 from kit.postgres import Database
 
@@ -99,6 +100,26 @@ class Desk:
         async with self.database.transaction(tenant) as tx:
             await handler(event, tx)
 
+    async def park(self, tenant: UUID, entity: str, offset: int) -> str:
+        """A record that a consumer could not handle; returns its letter's id."""
+        key = f"{tenant}:{entity}"
+        envelope = Envelope(
+            id=str(uuid7()), type="trunkline.vault.message.imported.v1", source="/tests", time=datetime.now(UTC),
+            tenant=tenant, subject=entity, partitionkey=key,
+        )  # fmt: skip
+        record = SimpleNamespace(
+            topic="message.imported", partition=0, offset=offset, timestamp=0, key=key.encode(),
+            value=b'{"text": "what only the customer should know"}', headers=list(envelope.to_headers()),
+        )  # fmt: skip
+        failure = Failure("bad_shape", "the shape is wrong")
+        await DeadLetters(self.database, "front-desk", "1.2").park(record, envelope, failure)
+        async with self.database.system() as tx:
+            return str(await tx.fetchval('SELECT id FROM dead_letter WHERE "offset" = $1', offset))
+
+    async def letter_state(self, id_: str) -> str:
+        async with self.database.system() as tx:
+            return str(await tx.fetchval("SELECT state FROM dead_letter WHERE id = $1", UUID(id_)))
+
 
 def envelope_of(event: Event, tenant: UUID) -> Envelope:
     return Envelope(
@@ -119,12 +140,20 @@ def hidden(page: httpx.Response, name: str) -> str:
 @pytest.fixture
 async def desk(make_database: Callable[..., Awaitable[Database]]) -> AsyncIterator[Desk]:
     database = await make_database(service="front-desk", package="front_desk")
-    settings = Settings(admin_token=SecretStr(ADMIN), secure_cookies=False, body_max_bytes=65_536)
+    settings = Settings(
+        admin_token=SecretStr(ADMIN), secure_cookies=False, body_max_bytes=65_536,
+        # Port 9 (discard) is where nobody is: a neighbour that does not answer.
+        service_urls="front-desk=http://desk.test,notifier=http://127.0.0.1:9",
+    )  # fmt: skip
     service = build(settings, database=database)
     transport = httpx.ASGITransport(app=service.app)
+    letters = next(component for component in service.components if component.name == "dead letters")
+    neighbours = {"http://desk.test": transport}
+    letters._client = httpx.AsyncClient(mounts=neighbours, timeout=2, trust_env=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://desk.test") as http:
         live = next(component for component in service.components if component.name == "live board")
         yield Desk(database, settings, http, live)
+    await letters.stop()
 
 
 NOW = datetime.now(UTC)

@@ -99,3 +99,29 @@ async def test_a_browser_whose_stream_ends_catches_up(desk: Any, make: Any, addr
     await desk.show(shop.tenant, show_on_board.show_inbound_calls, make.call("while-away"))
     await desk.live.start()
     await expect(page.locator("[id='calls-while-away']")).to_be_visible(timeout=15_000)
+
+
+async def test_somebody_unlocks_the_dead_letters_and_has_one_tried_again(
+    desk: Any, address: str, chromium: Any
+) -> None:
+    shop = await desk.open("malabar")
+    await desk.user(shop, "owner@malabar.example")
+    letter = await desk.park(shop.tenant, "e", 1)
+    page = await chromium.new_page()
+    await page.goto(address)
+    await page.fill("#email", "owner@malabar.example")
+    await page.fill("#password", "a good password")
+    await page.press("#password", "Enter")
+    await page.wait_for_url("**/t/today")
+    await page.click("nav >> text=Dead letters")
+    await page.click("text=Letters >> nth=-1")
+    await page.click("text=trunkline.vault.message.imported.v1")
+    await expect(page.locator("pre").first).to_have_text('{\n  "text": "text"\n}')
+    assert await page.locator("text=Retry this letter").count() == 0
+    await page.fill("#password", "a good password")
+    await page.click("button:has-text('Unlock')")
+    await page.click("text=Show it (audited)")
+    await expect(page.locator("pre").first).to_contain_text("what only the customer should know")
+    await page.click("text=Retry this letter")
+    await expect(page.locator("[role=status].notice")).to_contain_text("1 will be tried again")
+    assert await desk.letter_state(letter) == "retry"

@@ -156,6 +156,7 @@ class Layout:
             "TRUNKLINE_REDIS_URL": self.redis_url,
             "TRUNKLINE_DEMO": "true",
             "TRUNKLINE_ADMIN_TOKEN": known["admin_token"],
+            "TRUNKLINE_FRONT_DESK_SERVICE_URLS": ",".join(f"{each.name}={self.url(each.name)}" for each in SERVICES),
             "TRUNKLINE_NOTIFIER_SMTP_HOST": "127.0.0.1",
             "TRUNKLINE_NOTIFIER_SMTP_PORT": str(self.ports["smtp"]),
             "TRUNKLINE_TELEPHONY_ROUTER_SECRET_KEY": known["router_secret_key"],

@@ -45,6 +45,11 @@ class Session:
     role: Role
     tenant_name: str
     timezone: str
+    unlocked_until: datetime | None = None
+
+    def unlocked(self, now: datetime) -> bool:
+        """Whether its user has given the password again, a short while ago."""
+        return self.unlocked_until is not None and now < self.unlocked_until
 
 
 async def add_api_key(database: Database, tenant: UUID, key: ApiKey, label: str) -> None:
@@ -133,7 +138,13 @@ async def find_session(database: Database, token_sha256: bytes, now: datetime) -
         role=row["role"],
         tenant_name=row["tenant_name"],
         timezone=row["timezone"],
+        unlocked_until=row["unlocked_until"],
     )
+
+
+async def unlock_session(database: Database, token_sha256: bytes, until: datetime | None) -> None:
+    async with database.system() as tx:
+        await tx.execute(Q.unlock_session, token_sha256, until)
 
 
 async def end_session(database: Database, token_sha256: bytes) -> None:

@@ -19,6 +19,8 @@ from starlette.routing import Route
 from front_desk import access_store, board_store
 from front_desk.access_store import Session
 from front_desk.credentials import new_token, same_secret, sha256
+from front_desk.letters import Letters
+from front_desk.letters_pages import LettersPages
 from front_desk.live import CARDS_MAX, LiveBoard
 from front_desk.pages import PAGES, Page, pages_of, panels_of, tiles_of
 from front_desk.present import day_began
@@ -65,12 +67,21 @@ def console_app(
     live: LiveBoard,
     renderer: Renderer,
     sign_in: SignIn,
+    letters: Letters,
     *,
     secure_cookies: bool,
     shown_logins: list[tuple[str, str]],
 ) -> Starlette:
     """The console as an ASGI app."""
-    console = _Console(database, live, renderer, sign_in, _Cookies(secure=secure_cookies), shown_logins)
+    cookies = _Cookies(secure=secure_cookies)
+    console = _Console(database, live, renderer, sign_in, cookies, shown_logins)
+    dead = LettersPages(
+        letters,
+        sign_in,
+        show=console.show,
+        fields=console.own_fields,
+        token_of=lambda request: request.cookies[cookies.session],
+    )
     return Starlette(
         routes=[
             Route("/", console.front, methods=["GET"]),
@@ -79,6 +90,10 @@ def console_app(
             Route("/t/stream", console.signed_in(console.stream), methods=["GET"]),
             Route("/t/changes", console.signed_in(console.changes), methods=["GET"]),
             Route("/t/today", console.signed_in(console.today), methods=["GET"]),
+            Route("/t/letters", console.signed_in(dead.list), methods=["GET"]),
+            Route("/t/letters/unlock", console.signed_in(dead.unlock), methods=["POST"]),
+            Route("/t/letters/act", console.signed_in(dead.act), methods=["POST"]),
+            Route("/t/letters/{service}/{id}", console.signed_in(dead.one), methods=["GET"]),
             Route("/t/{page}", console.signed_in(console.page), methods=["GET"]),
             Route("/static/{name}", _static, methods=["GET"]),
         ],
@@ -178,15 +193,26 @@ class _Console:
         return response
 
     async def logout(self, request: Request, session: Session) -> Response:
-        fields = await _fields(request)
-        if not same_secret(fields.get("csrf", ""), session.csrf):
-            raise HTTPException(403)
+        await self.own_fields(request, session)
         await self._sign_in.out(request.cookies[self._cookies.session])
         response = RedirectResponse("/", 303)
         self._cookies.drop(response, self._cookies.session)
         return response
 
+    async def own_fields(self, request: Request, session: Session) -> dict[str, str]:
+        """The fields of a form that a page of this session posted."""
+        fields = await _fields(request)
+        if not same_secret(fields.get("csrf", ""), session.csrf):
+            raise HTTPException(403)
+        return fields
+
     # Pages
+
+    async def show(self, template: str, session: Session, page: Page, **values: Any) -> Response:
+        """A page that is not made of panels."""
+        async with self._database.transaction(session.tenant) as tx:
+            cursor = await board_store.cursor(tx)
+        return self._page(template, session, page, cursor=cursor, **values)
 
     async def today(self, request: Request, session: Session) -> Response:
         zone, now = ZoneInfo(session.timezone), datetime.now(UTC)

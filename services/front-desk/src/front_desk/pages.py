@@ -33,6 +33,7 @@ PAGES: dict[str, Page] = {
         Page(name="anomalies", title="Anomalies", roles=frozenset({"owner", "ops", "admin"})),
         Page(name="mails", title="Mails", roles=frozenset({"owner", "ops", "admin"})),
         Page(name="archive", title="Archive", roles=EVERYBODY),
+        Page(name="letters", title="Dead letters", roles=frozenset({"owner", "ops", "admin"})),
     )
 }
 

@@ -231,9 +231,13 @@ INSERT INTO console_session (tenant_id, token_sha256, user_id, csrf, expires_at)
 
 -- name: find_session
 -- Who a session belongs to. As the system role.
-SELECT s.tenant_id, s.user_id, s.csrf, s.expires_at, u.email, u.role, t.name AS tenant_name, t.timezone
+SELECT s.tenant_id, s.user_id, s.csrf, s.expires_at, s.unlocked_until, u.email, u.role, t.name AS tenant_name, t.timezone
 FROM console_session s JOIN app_user u USING (tenant_id, user_id) JOIN tenant t USING (tenant_id)
 WHERE s.token_sha256 = $1 AND s.expires_at > $2 AND u.disabled_at IS NULL AND t.active
+
+-- name: unlock_session
+-- Let one browser change things until a time, or no longer. As the system role.
+UPDATE console_session SET unlocked_until = $2 WHERE token_sha256 = $1
 
 -- name: end_session
 -- Sign one browser out. As the system role.

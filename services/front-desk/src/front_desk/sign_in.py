@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from front_desk import access_store
+from front_desk.access_store import User
 from front_desk.credentials import hash_password, is_stale_hash, new_token, sha256, verify_password
 from kit.postgres import Database
 
-__all__ = ["Refused", "SignIn", "SignedIn"]
+__all__ = ["UNLOCKED", "Refused", "SignIn", "SignedIn"]
 
 # Argon2 takes 19 MiB an attempt, so attempts wait for each other rather than for memory.
 HASHES_AT_ONCE = 2
+UNLOCKED = timedelta(minutes=10)
 PER_ADDRESS_FACTOR = 8
 """A whole office may share one address, so it may fail more often than one person."""
 
@@ -50,6 +52,28 @@ class SignIn:
         self, *, email: str, password: str, address: str, old_token: str | None, now: datetime
     ) -> SignedIn:
         """Check the password and open a session; a session the browser brought along ends. Raises :class:`Refused`."""
+        user = await self._user(email, password, address, now)
+        if old_token:
+            await access_store.end_session(self._database, sha256(old_token))
+        signed_in = SignedIn(token=new_token(), expires_at=now + self._lifetime)
+        await access_store.add_session(
+            self._database,
+            user,
+            token_sha256=sha256(signed_in.token),
+            csrf=new_token(),
+            expires_at=signed_in.expires_at,
+        )
+        return signed_in
+
+    async def unlock(self, *, token: str, email: str, password: str, address: str, now: datetime) -> None:
+        """Let a session change things for a while, on its user's password. Raises :class:`Refused`."""
+        await self._user(email, password, address, now)
+        await access_store.unlock_session(self._database, sha256(token), now + UNLOCKED)
+
+    async def lock(self, token: str) -> None:
+        await access_store.unlock_session(self._database, sha256(token), None)
+
+    async def _user(self, email: str, password: str, address: str, now: datetime) -> User:
         email = email.strip().lower()
         # One person from one place, one place, one person from anywhere: nobody can lock somebody else out alone.
         pair, place, person = (sha256(f"{a}\x1f{b}") for a, b in ((email, address), ("", address), (email, "")))
@@ -71,17 +95,7 @@ class SignIn:
         await access_store.forget_failures(self._database, [pair])
         if is_stale_hash(user.password_hash):
             await access_store.rehash_user(self._database, user, await asyncio.to_thread(hash_password, password))
-        if old_token:
-            await access_store.end_session(self._database, sha256(old_token))
-        signed_in = SignedIn(token=new_token(), expires_at=now + self._lifetime)
-        await access_store.add_session(
-            self._database,
-            user,
-            token_sha256=sha256(signed_in.token),
-            csrf=new_token(),
-            expires_at=signed_in.expires_at,
-        )
-        return signed_in
+        return user
 
     async def out(self, token: str) -> None:
         await access_store.end_session(self._database, sha256(token))

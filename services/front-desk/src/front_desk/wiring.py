@@ -15,6 +15,7 @@ from front_desk.api import directory_api
 from front_desk.console import console_app
 from front_desk.consumers import BULK, LIVE
 from front_desk.guards import BodyLimit, SecurityHeaders
+from front_desk.letters import Letters
 from front_desk.live import LiveBoard
 from front_desk.problems import handle_problems
 from front_desk.render import Renderer
@@ -87,16 +88,17 @@ def build(settings: Settings, *, database: Database | None = None) -> Service:
         session_lifetime=timedelta(hours=settings.session_hours),
     )
     secure = settings.cookies_are_secure()
-    console = console_app(
-        database, live, renderer, sign_in, secure_cookies=secure, shown_logins=settings.shown_logins()
-    )
     token = settings.admin_token.get_secret_value()
+    letters = Letters(settings.services(), admin_token=token)
+    console = console_app(
+        database, live, renderer, sign_in, letters, secure_cookies=secure, shown_logins=settings.shown_logins()
+    )
     front: ASGIApp = beside(_Front(rest_app(database, token), console), database, admin_token=token)
     front = SecurityHeaders(BodyLimit(front, longest=settings.body_max_bytes), https_only=secure)
-    return Service(app=front, components=_components(settings, database, live))
+    return Service(app=front, components=_components(settings, database, live, letters))
 
 
-def _components(settings: Settings, database: Database, live: LiveBoard) -> list[Component]:
+def _components(settings: Settings, database: Database, live: LiveBoard, letters: Letters) -> list[Component]:
     async def tidy() -> None:
         now = datetime.now(UTC)
         await access_store.sweep(database, now)
@@ -113,4 +115,4 @@ def _components(settings: Settings, database: Database, live: LiveBoard) -> list
         for group, subscriptions in ((SERVICE, LIVE), (f"{SERVICE}-archive", BULK))
     ]
     relay = Relay(database=database, kafka_bootstrap=settings.kafka_bootstrap, service=SERVICE)
-    return [database, relay, live, *consuming(database, *consumers), Every("tidy", 3600, tidy)]
+    return [database, relay, live, letters, *consuming(database, *consumers), Every("tidy", 3600, tidy)]

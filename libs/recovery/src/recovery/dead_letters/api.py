@@ -1,7 +1,8 @@
 """Dead letters over HTTP, for the command line and the console: under ``/v1/dead-letters`` of every service.
 
 Every request carries the admin token; what changes something names who asks in ``X-Operator``. Values are masked unless
-``reveal`` is asked for, which is audited.
+``reveal`` is asked for, which is audited. Whoever asks for one tenant says so in ``tenant`` everywhere: the letters of
+others are then as good as none.
 """
 
 from __future__ import annotations
@@ -105,9 +106,10 @@ Who = Annotated[str, Depends(_asker)]
 
 def _looks(app: FastAPI, database: Database) -> None:
     @app.get(PREFIX + "/groups")
-    async def groups(consumer: str | None = None) -> dict[str, Any]:
+    async def groups(consumer: str | None = None, tenant: UUID | None = None) -> dict[str, Any]:
         """What failed for the same reason at the same place, the latest first."""
-        return {"service": database.service, "groups": [asdict(each) for each in await book.groups(database, consumer)]}
+        found = await book.groups(database, consumer, tenant)
+        return {"service": database.service, "groups": [asdict(each) for each in found]}
 
     @app.get(PREFIX + "/letters")
     async def letters(
@@ -125,11 +127,11 @@ def _looks(app: FastAPI, database: Database) -> None:
         return {"service": database.service, "letters": [_shown(each) for each in found]}
 
     @app.get(PREFIX + "/letters/{id_}")
-    async def letter(id_: UUID, reveal: bool = False, x_operator: Annotated[str, Header()] = "") -> dict[str, Any]:
+    async def letter(
+        id_: UUID, reveal: bool = False, tenant: UUID | None = None, x_operator: Annotated[str, Header()] = ""
+    ) -> dict[str, Any]:
         """One letter with its history. ``reveal`` shows what it says, and is audited."""
-        found = await book.find(database, id_)
-        if found is None:
-            raise HTTPException(404, "there is no such letter; it may have been worked off")
+        found = await _letter_of(database, id_, tenant)
         if reveal:
             async with database.system() as tx:
                 await actions.audit(tx, [id_], "reveal", Asker(who=_asker(x_operator)))
@@ -139,6 +141,13 @@ def _looks(app: FastAPI, database: Database) -> None:
         raw = base64.b64encode(one.value).decode() if reveal and one.value is not None else None
         headers = [[name, (value or b"").decode("utf-8", "backslashreplace")] for name, value in one.headers]
         return {**_shown(one), **shown, "raw": raw, "headers": headers, "history": history}
+
+
+async def _letter_of(database: Database, id_: UUID, tenant: UUID | None) -> tuple[Letter, list[dict[str, Any]]]:
+    found = await book.find(database, id_)
+    if found is None or tenant not in (None, found[0].tenant_id):
+        raise HTTPException(404, "there is no such letter; it may have been worked off")
+    return found
 
 
 def _shown(letter: Letter) -> dict[str, Any]:
@@ -160,14 +169,16 @@ def _deeds(app: FastAPI, database: Database) -> None:
         return {"dropped": await actions.drop(database, body.selection(), Asker(who=who, why=body.why))}
 
     @app.post(PREFIX + "/letters/{id_}/restore")
-    async def restore(id_: UUID, who: Who) -> dict[str, str]:
+    async def restore(id_: UUID, who: Who, tenant: UUID | None = None) -> dict[str, str]:
         """Take a dropped letter back."""
+        await _letter_of(database, id_, tenant)
         await actions.restore(database, id_, Asker(who=who))
         return {"state": "waiting"}
 
     @app.put(PREFIX + "/letters/{id_}/value")
-    async def edit(id_: UUID, body: Edited, who: Who) -> dict[str, str]:
+    async def edit(id_: UUID, body: Edited, who: Who, tenant: UUID | None = None) -> dict[str, str]:
         """Have another value tried; the original is kept."""
+        await _letter_of(database, id_, tenant)
         difference = await actions.edit(database, id_, body.value.encode(), Asker(who=who, why=body.why))
         return {"difference": difference}
 

@@ -19,7 +19,8 @@ SELECT consumer, fingerprint, reason, topic, coalesce(event_type, '') AS event_t
     count(DISTINCT lane) AS keys, sum(occurrences) AS occurrences, min(first_failed_at) AS first_failed_at,
     max(last_failed_at) AS last_failed_at, (array_agg(message ORDER BY id DESC))[1] AS message,
     array_agg(DISTINCT code_version) AS code_versions
-FROM dead_letter WHERE NOT parked_behind AND ($1::text IS NULL OR consumer = $1)
+FROM dead_letter
+WHERE NOT parked_behind AND ($1::text IS NULL OR consumer = $1) AND ($2::uuid IS NULL OR tenant_id = $2)
 GROUP BY consumer, fingerprint, reason, topic, event_type ORDER BY max(last_failed_at) DESC
 """
 _BEHIND = """
@@ -29,7 +30,8 @@ JOIN LATERAL (
     WHERE f.consumer = d.consumer AND f.lane = d.lane AND NOT f.parked_behind AND f.state <> 'dropped'
     ORDER BY f.id LIMIT 1
 ) f ON true
-WHERE d.parked_behind AND d.state <> 'dropped' GROUP BY d.consumer, f.fingerprint
+WHERE d.parked_behind AND d.state <> 'dropped' AND ($1::uuid IS NULL OR d.tenant_id = $1)
+GROUP BY d.consumer, f.fingerprint
 """
 _LETTERS = """
 SELECT * FROM dead_letter
@@ -110,10 +112,11 @@ class Selection:
     ids: Sequence[UUID] | None = None
 
 
-async def groups(database: Database, consumer: str | None = None) -> list[Group]:
+async def groups(database: Database, consumer: str | None = None, tenant: UUID | None = None) -> list[Group]:
+    """What failed for the same reason at the same place, the latest first; of every tenant unless one is given."""
     async with database.system() as tx:
-        rows = await tx.fetch(_GROUPS, consumer)
-        behind = {(row["consumer"], row["fingerprint"]): row["behind"] for row in await tx.fetch(_BEHIND)}
+        rows = await tx.fetch(_GROUPS, consumer, tenant)
+        behind = {(row["consumer"], row["fingerprint"]): row["behind"] for row in await tx.fetch(_BEHIND, tenant)}
     return [Group(**dict(row), behind=behind.get((row["consumer"], row["fingerprint"]), 0)) for row in rows]
 
 
