@@ -24,7 +24,7 @@ from contracts.event import Event
 from contracts.registry import Registry
 from kit.consume import Consumer, Received, on, on_batch
 from kit.delivery import Subscription, claim_many
-from kit.handling import LANES
+from kit.handling import LANES, TOGETHER
 from kit.ids import uuid7
 from kit.postgres import Database, Transaction
 from kit.testing import eventually, fresh_database
@@ -102,7 +102,8 @@ async def _single(addresses: Addresses) -> list[Result]:
             before = time.process_time()
             rates.append(await consume(it, single(it), SINGLE))
             spent.append(time.process_time() - before)
-    note = f"{SINGLE:,} events, a transaction and an inbox row each, {LANES} connections, best of {ROUNDS}"
+    note = f"{SINGLE:,} events, a handler's call and an inbox row each, up to {TOGETHER} in a transaction, "
+    note += f"{LANES} connections, best of {ROUNDS}"
     note += f"; {min(spent) / SINGLE * 1e6:.0f} µs CPU an event"
     return [_result("consume_single", rates, limits, "the same SQL without Kafka", note)]
 
@@ -193,14 +194,15 @@ async def consume(it: Ground, subscription: Subscription, events: int) -> float:
 
 
 async def sql_single(it: Ground) -> float:
-    """The statements of one event, by as many connections as the consumer uses."""
-    numbers = iter(range(SINGLE))
+    """The statements of the events, by as many connections and in transactions as large as the consumer's."""
+    groups = iter([range(begin, min(begin + TOGETHER, SINGLE)) for begin in range(0, SINGLE, TOGETHER)])
 
     async def work() -> None:
-        for number in numbers:
+        for numbers in groups:
             async with it.database.transaction(it.tenant) as tx:
-                await claim_many(tx, "bench", [_Envelope(str(uuid7()))])  # type: ignore[list-item]
-                await tx.execute(EFFECT, tx.tenant, f"e{number % KEYS}", number)
+                await claim_many(tx, "bench", [_Envelope(str(uuid7())) for _ in numbers])  # type: ignore[misc]
+                for number in numbers:
+                    await tx.execute(EFFECT, tx.tenant, f"e{number % KEYS}", number)
 
     return await _timed(it, work, SINGLE)
 

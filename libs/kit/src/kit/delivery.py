@@ -83,7 +83,11 @@ def on(
     emits: Callable[[E, Transaction], Awaitable[Iterable[str]]] | None = None,
     replay: ReplayClass = "safe",
 ) -> Subscription:
-    """Handle each event in a transaction of its own. ``emits`` reads what the handler will append events about."""
+    """Handle each event by itself. ``emits`` reads what the handler will append events about.
+
+    Of what arrives together, events of one tenant share a transaction as long as none of them fails; then each is
+    handled in one of its own.
+    """
     return Subscription(event_class.topic(), "each", handler, emits, replay)
 
 

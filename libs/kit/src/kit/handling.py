@@ -10,10 +10,12 @@ import asyncio
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
+from zlib import crc32
 
 from opentelemetry.trace import Link, SpanKind, get_current_span, use_span
 
@@ -22,7 +24,7 @@ from contracts.event import Event
 from contracts.registry import REGISTRY, ContractViolation, Registry, UnknownMajor
 from kit.dead_letters import DeadLetterLimits, DeadLetters, Failure, Parking
 from kit.delivery import Deletion, Poison, Received, Retry, Subscription, claim_many
-from kit.postgres import SERVER_AWAY, TRY_AGAIN_AT_ONCE, Database, Transaction
+from kit.postgres import SERVER_AWAY, TRY_AGAIN_AT_ONCE, Database
 from kit.telemetry import METRICS, exemplar, get_logger, get_tracer, parent_of, spans_are_exported
 
 __all__ = ["Halted", "Handling"]
@@ -35,6 +37,8 @@ UNREADABLE: dict[type[Exception], str] = {
 }  # fmt: skip
 ATTEMPTS = 4
 LANES = 6
+# Of one lane's records that are handled one by one, how many share a transaction.
+TOGETHER = 32
 
 
 class Halted(Exception):
@@ -154,11 +158,7 @@ class Handling:
             end = start
             while end < len(works) and works[end].subscription is works[start].subscription:
                 end += 1
-            run = works[start:end]
-            if run[0].subscription.kind == "batch":
-                await self._handle_set(run)
-            else:
-                await self._handle_keys(run)
+            await self._handle_set(works[start:end])
             start = end
 
     async def _handle_keys(self, works: Iterable[_Work]) -> None:
@@ -186,7 +186,7 @@ class Handling:
         while True:
             attempt += 1
             try:
-                await self._handle_one(work)
+                await self._handle_together([work])
             except SERVER_AWAY as error:
                 self._away = error
                 raise
@@ -209,29 +209,24 @@ class Handling:
             else:
                 return None
 
-    async def _handle_one(self, work: _Work) -> None:
-        if work.subscription.kind == "batch":
-            return await self._handle_together([work])
-        subscription = work.subscription
-        with self._span(work):
-            async with self._database.transaction(work.envelope.tenant, cause=work.envelope) as tx:
-                await self._prepare(tx, work, work.payload)
-                if not await claim_many(tx, self.consumer, [work.envelope]):
-                    self._count(work.record.topic, "duplicate")
-                    return None
-                await subscription.handler(work.payload, tx)
-            self._handled([work])
-        return None
-
     async def _handle_set(self, works: list[_Work]) -> None:
+        """In groups that share a transaction: of one tenant and one replay, with all records of a key in one group."""
         groups: dict[Any, list[_Work]] = defaultdict(list)
         for work in works:
-            groups[None if work.key in self._parked else (work.envelope.tenant, work.envelope.replayid)].append(work)
+            share = 0 if work.subscription.kind == "batch" else crc32(work.key.encode()) % LANES
+            parked = work.key in self._parked
+            groups[None if parked else (work.envelope.tenant, work.envelope.replayid, share)].append(work)
         await self._handle_keys(groups.pop(None, []))
-        await _all(self._handle_group(group) for group in groups.values())
+        await _all(self._handle_share(group) for group in groups.values())
+
+    async def _handle_share(self, works: list[_Work]) -> None:
+        size = len(works) if works[0].subscription.kind == "batch" else TOGETHER
+        for start in range(0, len(works), size):
+            await self._handle_group(works[start : start + size])
 
     async def _handle_group(self, works: list[_Work]) -> None:
-        """Works of one tenant and one replay, in one transaction."""
+        if len(works) == 1:
+            return await self._handle_keys(works)
         try:
             async with self._lanes:
                 self._ask_a_lost_server_once()
@@ -245,6 +240,7 @@ class Handling:
             await self._handle_keys(works)
         else:
             self._done.update(_place(work.record) for work in works)
+        return None
 
     def _ask_a_lost_server_once(self) -> None:
         """A server that takes connections and never answers would cost every key of the batch a time-out of its own."""
@@ -252,29 +248,27 @@ class Handling:
             raise self._away
 
     async def _handle_together(self, works: list[_Work]) -> None:
-        first = works[0].envelope
-        received = [Received(work.payload, work.envelope) for work in works if isinstance(work.payload, Event)]
-        with self._span(*works):
+        """Works of one subscription, tenant and replay, in one transaction."""
+        first, subscription = works[0].envelope, works[0].subscription
+        in_a_set = subscription.kind == "batch"
+        with self._span(*works) if in_a_set or len(works) == 1 else nullcontext():
             async with self._database.transaction(first.tenant, cause=first) as tx:
-                await self._prepare(tx, works[0], received)
+                tx.silent = bool(first.replayid) and subscription.replay == "suppress_effects"
+                if subscription.emits is not None:
+                    # Before the first write: the keys of whom the transaction will tell.
+                    payloads = [_received(works)] if in_a_set else [work.payload for work in works]
+                    await tx.hold(*{entity for each in payloads for entity in await subscription.emits(each, tx)})
                 new = await claim_many(tx, self.consumer, [work.envelope for work in works])
-                fresh: list[Received[Any]] = []
-                for item in received:
-                    # A batch can hold the same event twice: the first one takes the claim.
-                    identity = (item.envelope.replayid, item.envelope.id)
-                    if identity in new:
-                        new.discard(identity)
-                        fresh.append(item)
-                if fresh:
-                    await works[0].subscription.handler(fresh, tx)
-            self._count(works[0].record.topic, "duplicate", len(received) - len(fresh))
-            self._handled(works[: len(fresh)])
-
-    async def _prepare(self, tx: Transaction, work: _Work, payload: Any) -> None:
-        """Before the first write: whether the transaction may tell anybody, and the keys of whom it will tell."""
-        tx.silent = bool(work.envelope.replayid) and work.subscription.replay == "suppress_effects"
-        if work.subscription.emits is not None:
-            await tx.hold(*await work.subscription.emits(payload, tx))
+                # A batch can hold the same event twice: the first one takes the claim.
+                fresh = [work for work in works if _take(new, (work.envelope.replayid, work.envelope.id))]
+                if in_a_set and fresh:
+                    await subscription.handler(_received(fresh), tx)
+                for work in () if in_a_set else fresh:
+                    tx.cause = work.envelope
+                    with self._span(work) if len(works) > 1 else nullcontext():
+                        await subscription.handler(work.payload, tx)
+            self._count(works[0].record.topic, "duplicate", len(works) - len(fresh))
+            self._handled(fresh)
 
     def _span(self, *works: _Work) -> Any:
         """One span of processing: continues the trace of a single event, links to the traces of many.
@@ -354,6 +348,17 @@ def _envelope(record: Any) -> Envelope | None:
         return Envelope.from_headers(record.headers)
     except MalformedEnvelope:
         return None
+
+
+def _received(works: Iterable[_Work]) -> list[Received[Any]]:
+    return [Received(work.payload, work.envelope) for work in works if isinstance(work.payload, Event)]
+
+
+def _take(claims: set[tuple[str, str]], identity: tuple[str, str]) -> bool:
+    """Whether a claim was there; the next one of the same identity finds it gone."""
+    there = identity in claims
+    claims.discard(identity)
+    return there
 
 
 def _place(record: Any) -> tuple[str, int, int]:
