@@ -1,4 +1,4 @@
-"""Three minutes of mixed faults against the whole stack, by a fixed seed: the invariants hold. ``make faults`` is longer."""
+"""Three minutes of mixed faults against the whole stack, by a fixed seed: the invariants hold."""
 
 from __future__ import annotations
 
