@@ -37,6 +37,9 @@ WHERE table_schema NOT IN ('pg_catalog', 'information_schema') ORDER BY 1, 2, 3
 """
 
 
+CATCH_UP_SECONDS = 40.0
+
+
 class NotHere(Exception):
     """This fault cannot be made on this machine, or in this version; the message says why."""
 
@@ -60,6 +63,9 @@ class Context:
     losses: list[float] = field(default_factory=list)
     """When Kafka lost its data: what was on no outbox, and not handled yet, went with it."""
     kafka_lost: Callable[[], None] = lambda: None
+    """Tells whoever reads the topics that they begin anew."""
+    caught_up: Callable[[], Awaitable[bool]] | None = None
+    """Whether nobody has more to do than what came within the last moments; whoever judges knows."""
     _table: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def stop(self, name: str) -> None:
@@ -70,8 +76,6 @@ class Context:
     async def start(self, name: str) -> None:
         async with self._table:
             await asyncio.to_thread(control.start_one, self.stack.layout, name)
-
-    """Tells whoever reads the topics that they begin anew."""
 
 
 Fault = Callable[[Context, Planned], Awaitable[None]]
@@ -313,7 +317,17 @@ def _fill(path: Path) -> None:
 
 
 async def restore_postgres(context: Context, planned: Planned) -> None:
-    """Put the cluster's files back as they were a while ago: what was acknowledged since is gone, nothing older."""
+    """Put the cluster's files back as they were a while ago: what was acknowledged since is gone, nothing older.
+
+    Only when nobody is far behind. What is worked off within the window comes back as not done, however long ago it
+    was acknowledged: mails that are sent again, offsets ahead of their outcomes. That is what a restore means, and
+    could not be told from a double.
+    """
+    deadline = time.monotonic() + CATCH_UP_SECONDS
+    while context.caught_up is not None and not await context.caught_up():
+        if time.monotonic() > deadline:
+            raise NotHere(f"services were still behind after {CATCH_UP_SECONDS:.0f} s")
+        await asyncio.sleep(0.5)
     stack, data = context.stack, context.stack.layout.run_dir / "postgres" / "data"
     copy = stack.layout.run_dir / "postgres-copy"
     # Until it is over, everything since its beginning is in doubt.

@@ -45,7 +45,9 @@ SELECT e.event_id FROM unnest($2::uuid[], $3::text[]) AS e (tenant_id, event_id)
 WHERE EXISTS (SELECT FROM {schema}.inbox i WHERE i.tenant_id = e.tenant_id AND i.consumer = $1
               AND i.replay_id = '' AND i.event_id = e.event_id)
 """
-END_STATES = set(ENDS.values())
+UNSENT = "SELECT count(*) FROM notifier.send WHERE state IN ('pending', 'sending')"
+FEW, MANY = 2, 60
+"""Mails and records that come within a moment."""
 
 
 @dataclass
@@ -288,6 +290,18 @@ class Judge:
             if time.monotonic() - began > within:
                 return within, [*checks.drained(pending, within=within), *checks.live(lag, (), within=within)]
             await asyncio.sleep(0.5)
+
+    async def caught_up(self) -> bool:
+        """Whether nobody has more to do than what came within the last moments."""
+        pending, lag = await self._unfinished()
+        mails = FEW + 1
+        with contextlib.suppress(*SERVER_AWAY, asyncpg.PostgresError):
+            connection = await self._stack.admin()
+            try:
+                mails = int(await connection.fetchval(UNSENT))
+            finally:
+                await connection.close()
+        return mails <= FEW and all(count <= MANY for count in (*pending.values(), *lag.values()))
 
     async def _unfinished(self) -> tuple[dict[str, int], dict[str, int]]:
         pending, lag = {"postgres": 1}, {"kafka": 1}

@@ -63,6 +63,7 @@ class Run:
         self._context = Context(stack, self._ledger, kafka_lost=self._tail.begin_anew)
         self._groups = Groups(stack.layout.kafka_bootstrap)
         self._judge = Judge(stack, self._ledger, self._groups, self._context)
+        self._context.caught_up = self._judge.caught_up
         self._readiness = Readiness(stack, self._ledger)
         self._transactions = Transactions(stack)
         self._deaths = Deaths(stack)
