@@ -46,7 +46,12 @@ test: ## Everything that CI runs: check, then all tests on real servers
 	@deploy/native/bootstrap --for-tests
 	@$(MAKE) --no-print-directory check
 	@trap '$(BIN)/trunkline down $(TEST_STACK)' EXIT; \
-	 TRUNKLINE_TEST_ROOT="$(TEST_ROOT)" $(BIN)/pytest -q -m real --durations=15
+	 export TRUNKLINE_TEST_ROOT="$(TEST_ROOT)"; log="$$TRUNKLINE_TEST_ROOT/packages.log"; mkdir -p "$$TRUNKLINE_TEST_ROOT"; \
+	 echo "· the packages' tests on real servers, in the background; told at the end"; \
+	 $(BIN)/pytest -q -m real --durations=10 -o cache_dir=.run/pytest libs services cli >"$$log" 2>&1 & packages=$$!; \
+	 echo "· journeys, faults and observability"; \
+	 $(BIN)/pytest -q -m real --durations=10 tests && journeys=0 || journeys=$$?; \
+	 wait $$packages && rest=0 || rest=$$?; cat "$$log"; exit $$((journeys | rest))
 
 faults: ## Mixed faults against the real stack, by seed: SEED=7 SECONDS=180 ONLY=crash,reset
 	@deploy/native/bootstrap --for-tests

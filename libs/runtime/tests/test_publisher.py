@@ -79,7 +79,7 @@ async def test_a_records_headers_are_those_of_its_envelope(make_database: MakeDa
         rows = await tx.fetch(f"SELECT {COLUMNS} FROM outbox o ORDER BY epoch, xid, seq")
     publisher = Publisher(bootstrap="127.0.0.1:1", service=SERVICE)
     for row, envelope in zip(rows, wanted, strict=True):
-        headers = [(name, value.encode()) for name, value in publisher.headers(row)]
+        headers = [(name, value.encode()) for name, value in publisher.headers(row).items()]
         assert sorted(headers) == sorted(envelope.to_headers())
 
 

@@ -75,7 +75,7 @@ class Publisher:
         # Only asks, and never joins its group. The client's admin calls end the process when a broker dies under one.
         self._asker = Consumer({"bootstrap.servers": bootstrap, "group.id": f"{service}-relay", "log_level": 0},
                                logger=logging.getLogger("librdkafka"))  # fmt: skip
-        self._fixed: dict[str, list[tuple[str, str]]] = {}
+        self._fixed: dict[str, dict[str, str]] = {}
         self._producer: Any = Producer(
             {
                 "bootstrap.servers": bootstrap,
@@ -151,25 +151,28 @@ class Publisher:
             self._producer = None  # here, in a thread: its last reference waits for threads of its own to end
             self._asker.close()
 
-    def headers(self, row: Any) -> list[tuple[str, str]]:
-        """The headers of ``Envelope.to_headers``, made without an envelope: this is done for every event."""
+    def headers(self, row: Any) -> dict[str, str]:
+        """The headers of ``Envelope.to_headers``, made without an envelope: this is done for every event.
+
+        A dictionary, since the client takes it in half the time of a list of pairs.
+        """
         topic, _, type_, key, id_, tenant, subject, at, correlation, causation, replay, trace = row[:12]
-        headers = [
-            *(self._fixed.get(type_) or self._of_type(type_)), ("ce_partitionkey", key), ("ce_id", id_),
-            ("ce_time", at), ("ce_tenant", tenant), ("ce_subject", subject), ("ce_correlationid", correlation),
-        ]  # fmt: skip
+        headers = {
+            **(self._fixed.get(type_) or self._of_type(type_)), "ce_partitionkey": key, "ce_id": id_,
+            "ce_time": at, "ce_tenant": tenant, "ce_subject": subject, "ce_correlationid": correlation,
+        }  # fmt: skip
         if causation:
-            headers.append(("ce_causationid", causation))
+            headers["ce_causationid"] = causation
         if replay:
-            headers.append(("ce_replayid", replay))
+            headers["ce_replayid"] = replay
         if trace:
-            headers.append(("traceparent", _published(topic, trace) if spans_are_exported() else trace))
+            headers["traceparent"] = _published(topic, trace) if spans_are_exported() else trace
         return headers
 
-    def _of_type(self, type_: str) -> list[tuple[str, str]]:
+    def _of_type(self, type_: str) -> dict[str, str]:
         known = REGISTRY.get(type_)
-        fixed = [("ce_specversion", SPEC_VERSION), ("ce_type", type_), ("ce_source", self._source)]
-        fixed += [("content-type", CONTENT_TYPE), *([("ce_dataschema", known.dataschema())] if known else [])]
+        fixed = {"ce_specversion": SPEC_VERSION, "ce_type": type_, "ce_source": self._source}
+        fixed |= {"content-type": CONTENT_TYPE, **({"ce_dataschema": known.dataschema()} if known else {})}
         return self._fixed.setdefault(type_, fixed)
 
 

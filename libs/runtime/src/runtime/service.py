@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import signal
 import time
@@ -274,6 +275,9 @@ async def _serve(
         METRICS.component_errors.labels(component.name)
     starting = [asyncio.create_task(_start(component, probes)) for component in components]
     stopped = asyncio.create_task(stop.wait())
+    # What was loaded by now stays: collections need not look through it again and again.
+    gc.collect()
+    gc.freeze()
     log.info("service_started", port=port)
     await asyncio.wait([serving, stopped], return_when=asyncio.FIRST_COMPLETED)
     probes.draining = True
