@@ -7,11 +7,13 @@ import random
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import httpx
 import pytest
 
+import kit.dead_letters
 from kit.consume import Consumer
 from kit.dead_letters import DeadLetterLimits
 from kit.delivery import Poison, on
@@ -128,6 +130,18 @@ async def test_a_key_is_worked_off_in_its_order_and_let_go(desk: Desk) -> None:
     assert (await desk.letters(), await desk.parked()) == ([], 0)
     await desk.bench.send("a", 5)
     await desk.consume(9)
+    assert (await desk.ledger())["a"] == [1, 2, 3, 4, 5]
+
+
+async def test_the_order_of_a_key_is_not_that_of_clocks(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two letters of one millisecond, or of two replicas whose clocks differ, have ids in any order."""
+    ids = (UUID(int=number) for number in range(1000, 0, -1))
+    monkeypatch.setattr(kit.dead_letters, "uuid7", lambda: next(ids))
+    await parked_key(desk, fails_on=1, of=5)
+    assert await desk.letters() == [("a", "waiting"), *[("a", "behind")] * 4]
+    desk.fails_on = set()
+    assert await actions.retry(desk.database, Selection(consumer=desk.group), OPERATOR) == 1
+    await desk.work()
     assert (await desk.ledger())["a"] == [1, 2, 3, 4, 5]
 
 

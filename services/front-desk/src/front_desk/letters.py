@@ -82,11 +82,11 @@ class Letters:
         return Found(items=sorted(mine, key=lambda job: job["id"], reverse=True), silent=found.silent)
 
     async def page(
-        self, service: str, tenant: UUID, *, consumer: str, fingerprint: str, after: str | None
+        self, service: str, tenant: UUID, *, consumer: str, fingerprint: str, after: str
     ) -> list[dict[str, Any]]:
         """Up to 51 letters of one group, in the order in which they were parked: one more than a page shows."""
         params = {"tenant": str(tenant), "consumer": consumer, "fingerprint": fingerprint, "limit": str(PAGE + 1)}
-        answer = await self._ask(service, "GET", "/letters", params={**params, **({"after": after} if after else {})})
+        answer = await self._ask(service, "GET", "/letters", params={**params, "after": after})
         letters: list[dict[str, Any]] = answer["letters"]
         return letters
 

@@ -68,7 +68,9 @@ class LettersPages:
             jobs = await self._letters.jobs(session.email)
             return await self._page("letters.html", request, session, groups=groups, jobs=jobs.items)
         service, consumer, group = asked.get("service", ""), asked.get("consumer", ""), asked["group"]
-        after = str(_uuid(asked["after"])) if "after" in asked else None
+        after = asked.get("after", "0")
+        if not after.isdecimal() or len(after) > 18:
+            raise HTTPException(404)
         try:
             found = await self._letters.page(service, session.tenant, consumer=consumer, fingerprint=group, after=after)
         except Silent:
@@ -77,7 +79,7 @@ class LettersPages:
             raise HTTPException(404) from None
         older = None
         if len(found) > PAGE:
-            place = {"service": service, "consumer": consumer, "group": group, "after": found[PAGE - 1]["id"]}
+            place = {"service": service, "consumer": consumer, "group": group, "after": found[PAGE - 1]["seq"]}
             older = f"{LIST}?{urlencode(place)}"
         values = {"service": service, "consumer": consumer, "group": group, "letters": found[:PAGE], "further": older}
         return await self._page("letters_group.html", request, session, **values)

@@ -4,8 +4,10 @@
 ALTER TABLE outbox ADD COLUMN replayid text NOT NULL DEFAULT '';
 
 -- lane: the key that waits, as text; a record that could not be read has none and blocks nobody.
+-- seq: the order in which a key's records came; an id is made of a clock, and clocks differ and repeat.
 -- state: waiting for an operator, asked to be tried again, dropped by one (kept for a while, then forgotten).
 ALTER TABLE dead_letter
+    ADD COLUMN seq bigint GENERATED ALWAYS AS IDENTITY,
     ADD COLUMN lane text,
     ADD COLUMN state text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'retry', 'dropped')),
     ADD COLUMN fingerprint text NOT NULL DEFAULT '',
@@ -18,8 +20,8 @@ ALTER TABLE dead_letter
     ADD COLUMN identity text NOT NULL DEFAULT '',
     DROP CONSTRAINT dead_letter_consumer_topic_partition_offset_key,
     ADD UNIQUE (consumer, topic, partition, "offset", identity);
-CREATE INDEX dead_letter_lane ON dead_letter (consumer, lane, id) WHERE state <> 'dropped';
-CREATE INDEX dead_letter_group ON dead_letter (consumer, fingerprint, id);
+CREATE INDEX dead_letter_lane ON dead_letter (consumer, lane, seq) WHERE state <> 'dropped';
+CREATE INDEX dead_letter_group ON dead_letter (consumer, fingerprint, seq);
 
 -- Who did what to dead letters, why, and what came of it. Without the records' contents.
 CREATE TABLE dead_letter_audit (

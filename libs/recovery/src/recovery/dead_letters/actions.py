@@ -38,7 +38,7 @@ WHERE id = ANY ($1::uuid[])
 # Only what stands first of its key is tried: whatever lies behind an earlier failure keeps waiting.
 _EARLIER = """
 SELECT count(*) FROM dead_letter d WHERE d.id = $1 AND d.lane IS NOT NULL AND EXISTS (
-    SELECT FROM dead_letter e WHERE e.consumer = d.consumer AND e.lane = d.lane AND e.id < d.id
+    SELECT FROM dead_letter e WHERE e.consumer = d.consumer AND e.lane = d.lane AND e.seq < d.seq
         AND e.state = 'waiting' AND NOT e.parked_behind)
 """
 _PARK_KEY = """

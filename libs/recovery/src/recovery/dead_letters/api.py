@@ -118,10 +118,10 @@ def _looks(app: FastAPI, database: Database) -> None:
         lane: str | None = None,
         tenant: UUID | None = None,
         state: str | None = None,
-        after: UUID = book.NOBODY,
+        after: Annotated[int, Query(ge=0)] = 0,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> dict[str, Any]:
-        """A page of letters in the order in which they were parked; ``after`` is the last id of the page before."""
+        """A page in the order in which letters were parked; ``after`` is the last ``seq`` of the page before."""
         chosen = Selection(consumer=consumer, fingerprint=fingerprint, lane=lane, tenant=tenant, state=state)
         found = await book.letters(database, chosen, after=after, limit=limit)
         return {"service": database.service, "letters": [_shown(each) for each in found]}

@@ -17,7 +17,7 @@ _GROUPS = """
 SELECT consumer, fingerprint, reason, topic, coalesce(event_type, '') AS event_type, count(*) AS letters,
     count(*) FILTER (WHERE state = 'retry') AS retrying, count(*) FILTER (WHERE state = 'dropped') AS dropped,
     count(DISTINCT lane) AS keys, sum(occurrences) AS occurrences, min(first_failed_at) AS first_failed_at,
-    max(last_failed_at) AS last_failed_at, (array_agg(message ORDER BY id DESC))[1] AS message,
+    max(last_failed_at) AS last_failed_at, (array_agg(message ORDER BY seq DESC))[1] AS message,
     array_agg(DISTINCT code_version) AS code_versions
 FROM dead_letter
 WHERE NOT parked_behind AND ($1::text IS NULL OR consumer = $1) AND ($2::uuid IS NULL OR tenant_id = $2)
@@ -28,7 +28,7 @@ SELECT d.consumer, f.fingerprint, count(*) AS behind FROM dead_letter d
 JOIN LATERAL (
     SELECT fingerprint FROM dead_letter f
     WHERE f.consumer = d.consumer AND f.lane = d.lane AND NOT f.parked_behind AND f.state <> 'dropped'
-    ORDER BY f.id LIMIT 1
+    ORDER BY f.seq LIMIT 1
 ) f ON true
 WHERE d.parked_behind AND d.state <> 'dropped' AND ($1::uuid IS NULL OR d.tenant_id = $1)
 GROUP BY d.consumer, f.fingerprint
@@ -37,11 +37,10 @@ _LETTERS = """
 SELECT * FROM dead_letter
 WHERE ($1::text IS NULL OR consumer = $1) AND ($2::text IS NULL OR fingerprint = $2)
     AND ($3::text IS NULL OR lane = $3) AND ($4::uuid IS NULL OR tenant_id = $4)
-    AND ($5::text IS NULL OR state = $5) AND ($6::uuid[] IS NULL OR id = ANY ($6)) AND id > $7
-ORDER BY id LIMIT $8
+    AND ($5::text IS NULL OR state = $5) AND ($6::uuid[] IS NULL OR id = ANY ($6)) AND seq > $7
+ORDER BY seq LIMIT $8
 """
 _AUDIT = "SELECT action, who, why, detail, at FROM dead_letter_audit WHERE letter_id = $1 ORDER BY at, id"
-NOBODY = UUID(int=0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +71,8 @@ class Letter:
     """One parked record. ``value`` is what Kafka had; ``edited`` is what will be tried instead."""
 
     id: UUID
+    seq: int
+    """Its place in the order in which letters were parked."""
     tenant_id: UUID
     consumer: str
     topic: str
@@ -120,8 +121,8 @@ async def groups(database: Database, consumer: str | None = None, tenant: UUID |
     return [Group(**dict(row), behind=behind.get((row["consumer"], row["fingerprint"]), 0)) for row in rows]
 
 
-async def letters(database: Database, selection: Selection, *, after: UUID = NOBODY, limit: int = 100) -> list[Letter]:
-    """A page, in the order in which they were parked."""
+async def letters(database: Database, selection: Selection, *, after: int = 0, limit: int = 100) -> list[Letter]:
+    """A page, in the order in which they were parked; ``after`` is the ``seq`` of the last one of the page before."""
     s = selection
     ids = list(s.ids) if s.ids is not None else None
     async with database.system() as tx:

@@ -39,17 +39,17 @@ WORKED = Counter("trunkline_dead_letters_worked", "What became of dead letters",
 _LANES = """
 SELECT p.key FROM parked_key p LEFT JOIN LATERAL (
     SELECT state, parked_behind FROM dead_letter d
-    WHERE d.consumer = p.consumer AND d.lane = p.key AND d.state <> 'dropped' ORDER BY d.id LIMIT 1
+    WHERE d.consumer = p.consumer AND d.lane = p.key AND d.state <> 'dropped' ORDER BY d.seq LIMIT 1
 ) first ON true
 WHERE p.consumer = $1 AND (first.state IS NULL OR first.state = 'retry' OR first.parked_behind)
 LIMIT 1000
 """
 _FIRST = """
-SELECT * FROM dead_letter WHERE consumer = $1 AND lane = $2 AND state <> 'dropped' ORDER BY id LIMIT 1
+SELECT * FROM dead_letter WHERE consumer = $1 AND lane = $2 AND state <> 'dropped' ORDER BY seq LIMIT 1
 """
 _SINGLES = """
 SELECT * FROM dead_letter d WHERE consumer = $1 AND state = 'retry' AND (lane IS NULL OR NOT EXISTS (
-    SELECT FROM parked_key p WHERE p.consumer = d.consumer AND p.key = d.lane)) ORDER BY id LIMIT 500
+    SELECT FROM parked_key p WHERE p.consumer = d.consumer AND p.key = d.lane)) ORDER BY seq LIMIT 500
 """
 _FAILED = """
 UPDATE dead_letter SET state = 'waiting', parked_behind = false, reason = $2, message = $3, stack_hash = $4,

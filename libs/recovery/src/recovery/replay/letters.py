@@ -47,7 +47,7 @@ async def letter_ids(database: Database, consumer: str, fingerprint: str) -> tup
     async with database.system() as tx:
         rows = await tx.fetch(
             "SELECT id, tenant_id FROM dead_letter WHERE consumer = $1 AND fingerprint = $2 AND state <> 'dropped' "
-            "ORDER BY id",
+            "ORDER BY seq",
             consumer, fingerprint,
         )  # fmt: skip
     return [row["id"] for row in rows], {str(row["tenant_id"]) for row in rows}
@@ -60,6 +60,6 @@ async def read_letters(
     for first in range(start, len(ids), chunk):
         async with database.system() as tx:
             rows = await tx.fetch(
-                "SELECT * FROM dead_letter WHERE id = ANY ($1::uuid[]) ORDER BY id", ids[first : first + chunk]
+                "SELECT * FROM dead_letter WHERE id = ANY ($1::uuid[]) ORDER BY seq", ids[first : first + chunk]
             )
         yield [record_of(row) for row in rows]
