@@ -8,9 +8,12 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+import uvloop
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.conn import create_conn
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaConnectionError, KafkaError
+from aiokafka.protocol.metadata import MetadataRequest
 from confluent_kafka.admin import AdminClient
 from faststream import AckPolicy
 
@@ -323,3 +326,21 @@ async def test_a_consumer_that_kafka_does_not_answer_is_not_stuck(
     await bench.send("a", 1)
     await eventually(lambda: asked >= 3)
     assert source.progress.stuck_seconds() == 0
+
+
+async def test_a_connection_that_was_just_reset_is_lost_and_nothing_worse(bench: Bench) -> None:
+    """On uvloop, as services run: an error that the client does not expect would end its fetcher."""
+
+    async def write_to_a_reset_connection() -> None:
+        host, _, port = bench.bootstrap.partition(":")
+        connection = await create_conn(host, int(port), request_timeout_ms=5_000)
+        connection._writer.transport.abort()
+        with pytest.raises(KafkaConnectionError):
+            await connection.send(MetadataRequest([]))
+        assert not connection.connected()
+
+    def on_uvloop() -> None:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(write_to_a_reset_connection())
+
+    await asyncio.to_thread(on_uvloop)

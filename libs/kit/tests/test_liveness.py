@@ -124,6 +124,17 @@ async def test_a_poll_loop_that_hangs_is_reported(bench: Bench, start: Start, mo
     await eventually(lambda: "1 records wait" in str(consumer.alive()))
 
 
+async def test_a_client_that_fetches_no_more_is_reported_at_once(bench: Bench, start: Start) -> None:
+    async def ignore(event: Toy, tx: Transaction) -> None:
+        return None
+
+    consumer = await start(on(bench.event, ignore))
+    await eventually(lambda: consumer.ready() is None)
+    assert consumer._source is not None
+    consumer._source._subscriber.consumer._fetcher._fetch_task.cancel()
+    await eventually(lambda: "stopped polling" in str(consumer.alive()))
+
+
 async def test_a_commit_that_hangs_costs_no_event(bench: Bench, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     """The client looks for a lost coordinator for ever; the batch is not held for as long."""
     monkeypatch.setattr(broker, "COMMIT_SECONDS", 0.3)

@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from aiokafka import TopicPartition
-from aiokafka.errors import IllegalStateError
+from aiokafka.conn import AIOKafkaConnection, CloseReason
+from aiokafka.errors import IllegalStateError, KafkaConnectionError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.kafka.message import KafkaAckableMessage
@@ -33,6 +34,25 @@ ACK_POLICY = AckPolicy.NACK_ON_ERROR
 SESSION_SECONDS = 10.0
 STATIC_SESSION_SECONDS = 45.0
 COMMIT_SECONDS = 30.0
+
+
+def _sends_or_loses(send: Callable[..., Any]) -> Callable[..., Any]:
+    """uvloop answers a write to a connection that was just reset with a RuntimeError; asyncio lets the reader find out.
+
+    The client expects none: it would end its fetcher, and the consumer would read nothing for ever.
+    """
+
+    def sending(self: Any, *arguments: Any, **options: Any) -> Any:
+        try:
+            return send(self, *arguments, **options)
+        except RuntimeError as error:
+            self.close(reason=CloseReason.CONNECTION_BROKEN)
+            raise KafkaConnectionError(f"the connection is gone: {error}") from error
+
+    return sending
+
+
+AIOKafkaConnection.send = _sends_or_loses(AIOKafkaConnection.send)
 
 
 class BatchSource:
@@ -116,7 +136,9 @@ class BatchSource:
         return set(consumer.assignment()) if consumer is not None and self.fenced is None else set()
 
     def running(self) -> bool:
-        return bool(self._subscriber.running)
+        """Whether somebody polls and fetches; a fetcher that an error ended leaves polls that find nothing for ever."""
+        consumer: Any = self._subscriber.consumer
+        return bool(self._subscriber.running) and consumer is not None and not consumer._fetcher.error_future.done()
 
     async def _parse(self, records: Any) -> KafkaMessage:
         # The library's parser decodes every header as UTF-8 and would fail the batch on the first that is not.

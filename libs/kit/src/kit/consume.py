@@ -119,10 +119,9 @@ class Consumer:
         return f"{self.name} waits: {self._paused}" if self._paused is not None else None
 
     def status(self) -> dict[str, object]:
-        partitions = len(self._source.assignment()) if self._source else 0
-        fenced = self._source.fenced if self._source else None
-        return {"partitions": partitions, "paused": self._paused, "halted": self._halted, "fenced": fenced,
-                **self.handling.counts}  # fmt: skip
+        source = self._source
+        held = {"partitions": len(source.assignment()) if source else 0, "fenced": source.fenced if source else None}
+        return {**held, "paused": self._paused, "halted": self._halted, **self.handling.counts}
 
     async def handle(self, records: Sequence[Any]) -> None:
         """Handle one polled batch; returns when every record has a stored outcome."""

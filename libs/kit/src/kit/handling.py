@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -260,7 +260,8 @@ class Handling:
                     await tx.hold(*{entity for each in payloads for entity in await subscription.emits(each, tx)})
                 new = await claim_many(tx, self.consumer, [work.envelope for work in works])
                 # A batch can hold the same event twice: the first one takes the claim.
-                fresh = [work for work in works if _take(new, (work.envelope.replayid, work.envelope.id))]
+                claims = Counter(new)
+                fresh = [work for work in works if claims.pop((work.envelope.replayid, work.envelope.id), 0)]
                 if in_a_set and fresh:
                     await subscription.handler(_received(fresh), tx)
                 for work in () if in_a_set else fresh:
@@ -338,11 +339,6 @@ def code_version(service: str) -> str:
         return ""
 
 
-def replay_classes(subscriptions: Iterable[Subscription]) -> Mapping[str, str]:
-    """How each topic's handler takes a replay."""
-    return {subscription.topic: subscription.replay for subscription in subscriptions}
-
-
 def _envelope(record: Any) -> Envelope | None:
     try:
         return Envelope.from_headers(record.headers)
@@ -352,13 +348,6 @@ def _envelope(record: Any) -> Envelope | None:
 
 def _received(works: Iterable[_Work]) -> list[Received[Any]]:
     return [Received(work.payload, work.envelope) for work in works if isinstance(work.payload, Event)]
-
-
-def _take(claims: set[tuple[str, str]], identity: tuple[str, str]) -> bool:
-    """Whether a claim was there; the next one of the same identity finds it gone."""
-    there = identity in claims
-    claims.discard(identity)
-    return there
 
 
 def _place(record: Any) -> tuple[str, int, int]:
