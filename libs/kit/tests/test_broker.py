@@ -335,6 +335,7 @@ async def test_a_connection_that_was_just_reset_is_lost_and_nothing_worse(bench:
         host, _, port = bench.bootstrap.partition(":")
         connection = await create_conn(host, int(port), request_timeout_ms=5_000)
         connection._writer.transport.abort()
+        await asyncio.sleep(0)  # the transport is closed by now, and the reader has not seen it yet
         with pytest.raises(KafkaConnectionError):
             await connection.send(MetadataRequest([]))
         assert not connection.connected()
