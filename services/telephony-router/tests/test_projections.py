@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+import uvloop
 from redis.asyncio import Redis
 
 from contracts.directory import CustomerV1, DidV1, LeadV1, OpeningHours, RoutingV1, StaffV1, TenantV1
@@ -23,7 +25,7 @@ from telephony_router.keep_view import ViewKeeper, rebuild_view, sweep_view
 from telephony_router.seal import Seal, hash_of_secret
 from telephony_router.simulate import simulate
 from telephony_router.snapshot import Snapshot
-from telephony_router.view import RedisView, caller_key, did_key, tenant_key
+from telephony_router.view import RedisView, ViewUnavailable, caller_key, did_key, tenant_key
 
 pytestmark = pytest.mark.real
 MakeDatabase = Callable[..., Awaitable[Database]]
@@ -240,6 +242,36 @@ async def test_changes_made_while_redis_was_down_are_swept_in_when_it_is_back(
     await keeper._sweep_when_due()
     assert await world.rings(tenant) == [("owner", "desk")]
     await dead.close()
+
+
+async def test_a_connection_to_redis_that_was_just_reset_is_told_at_once(redis_url: str) -> None:
+    """On uvloop, as the router runs: whoever waits for the view is not left to wait for its whole budget."""
+
+    async def read_after_a_reset() -> str:
+        view = RedisView(redis_url, read_budget_seconds=5.0)
+        await view.find(uuid4(), None, None)
+        connection = view._reads.connection_pool._available_connections[0]
+        # Past the pool's own look at the connection, which would notice.
+        connection.can_read_destructive = _nothing_to_read
+        connection._writer.transport.abort()
+        await asyncio.sleep(0)
+        try:
+            await view.find(uuid4(), None, None)
+        except ViewUnavailable as error:
+            return str(error)
+        finally:
+            await view.close()
+        return "answered"
+
+    def on_uvloop() -> str:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(read_after_a_reset())
+
+    assert await asyncio.to_thread(on_uvloop) == "down"
+
+
+async def _nothing_to_read(*_: object) -> bool:
+    return False
 
 
 async def test_accounts_are_in_the_snapshot_that_a_cold_start_loads(world: World, tenant: UUID, tmp_path: Path) -> None:

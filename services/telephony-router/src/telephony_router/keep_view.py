@@ -19,14 +19,13 @@ from telephony_router import store
 from telephony_router.metrics import METRICS
 from telephony_router.record import DATABASE_FAILURES
 from telephony_router.snapshot import Snapshot, SnapshotBroken, read_snapshot, write_snapshot
-from telephony_router.view import RedisView, caller_key, did_key, tenant_key
+from telephony_router.view import REDIS_FAILURES, RedisView, caller_key, did_key, tenant_key
 
 __all__ = ["ViewKeeper", "rebuild_view", "sweep_view"]
 
 log = get_logger(__name__)
 
 _Entry = tuple[str, dict[str, Any]]
-REDIS_FAILURES = (RedisError, OSError, TimeoutError)
 DISK_WRITE_SECONDS = 2.0
 
 
@@ -191,7 +190,7 @@ class ViewKeeper:
         try:
             repaired = await sweep_view(self._database, self._view)
         except REDIS_FAILURES as error:
-            if isinstance(error, RedisError):
+            if isinstance(error, RedisError | RuntimeError):
                 return
             raise
         if repaired:

@@ -18,7 +18,7 @@ from telephony_router.entries import caller_from_json, did_from_json, packed, te
 from telephony_router.metrics import METRICS
 from telephony_router.routing import CallerEntry, DidEntry, TenantEntry
 
-__all__ = ["Found", "RedisView", "ViewUnavailable", "caller_key", "did_key", "tenant_key"]
+__all__ = ["REDIS_FAILURES", "Found", "RedisView", "ViewUnavailable", "caller_key", "did_key", "tenant_key"]
 
 PREFIX = "router:"
 GONE_SECONDS = 24 * 3600
@@ -42,6 +42,10 @@ for i = 1, #KEYS do
 end
 return written
 """
+
+
+# The last is how uvloop answers a write to a connection that was just reset.
+REDIS_FAILURES = (RedisError, OSError, TimeoutError, RuntimeError)
 
 
 def did_key(did: str) -> str:
@@ -118,7 +122,7 @@ class RedisView:
             try:
                 values: list[Any] = await self._reads.mget([key.encode() for key in keys])
                 found: dict[str, bytes | None] = dict(zip(keys, values, strict=True))
-            except (RedisError, OSError, TimeoutError) as error:
+            except REDIS_FAILURES as error:
                 why = "slow" if "imeout" in type(error).__name__ else "down"
                 for _, done in group:
                     if not done.done():
