@@ -21,7 +21,7 @@ log = get_logger(__name__)
 _FETCH = f"""
 SELECT {COLUMNS}
 FROM outbox o
-WHERE (o.epoch, o.xid, o.seq) > ($1, $2::text::xid8, $3)
+WHERE (o.epoch, o.xid, o.seq) > ($1, $2::xid8, $3)
   AND (o.epoch, o.xid) < ((SELECT current_epoch()), (SELECT pg_snapshot_xmin(pg_current_snapshot())))
 ORDER BY o.epoch, o.xid, o.seq
 LIMIT $4
@@ -29,11 +29,11 @@ LIMIT $4
 # One plan for ever, by the index: statistics of a partition that was empty a moment ago are no ground for another.
 _PLAN = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_bitmapscan = off; SET jit = off"
 _ADVANCE = """
-UPDATE relay_position SET epoch = $2, xid = $3::text::xid8, seq = $4, updated_at = now()
+UPDATE relay_position SET epoch = $2, xid = $3::xid8, seq = $4, updated_at = now()
 WHERE relay = $1 AND generation = $5 RETURNING true
 """
 _TOPICS = "SELECT jsonb_object_keys(kafka_ends) FROM relay_position WHERE relay = $1"
-_BEGIN = "SELECT epoch, xid::text AS xid, seq, generation, halted FROM begin_relay($1, $2, $3::jsonb)"
+_BEGIN = "SELECT epoch, xid, seq, generation, halted FROM begin_relay($1, $2, $3::jsonb)"
 LOOK_SECONDS = 5.0
 WATCH_SECONDS = 5.0
 
