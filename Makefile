@@ -46,14 +46,7 @@ test: ## Everything that CI runs: check, then all tests on real servers
 	@deploy/native/bootstrap --for-tests
 	@$(MAKE) --no-print-directory check
 	@trap '$(BIN)/trunkline down $(TEST_STACK)' EXIT; \
-	 export TRUNKLINE_TEST_ROOT="$(TEST_ROOT)"; logs="$$TRUNKLINE_TEST_ROOT/logs"; mkdir -p "$$logs"; \
-	 run() { name=$$1; shift; $(BIN)/pytest -q -m real --durations=10 -o cache_dir="$$logs/$$name" "$$@"; }; \
-	 echo "· tests on real servers: those of the packages and three minutes of faults in the background, told at the end"; \
-	 run packages libs services cli >"$$logs/packages.log" 2>&1 & packages=$$!; \
-	 run faults tests/faults/test_mixed_faults.py >"$$logs/faults.log" 2>&1 & faults=$$!; \
-	 run journeys tests --ignore tests/faults/test_mixed_faults.py && failed=0 || failed=$$?; \
-	 wait $$packages || failed=$$?; wait $$faults || failed=$$?; \
-	 cat "$$logs/faults.log" "$$logs/packages.log"; exit $$failed
+	 TRUNKLINE_TEST_ROOT="$(TEST_ROOT)" $(BIN)/pytest -q -m real --durations=15
 
 faults: ## Mixed faults against the real stack, by seed: SEED=7 SECONDS=180 ONLY=crash,reset
 	@deploy/native/bootstrap --for-tests
