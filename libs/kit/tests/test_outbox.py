@@ -59,7 +59,7 @@ async def raw(database: Database, tenant: UUID) -> Any:
     return connection
 
 
-async def relay_reads(database: Database, position: tuple[int, str, int] = (0, "0", 0)) -> list[Any]:
+async def relay_reads(database: Database, position: tuple[int, int, int] = (0, 0, 0)) -> list[Any]:
     async with database.system() as tx:
         return await tx.fetch(_FETCH, *position, 100)
 
@@ -79,7 +79,7 @@ async def test_a_query_by_sequence_loses_an_event_and_ours_does_not(database: Da
     ours = await relay_reads(database)
     await slow.execute("COMMIT")
     naive += await naive_reads(database, naive[-1]["seq"])
-    position = (ours[-1]["epoch"], ours[-1]["xid"], ours[-1]["seq"]) if ours else (0, "0", 0)
+    position = (ours[-1]["epoch"], ours[-1]["xid"], ours[-1]["seq"]) if ours else (0, 0, 0)
     ours += await relay_reads(database, position)
 
     assert [row["payload"] for row in naive] == ["2"], "the sequence skipped the slow transaction's event for good"
