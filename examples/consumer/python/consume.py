@@ -14,20 +14,21 @@ TABLES = "seen (id PRIMARY KEY)", "entity (topic, key, data, PRIMARY KEY (topic,
 
 
 def take(record: Message) -> str:
-    try:
-        envelope = Envelope.from_headers(record.headers() or [])
-        if not db.execute("INSERT OR IGNORE INTO seen VALUES (?)", [envelope.id]).rowcount:
-            return f"again {envelope.id}"
-        if record.value() is None:
-            db.execute("DELETE FROM entity WHERE topic = ? AND key = ?", [record.topic(), record.key()])
-            return f"deleted {envelope.type} {envelope.subject}"
-        event = REGISTRY.decode(envelope.type, record.value())
-    except (MalformedEnvelope, UnknownMajor, ContractViolation) as problem:
-        db.execute("INSERT INTO aside VALUES (?, ?, ?)", [str(problem), record.key(), record.value()])
-        return f"aside {problem}"
-    if event is not None:
-        db.execute("REPLACE INTO entity VALUES (?, ?, ?)", [record.topic(), record.key(), event.model_dump_json()])
-    return f"{'took' if event else 'ignored'} {envelope.type} {envelope.subject}"
+    with db:  # The effect and the memory of the event are one transaction; only then is anything said or committed.
+        try:
+            envelope = Envelope.from_headers(record.headers() or [])
+            if not db.execute("INSERT OR IGNORE INTO seen VALUES (?)", [envelope.id]).rowcount:
+                return f"again {envelope.id}"
+            if record.value() is None:
+                db.execute("DELETE FROM entity WHERE topic = ? AND key = ?", [record.topic(), record.key()])
+                return f"deleted {envelope.type} {envelope.subject}"
+            event = REGISTRY.decode(envelope.type, record.value())
+        except (MalformedEnvelope, UnknownMajor, ContractViolation) as problem:
+            db.execute("INSERT INTO aside VALUES (?, ?, ?)", [str(problem), record.key(), record.value()])
+            return f"aside {problem}"
+        if event is not None:
+            db.execute("REPLACE INTO entity VALUES (?, ?, ?)", [record.topic(), record.key(), event.model_dump_json()])
+        return f"{'took' if event else 'ignored'} {envelope.type} {envelope.subject}"
 
 
 db, consumer = sqlite3.connect(sys.argv[1]), Consumer(KAFKA | {"bootstrap.servers": os.environ["KAFKA_BOOTSTRAP"]})
@@ -35,6 +36,5 @@ db.executescript("".join(f"CREATE TABLE IF NOT EXISTS {table};" for table in TAB
 consumer.subscribe(sys.argv[2:])
 while True:
     for record in (each for each in consumer.consume(100, timeout=1.0) if not each.error()):
-        with db:  # The effect and the memory of the event are one transaction; only then is the offset committed.
-            print(take(record), flush=True)
+        print(take(record), flush=True)
         consumer.commit(record, asynchronous=False)
