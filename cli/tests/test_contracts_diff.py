@@ -127,6 +127,16 @@ def test_an_unknown_revision_cannot_be_told(checkout: Path, revision: str) -> No
     assert result.stdout == ""
 
 
+def test_a_header_that_goes_is_a_break_for_everybody(edit: Edit) -> None:
+    edit("envelope.py", """    Header("ce_subject", "The entity the event is about, without the tenant."),\n""", "")
+
+    code, found = diff()
+
+    assert code == BREAKING
+    change = found["envelope", "ce_subject", "header_removed"]
+    assert {"telephony-router", "notifier"} <= {*change["producers"], *change["consumers"]}
+
+
 def test_outside_git_it_says_so(checkout: Path) -> None:
     shutil.rmtree(checkout.parents[1] / ".git")
 

@@ -36,6 +36,7 @@ class Parcel(Event):
 def snapshot(*events: type[Event], **topics: Topic) -> dict[str, Any]:
     tables = topics or {"vault.state": TOPICS["vault.state"]}
     return {
+        "headers": {"ce_id": {"always": True, "format": "uuid"}, "ce_replayid": {"always": False, "format": ""}},
         "topics": {topic.name: asdict(topic) for topic in tables.values()},
         "events": {
             event.type: {
@@ -205,3 +206,23 @@ def test_topics_come_and_go() -> None:
     assert only(changes(snapshot(one=one), snapshot(one=one, two=two))).rule == "topic_added"
     removed = only(changes(snapshot(one=one, two=two), snapshot(one=one)))
     assert (removed.rule, removed.verdict) == ("topic_removed", "breaking")
+
+
+@pytest.mark.parametrize(
+    ("headers", "rule", "judged"),
+    [
+        ({"ce_id": {"always": True, "format": "uuid"}}, "header_removed", "breaking"),
+        ({"ce_id": {"always": False, "format": "uuid"}}, "header_optional", "breaking"),
+        ({"ce_id": {"always": True, "format": ""}}, "header_format_changed", "breaking"),
+        ({"ce_replayid": {"always": True, "format": ""}}, "header_always", "compatible"),
+        ({"ce_severity": {"always": False, "format": ""}}, "header_added", "compatible"),
+    ],
+)
+def test_headers_are_part_of_what_consumers_read(headers: dict[str, Any], rule: str, judged: str) -> None:
+    before = snapshot(Parcel)
+    kept = {} if rule == "header_removed" else before["headers"]
+
+    found = only(changes(before, {**before, "headers": {**kept, **headers}}))
+
+    assert (found.subject, found.rule, found.verdict) == ("envelope", rule, judged)
+    assert (found.producers, found.consumers) == SERVICES

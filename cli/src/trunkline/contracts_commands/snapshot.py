@@ -13,12 +13,14 @@ from typing import Any
 
 
 def snapshot() -> dict[str, Any]:
-    """Topics by name, events by type with both schemas, from the ``contracts`` package that is importable."""
+    """Headers and topics by name, events by type with both schemas, from the ``contracts`` package to be imported."""
+    from contracts.envelope import HEADERS
     from contracts.registry import EVENTS
     from contracts.schemas import reader_schema, writer_schema
     from contracts.topics import TOPICS
 
     return {
+        "headers": {header.name: {"always": header.always, "format": header.format} for header in HEADERS},
         "topics": {name: asdict(topic) for name, topic in TOPICS.items()},
         "events": {
             event.type: {

@@ -13,12 +13,14 @@ from typing import Any, Literal
 from contracts.compatibility import Difference, differences
 from contracts.schemas import KEY, fields
 
-__all__ = ["Change", "Kind", "Verdict", "changes", "verdict"]
+__all__ = ["ENVELOPE", "Change", "Kind", "Verdict", "changes", "verdict"]
 
 Kind = Literal["added", "removed", "widened", "narrowed", "changed"]
 Verdict = Literal["compatible", "breaking", "unknown"]
 Order = Literal["either", "consumers", "producers", "none"]
 Snapshot = Mapping[str, Any]
+ENVELOPE = "envelope"
+"""The subject of changes that are about the headers of every record."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,9 +28,9 @@ class Change:
     """One change, and what the owners of the services have to do about it."""
 
     subject: str
-    """A topic, or an event's type."""
+    """A topic, an event's type, or :data:`ENVELOPE`."""
     field: str = ""
-    """JSON pointer into the data; ``*`` stands for every element."""
+    """JSON pointer into the data, where ``*`` stands for every element; or a header's name."""
     kind: Kind
     rule: str
     verdict: Verdict
@@ -45,8 +47,9 @@ class Change:
 
 
 def changes(old: Snapshot, new: Snapshot) -> list[Change]:
-    """Everything that differs, topics first. A snapshot holds ``topics`` by name and ``events`` by type."""
-    return [*_topics(old["topics"], new["topics"]), *_events(old, new)]
+    """Everything that differs, from the envelope inwards. A snapshot holds ``headers`` and ``topics`` by name, and
+    ``events`` by type."""
+    return [*_headers(old, new), *_topics(old["topics"], new["topics"]), *_events(old, new)]
 
 
 def verdict(found: Iterable[Change]) -> Verdict:
@@ -96,6 +99,23 @@ class _About:
             deploy_first=first,
             new_major=new_major,
         )
+
+
+def _headers(old: Snapshot, new: Snapshot) -> Iterator[Change]:
+    before, after = old["headers"], new["headers"]
+    about = _About.topic(ENVELOPE, *new["topics"].values(), *old["topics"].values())
+    for name in [*after, *(name for name in before if name not in after)]:
+        if name not in after:
+            yield about.breaks("removed", "header_removed", "consumers that read it find nothing", at=name)
+        elif name not in before:
+            yield about.fine("added", "header_added", "consumers ignore headers that they do not know", at=name)
+        elif before[name]["always"] and not after[name]["always"]:
+            yield about.breaks("narrowed", "header_optional", "not every record has it any more", at=name)
+        elif before[name]["format"] != after[name]["format"]:
+            message = f"its format was {before[name]['format'] or 'text'} and is {after[name]['format'] or 'text'}"
+            yield about.breaks("changed", "header_format_changed", message, at=name)
+        elif before[name] != after[name]:
+            yield about.fine("widened", "header_always", "every record has it from now on", at=name)
 
 
 def _topics(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:

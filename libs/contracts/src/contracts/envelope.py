@@ -43,7 +43,12 @@ class Header:
 
 HEADERS = (
     Header("ce_specversion", "Version of CloudEvents, `1.0`."),
-    Header("ce_id", "UUIDv7 of the event; the same on every redelivery and in every replay.", format="uuid"),
+    Header(
+        "ce_id",
+        "UUID of the event; the same on every redelivery and when past records are read again. What an owner tells "
+        "again from its store has a new one, and a `ce_replayid`.",
+        format="uuid",
+    ),
     Header("ce_type", "Topic name and major version, for instance `call.inbound.v1`."),
     Header("ce_source", "The producing service, for instance `/telephony-router`.", format="uri-reference"),
     Header("ce_time", "When it happened, UTC.", format="date-time"),
@@ -64,7 +69,7 @@ class Envelope:
     """Who said what about whom, when, and because of what."""
 
     id: str
-    """UUIDv7; the same on every redelivery and in every replay."""
+    """A UUID, version 7 unless it is derived from its cause; the same on every redelivery."""
     type: str
     """Topic name and major version, for instance ``call.inbound.v1``."""
     source: str
