@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from itertools import islice
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
+from zlib import crc32
 
 import asyncpg
 import pytest
 
+from contracts.envelope import partition_key
 from kit import outbox
 from kit.consume import Consumer, Deletion, Poison, Received, Retry, Subscription, on, on_batch, on_deleted
 from kit.dead_letters import DeadLetterLimits
+from kit.handling import LANES, TOGETHER, Halted, Handling
 from kit.postgres import Database, Transaction
 from kit.testing import Bench, Toy, eventually
 
@@ -126,6 +132,82 @@ async def test_only_the_guilty_record_is_parked_and_its_key_waits_behind_it(
     ]
     assert kept[0]["value"] == b'{"entity":"b","number":13}'
     assert "00123" not in kept[0]["message"]
+
+
+def in_one_lane(bench: Bench, count: int) -> list[str]:
+    """Names of entities whose records share transactions."""
+    lane = crc32(partition_key(bench.tenant, "a").encode()) % LANES
+    names = (f"e{number}" for number in itertools.count())
+    return list(islice((n for n in names if crc32(partition_key(bench.tenant, n).encode()) % LANES == lane), count))
+
+
+def batch_of(bench: Bench, *contents: tuple[str, int | bytes]) -> list[Any]:
+    """Records as a broker hands them over together, in this order."""
+    return [
+        SimpleNamespace(
+            topic=bench.topic, partition=0, offset=offset, timestamp=0, headers=bench.headers(entity),
+            key=partition_key(bench.tenant, entity).encode(),
+            value=number if isinstance(number, bytes)
+            else bench.event(entity=entity, number=number).model_dump_json().encode(),
+        )
+        for offset, (entity, number) in enumerate(contents)
+    ]  # fmt: skip
+
+
+async def test_a_key_that_is_parked_early_in_a_long_batch_holds_back_what_is_late_in_it(
+    bench: Bench, ledger: Ledger, database: Database
+) -> None:
+    async def picky(event: Toy, tx: Transaction) -> None:
+        if event.number == 13:
+            raise Poison("unlucky", "it cannot be handled")
+        await record(event, tx)
+
+    others = in_one_lane(bench, 3 * TOGETHER)
+    batch = batch_of(bench, ("a", 13), *((other, 1) for other in others), ("a", 14), ("a", 15))
+    handling = Handling(
+        database=database, consumer="long", subscriptions=[on(bench.event, picky)], registry=bench.registry
+    )
+
+    await handling.handle(batch)
+
+    assert sorted(await ledger()) == sorted((other, 1) for other in others)
+    kept = await letters(database)
+    assert [(row["offset"], row["reason"]) for row in kept] == [
+        (0, "unlucky"), (len(batch) - 2, "parked_behind"), (len(batch) - 1, "parked_behind"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("together", [False, True])
+async def test_what_is_older_than_an_unreadable_record_takes_effect_and_what_is_younger_waits(
+    bench: Bench, ledger: Ledger, database: Database, together: bool
+) -> None:
+    batch = batch_of(bench, ("a", 1), ("a", 2), ("a", b"{not json"), ("a", 4), ("b", 5))
+    subscription = on_batch(bench.event, record_all) if together else on(bench.event, record)
+    handling = Handling(database=database, consumer="late", subscriptions=[subscription], registry=bench.registry)
+
+    await handling.handle(batch)
+
+    assert sorted(await ledger()) == [("a", 1), ("a", 2), ("b", 5)]
+    async with database.system() as tx:
+        kept = await tx.fetch('SELECT "offset", reason FROM dead_letter ORDER BY seq')
+    assert [(row["offset"], row["reason"]) for row in kept] == [(2, "contract_violation"), (3, "parked_behind")]
+
+
+async def test_a_topic_of_nothing_but_unreadable_records_stops_the_consumer_and_keeps_what_came_before(
+    bench: Bench, ledger: Ledger, database: Database
+) -> None:
+    limits = DeadLetterLimits(consecutive=5)
+    batch = batch_of(bench, ("a", 1), *((f"e{number}", b"\xff") for number in range(10)))
+    handling = Handling(
+        database=database, consumer="wrong", subscriptions=[on(bench.event, record)], registry=bench.registry,
+        limits=limits,
+    )  # fmt: skip
+
+    with pytest.raises(Halted, match="5 records in a row"):
+        await handling.handle(batch)
+
+    assert await ledger() == [("a", 1)]
+    assert [row["offset"] for row in await letters(database)] == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from itertools import groupby
 from typing import Any
 from zlib import crc32
 
@@ -55,6 +56,16 @@ class _Work:
     @property
     def key(self) -> str:
         return lane_of(self.record)
+
+
+@dataclass(frozen=True, slots=True)
+class _Unreadable:
+    """Keeps its place among the others: what is older than it takes effect first, what is younger waits behind it."""
+
+    record: Any
+    envelope: Envelope | None
+    failure: Failure
+    subscription: None = None
 
 
 class Handling:
@@ -107,14 +118,11 @@ class Handling:
         Raises what is in ``SERVER_AWAY`` while the database is away (call again later), and :class:`Halted`.
         """
         self._away = None
-        topics: dict[str, list[_Work]] = defaultdict(list)
+        topics: dict[str, list[_Work | _Unreadable]] = defaultdict(list)
         for record in records:
-            if _place(record) in self._done:
-                continue
-            work = await self._decode_or_park(record)
-            if work is not None:
+            if _place(record) not in self._done and (work := self._read(record)) is not None:
                 topics[record.topic].append(work)
-        keys = sorted({work.key for works in topics.values() for work in works})
+        keys = sorted({lane_of(work.record) for works in topics.values() for work in works})
         self._parked = await self.dead_letters.parked_keys(keys) if keys else set()
         await _all(self._handle_topic(works) for works in topics.values())
 
@@ -126,12 +134,11 @@ class Handling:
             return Failure.of(UNREADABLE[type(error)], error, 1)
         return await self._attempt(work) if work is not None else None
 
-    async def _decode_or_park(self, record: Any) -> _Work | None:
+    def _read(self, record: Any) -> _Work | _Unreadable | None:
         try:
             return self._decode(record)
         except tuple(UNREADABLE) as error:
-            await self._park(record, _envelope(record), Failure.of(UNREADABLE[type(error)], error, 1))
-            return None
+            return _Unreadable(record, _envelope(record), Failure.of(UNREADABLE[type(error)], error, 1))
 
     def _decode(self, record: Any) -> _Work | None:
         """What there is to do for a record, or nothing when it is not for us. Raises what is in ``UNREADABLE``."""
@@ -151,15 +158,18 @@ class Handling:
             return _Work(record, envelope, payload, subscription)
         return None
 
-    async def _handle_topic(self, works: list[_Work]) -> None:
+    async def _handle_topic(self, works: list[_Work | _Unreadable]) -> None:
         """In runs of one subscription each, so that a deletion keeps its place among the updates of its key."""
-        start = 0
-        while start < len(works):
-            end = start
-            while end < len(works) and works[end].subscription is works[start].subscription:
-                end += 1
-            await self._handle_set(works[start:end])
-            start = end
+        for _, run in groupby(works, key=lambda work: id(work.subscription)):
+            each = list(run)
+            await self._park_unreadable([work for work in each if isinstance(work, _Unreadable)])
+            await self._handle_set([work for work in each if isinstance(work, _Work)])
+
+    async def _park_unreadable(self, works: Iterable[_Unreadable]) -> None:
+        for work in works:
+            await self._park(work.record, work.envelope, work.failure)
+            if work.envelope is not None:
+                self._parked.add(lane_of(work.record))
 
     async def _handle_keys(self, works: Iterable[_Work]) -> None:
         by_key: dict[str, list[_Work]] = defaultdict(list)
@@ -225,7 +235,11 @@ class Handling:
             await self._handle_group(works[start : start + size])
 
     async def _handle_group(self, works: list[_Work]) -> None:
-        if len(works) == 1:
+        # An earlier group of this lane may have parked a key: what is left of it waits behind.
+        waiting = [work for work in works if work.key in self._parked]
+        works = [work for work in works if work.key not in self._parked]
+        await self._handle_keys(waiting)
+        if len(works) < 2:
             return await self._handle_keys(works)
         try:
             async with self._lanes:
