@@ -19,8 +19,9 @@ from kit import outbox
 from kit.consume import Consumer, Deletion, Poison, Received, Retry, Subscription, on, on_batch, on_deleted
 from kit.dead_letters import DeadLetterLimits
 from kit.handling import LANES, TOGETHER, Halted, Handling
-from kit.postgres import Database, Transaction
+from kit.postgres import Database, Transaction, role_dsn
 from kit.testing import Bench, Toy, eventually
+from runtime.logs import configure_logging
 
 pytestmark = pytest.mark.real
 
@@ -281,6 +282,27 @@ async def test_retry_delays_and_a_bug_is_tried_again_before_it_is_parked(
     assert tries in ({"later": 3, "buggy": 4}, {"later": 3, "buggy": 5})
     kept = await letters(database)
     assert (kept[0]["reason"], kept[0]["attempts"], len(kept[0]["stack_hash"])) == ("unclassified", 4, 16)
+
+
+async def test_what_postgres_says_of_a_row_is_in_no_letter_and_in_no_log(
+    bench: Bench, start: Start, database: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    owner = await asyncpg.connect(role_dsn(database._app_dsn, "front_desk_owner", "test"))
+    await owner.execute("ALTER TABLE ledger ADD CONSTRAINT positive CHECK (number > 0)")
+    await owner.close()
+    configure_logging("test", "INFO")
+    await bench.send("Thekkeparambil", -1)
+    await start(on(bench.event, record))
+
+    async def parked() -> bool:
+        return bool(await letters(database))
+
+    await eventually(parked)
+    (letter,) = await letters(database)
+    assert letter["message"] == "CheckViolationError 23514: constraint positive, table ledger"
+    logged = capsys.readouterr().err
+    assert "handler_failed" in logged
+    assert "Thekkeparambil" not in logged
 
 
 async def test_a_handler_that_fails_on_everything_stops_the_consumer_and_loses_nothing(

@@ -215,6 +215,21 @@ async def test_failures_of_one_cause_are_one_group(desk: Desk) -> None:
     assert "+91" not in cause.message
 
 
+async def test_a_cause_keeps_its_group_when_it_fails_again(desk: Desk) -> None:
+    """The group that an operator noted does not split by who tried, and how often."""
+    desk.fails_on = {("a", 1)}
+    for entity, value in (("a", b""), ("b", b'{"entity": "b", "number": "one"}')):
+        await desk.bench.send(entity, 1, value=value)
+    await desk.consume(2)
+    before = {group.reason: group.fingerprint for group in await book.groups(desk.database)}
+    assert set(before) == {"not_this_one", "contract_violation"}
+    await actions.retry(desk.database, Selection(consumer=desk.group), OPERATOR)
+    await desk.work()
+    after = await book.groups(desk.database)
+    assert {group.reason: group.fingerprint for group in after} == before
+    assert [each.retries for each in await book.letters(desk.database, Selection())] == [1, 1]
+
+
 async def test_a_bulk_action_is_planned_applied_at_a_rate_and_cancelled(desk: Desk) -> None:
     desk.fails_on = {(f"k{n}", 1) for n in range(30)}
     for n in range(30):

@@ -13,7 +13,7 @@ from tests.faults.harness.report import Progress, table
 from tests.faults.harness.run import run
 from tests.faults.harness.stack import FaultLayout
 
-from kit.telemetry import configure_logging
+from runtime.logs import configure_logging
 
 
 def main() -> int:

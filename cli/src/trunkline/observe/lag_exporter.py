@@ -15,7 +15,8 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from kit.telemetry import configure_logging, get_logger
+from kit.telemetry import get_logger
+from runtime.logs import configure_logging
 from trunkline.observe.kafka_lag import LagReader, Snapshot
 from trunkline.observe.lag import seconds_behind
 

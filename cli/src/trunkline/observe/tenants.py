@@ -20,7 +20,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from kit.postgres import role_dsn, schema_of
-from kit.telemetry import configure_logging, get_logger
+from kit.telemetry import get_logger
+from runtime.logs import configure_logging
 from trunkline.stack.layout import SERVICES
 
 __all__ = ["Outbox", "Tenants", "run"]

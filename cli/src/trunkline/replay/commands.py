@@ -16,7 +16,6 @@ from aiokafka.errors import KafkaError
 
 from configuration import ConfigurationError
 from kit.handling import Halted
-from kit.telemetry import configure_logging
 from recovery.replay.book import Book, Entry, Wanted
 from recovery.replay.make import Asked, check_appliable, make_plan
 from recovery.replay.plan import Filters, Plan, Refused, Replayable, Target
@@ -24,6 +23,7 @@ from recovery.replay.rehearsal import RehearsalDatabase, rehearse
 from recovery.replay.run import Run
 from recovery.replay.shadow import Shadow
 from recovery.replay.topics import rewind
+from runtime.logs import configure_logging
 from trunkline.replay import show
 from trunkline.replay.ask import bound, of_id, operator, read_plan, replayable, services
 

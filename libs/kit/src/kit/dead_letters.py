@@ -8,19 +8,23 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import dropwhile
+from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
 
 from contracts.envelope import Envelope
 from kit.ids import uuid7
 from kit.postgres import Database
-from kit.telemetry import METRICS, get_logger, redact
+from kit.telemetry import METRICS, get_logger, told
 
 __all__ = ["DeadLetterLimits", "DeadLetters", "Failure", "Parking"]
 
 log = get_logger(__name__)
 
 NO_TENANT = UUID(int=0)
+# What calls a handler is not part of a cause: it differs between the first try and a later one.
+_CALLER = str(Path(__file__).with_name("handling.py"))
 
 _PARK = """
 INSERT INTO dead_letter (id, tenant_id, consumer, topic, partition, "offset", key, value, header_names, header_values,
@@ -40,23 +44,23 @@ _PARKED = "SELECT key FROM parked_key WHERE consumer = $1 AND key = ANY ($2::tex
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a record is parked. The message is redacted; the stack is only a fingerprint to group by."""
+    """Why a record is parked. The message has nothing personal; the stack is only a fingerprint to group by."""
 
     reason: str
     message: str
     attempts: int = 1
     stack_hash: str = ""
 
-    def fingerprint(self, kind: str) -> str:
-        """What failures of the same cause share: the kind of event, the reason and the place in the code."""
-        return hashlib.sha256(f"{kind}\n{self.reason}\n{self.stack_hash}".encode()).hexdigest()[:12]
+    def fingerprint(self, consumer: str, kind: str) -> str:
+        """What failures of the same cause share: whose they are, kind of event, reason, place in the code."""
+        return hashlib.sha256(f"{consumer}\n{kind}\n{self.reason}\n{self.stack_hash}".encode()).hexdigest()[:12]
 
     @classmethod
     def of(cls, reason: str, error: BaseException, attempts: int) -> Failure:
-        frames = traceback.extract_tb(error.__traceback__)
+        frames = dropwhile(lambda frame: frame.filename == _CALLER, traceback.extract_tb(error.__traceback__))
         where = "\n".join(f"{frame.name}:{(frame.line or '').strip()}" for frame in frames)
         fingerprint = hashlib.sha256(f"{type(error).__name__}\n{where}".encode()).hexdigest()[:16]
-        return cls(reason, redact(f"{type(error).__name__}: {error}")[:1000], attempts, fingerprint)
+        return cls(reason, told(error)[:1000], attempts, fingerprint)
 
 
 @dataclass(slots=True)
@@ -141,8 +145,9 @@ class DeadLetters:
                 _PARK, uuid7(), tenant, self._consumer, record.topic, record.partition, record.offset, record.key,
                 record.value, names, values, envelope.id if envelope else None, kind,
                 failure.reason, failure.message, failure.stack_hash, failure.attempts, behind,
-                envelope.traceparent if envelope else "", lane, failure.fingerprint(kind or record.topic),
-                self._code_version, datetime.fromtimestamp(max(record.timestamp, 0) / 1000, UTC),
+                envelope.traceparent if envelope else "", lane,
+                failure.fingerprint(self._consumer, kind or record.topic), self._code_version,
+                datetime.fromtimestamp(max(record.timestamp, 0) / 1000, UTC),
                 envelope.id if envelope else hashlib.sha256(record.value or b"").hexdigest(),
             )  # fmt: skip
         METRICS.dead_letters.labels(self._consumer, record.topic, failure.reason).inc()

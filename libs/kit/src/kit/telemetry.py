@@ -1,22 +1,21 @@
-"""Logs, metrics and traces: structured, without personal data, with one trace from request to effect."""
+"""Metrics, traces and what logs may say: without personal data, with one trace from request to effect."""
 
 from __future__ import annotations
 
-import logging
 import re
-import sys
-from collections.abc import Mapping, MutableMapping
-from typing import Any, TextIO, cast
+from collections.abc import Mapping
+from typing import Any
 
+import asyncpg
 import structlog
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.propagate import extract
 from prometheus_client import Counter, Gauge, Histogram
+from pydantic import ValidationError
 
 __all__ = [
     "METRICS",
-    "configure_logging",
     "current_traceparent",
     "exemplar",
     "get_logger",
@@ -24,6 +23,7 @@ __all__ = [
     "parent_of",
     "redact",
     "spans_are_exported",
+    "told",
     "trace_id_of",
 ]
 
@@ -77,8 +77,8 @@ class METRICS:
 _PHONE = re.compile(r"\+?\d[\d \-().]{7,}\d")
 _EMAIL = re.compile(r"[^\s@<>\"']+@[^\s@<>\"']+")
 _GSTIN_OR_PAN = re.compile(r"\b(?:\d{2})?[A-Z]{5}\d{4}[A-Z](?:[0-9A-Z]{3})?\b")
-_SECRET_WORDS = ("password", "secret", "token", "authorization", "cookie", "api_key", "key_hex")
-_PERSONAL_WORDS = ("caller", "number", "phone", "email", "recipient", "text", "quote", "body", "payload")
+# What stands in quotes in an exception's text is nearly always a value: int('…'), KeyError('…'), codecs, URLs.
+_QUOTED = re.compile(r"""(?<!\w)[bBrRuUfF]{0,2}(['"`])(?:\\(?:.|\Z)|(?!\1)[^\\]|\1(?=\w))*(?:\1|\Z)""", re.DOTALL)
 
 
 def redact(text: str) -> str:
@@ -89,88 +89,29 @@ def redact(text: str) -> str:
     return _PHONE.sub(_mask_digits, text)
 
 
+def told(error: BaseException) -> str:
+    """What may be said of an exception: its kind and its text, without the values that came with a record.
+
+    Postgres and pydantic repeat the offending row or input, so of theirs only what names the place is kept.
+    """
+    kind = type(error).__name__
+    if isinstance(error, asyncpg.PostgresError):
+        names = {name: getattr(error, f"{name}_name", None) for name in ("constraint", "table", "column")}
+        place = ", ".join(f"{name} {value}" for name, value in names.items() if value)
+        return f"{kind} {error.sqlstate}" + (f": {place}" if place else "")
+    if isinstance(error, ValidationError):
+        problems = error.errors(include_url=False, include_context=False, include_input=False)
+        return f"{kind}: {error.title}: {', '.join(sorted({each['type'] for each in problems}))}"
+    if isinstance(error, BaseExceptionGroup):
+        return f"{kind}: {'; '.join(told(each) for each in error.exceptions)}"
+    return redact(f"{kind}: {_QUOTED.sub('[value]', str(error))}")
+
+
 def _mask_digits(match: re.Match[str]) -> str:
     found = match.group()
     # Ids and times have too many digits or separators of their own; a phone number has 8 to 15.
     digits = sum(c.isdigit() for c in found)
     return f"[number …{found[-2:]}]" if 8 <= digits <= 15 else found
-
-
-def _redaction(_: Any, __: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    for key, value in entry.items():
-        if key in ("event", "level", "timestamp", "service", "module", "trace_id"):
-            continue
-        if any(word in key for word in _SECRET_WORDS):
-            entry[key] = "[secret]"
-        elif isinstance(value, str):
-            entry[key] = "[personal]" if any(word in key for word in _PERSONAL_WORDS) else _redact_value(key, value)
-    return entry
-
-
-def _redact_value(key: str, value: str) -> str:
-    # Our own ids are hexadecimal and would otherwise lose runs of digits to the phone pattern.
-    return value if key.endswith("_id") or key in ("tenant", "sha256") else redact(value)
-
-
-def _trace_ids(_: Any, __: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    context = trace.get_current_span().get_span_context()
-    if context.is_valid:
-        entry["trace_id"] = format(context.trace_id, "032x")
-    return entry
-
-
-class _StandardError:
-    """Whatever standard error is when a line is written: loggers outlive a stream that was put in its place."""
-
-    def write(self, text: str) -> int:
-        return sys.stderr.write(text)
-
-    def flush(self) -> None:
-        sys.stderr.flush()
-
-
-def configure_logging(service: str, level: str = "INFO") -> None:
-    """One JSON object a line on standard error, for our own logs and for the libraries'."""
-    shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _trace_ids,
-        structlog.processors.format_exc_info,
-        _redaction,
-    ]
-    structlog.configure(
-        processors=[*shared, structlog.processors.JSONRenderer(ensure_ascii=False)],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _StandardError())),
-        cache_logger_on_first_use=True,
-    )
-    structlog.contextvars.bind_contextvars(service=service)
-    handler = logging.StreamHandler(_StandardError())
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared[:-2],
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
-                _redaction_of_foreign,
-                structlog.processors.JSONRenderer(ensure_ascii=False),
-            ],
-        )
-    )
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    # The clients report every reconnect as an error while a server restarts; our own components say it once.
-    root.setLevel(logging.WARNING)
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    logging.getLogger("faststream").setLevel(logging.CRITICAL)
-
-
-def _redaction_of_foreign(_: Any, __: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    for key in ("event", "exception"):
-        if isinstance(entry.get(key), str):
-            entry[key] = redact(entry[key])
-    return entry
 
 
 def get_logger(name: str) -> Any:

@@ -2,7 +2,7 @@
 
 from anomaly_engine.settings import Settings
 from anomaly_engine.wiring import build
-from kit.telemetry import configure_logging
+from runtime.logs import configure_logging
 from runtime.service import run
 from runtime.tracing import configure_tracing
 

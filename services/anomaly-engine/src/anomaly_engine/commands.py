@@ -169,7 +169,7 @@ def _time(text: str | None) -> datetime:
 def _settings() -> Settings:
     from anomaly_engine.settings import Settings
     from configuration import ConfigurationError
-    from kit.telemetry import configure_logging
+    from runtime.logs import configure_logging
 
     try:
         settings = Settings.load()

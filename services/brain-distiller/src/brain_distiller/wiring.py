@@ -9,9 +9,9 @@ from brain_distiller.consumers import DIRECTORY, MESSAGES
 from brain_distiller.settings import Settings
 from kit.consume import Consumer
 from kit.postgres import Database
-from kit.telemetry import configure_logging
 from recovery.dead_letters.api import beside
 from recovery.parts import consuming
+from runtime.logs import configure_logging
 from runtime.relay import Relay
 from runtime.service import AsgiApp, Component, run
 from runtime.tracing import configure_tracing

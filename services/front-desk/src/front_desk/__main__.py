@@ -5,7 +5,7 @@ import sys
 from configuration import ConfigurationError
 from front_desk.settings import Settings
 from front_desk.wiring import build
-from kit.telemetry import configure_logging
+from runtime.logs import configure_logging
 from runtime.service import run
 from runtime.tracing import configure_tracing
 

@@ -1,8 +1,8 @@
 """Runs the notifier: ``python -m notifier``."""
 
-from kit.telemetry import configure_logging
 from notifier.settings import Settings
 from notifier.wiring import build
+from runtime.logs import configure_logging
 from runtime.service import run
 from runtime.tracing import configure_tracing
 

@@ -166,8 +166,8 @@ def _show_preview(preview: Preview, as_json: bool) -> None:
 
 def _settings() -> Settings:
     from configuration import ConfigurationError
-    from kit.telemetry import configure_logging
     from notifier.settings import Settings
+    from runtime.logs import configure_logging
 
     try:
         settings = Settings.load()

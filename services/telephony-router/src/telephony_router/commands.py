@@ -38,7 +38,7 @@ def _fail(sentence: str) -> NoReturn:
 
 def _settings() -> Settings:
     from configuration import ConfigurationError
-    from kit.telemetry import configure_logging
+    from runtime.logs import configure_logging
     from telephony_router.settings import Settings
 
     try:

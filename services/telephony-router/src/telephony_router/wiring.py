@@ -10,9 +10,10 @@ from pathlib import Path
 
 from kit.consume import Consumer
 from kit.postgres import Database
-from kit.telemetry import configure_logging, get_logger
+from kit.telemetry import get_logger
 from recovery.dead_letters.api import beside
 from recovery.parts import consuming
+from runtime.logs import configure_logging
 from runtime.relay import Relay
 from runtime.service import AsgiApp, Component, run
 from runtime.tracing import configure_tracing

@@ -1,6 +1,6 @@
 """Runs the vault: ``python -m vault_importer``."""
 
-from kit.telemetry import configure_logging
+from runtime.logs import configure_logging
 from runtime.service import run
 from runtime.tracing import configure_tracing
 from vault_importer.settings import Settings

@@ -52,7 +52,7 @@ def _fail(sentence: str) -> NoReturn:
 
 def _settings() -> Settings:
     from configuration import ConfigurationError
-    from kit.telemetry import configure_logging
+    from runtime.logs import configure_logging
     from vault_importer.settings import Settings
 
     try:

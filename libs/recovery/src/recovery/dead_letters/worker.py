@@ -182,7 +182,7 @@ class DeadLetterWorker:
         kind = row["event_type"] or row["topic"]
         await tx.execute(
             _FAILED, row["id"], failure.reason, failure.message, failure.stack_hash, failure.attempts,
-            failure.fingerprint(kind), handling.code_version,
+            failure.fingerprint(handling.consumer, kind), handling.code_version,
         )  # fmt: skip
 
     async def _let_go(self, consumer: str, lane: str) -> bool:
