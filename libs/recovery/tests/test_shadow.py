@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from dataclasses import replace
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
 
-from kit.postgres import Database
+from kit.postgres import Database, role_dsn
+from kit.testing import eventually
+from recovery.replay.alone import alone
 from recovery.replay.book import Book
-from recovery.replay.plan import Refused
+from recovery.replay.plan import Plan, Refused
+from recovery.replay.run import Run
+from recovery.replay.settle import discard
 from recovery.replay.shadow import Shadow
 
 from .conftest import Service, tenant_of
@@ -164,3 +170,109 @@ async def test_a_service_without_shadow_tables_says_so(service: Service) -> None
     service.replayable = replace(service.replayable, shadow_tables=())
     with pytest.raises(Refused, match="names no tables for a shadow run"):
         await service.apply(await service.plan(target="shadow"))
+
+
+async def begun_and_paused(service: Service) -> Plan:
+    """A shadow run that has handled a part of its records and stands still."""
+    for number in range(40):
+        await service.bench.send(f"e{number % 5}", number)
+    service.factor = 100
+    await service.consume(40)
+    service.factor = 1
+    plan = await service.plan(target="shadow", rate=20)
+    run = Run(service.replayable, registry=service.bench.registry, report=lambda _: run.stop.set())
+    await Book(service.database).open(plan, who="tester", why="to see")
+    entry = await run.run(plan.id)
+    assert (entry.state, 0 < entry.seen < 40) == ("paused", True)
+    return plan
+
+
+async def test_a_discarded_run_is_over_and_its_rest_is_never_promoted_as_the_whole(service: Service) -> None:
+    first = await begun_and_paused(service)
+    second = await service.plan(target="shadow")
+    with pytest.raises(Refused, match="promote it or discard it first"):
+        await service.apply(second)
+    await discard(service.replayable, first.id, who="an operator", why="in the way")
+    book = Book(service.database)
+    assert (await book.find(first.id)).state == "cancelled"
+    assert [row["action"] for row in await book.history(first.id)] == ["apply", "discard"]
+    assert (await service.run(second.id)).state == "done"
+    with pytest.raises(Refused, match="cancelled"):
+        await service.run(first.id)
+    await discard(service.replayable, second.id, who="an operator")
+    with pytest.raises(Refused, match="is cancelled and has no shadow tables"):
+        await discard(service.replayable, second.id, who="an operator")
+
+
+async def test_a_run_whose_copies_are_gone_is_not_gone_on_with(service: Service) -> None:
+    plan = await begun_and_paused(service)
+    await Shadow(service.replayable).discard(plan.id)
+    with pytest.raises(Refused, match="its shadow tables are gone"):
+        await service.run(plan.id)
+    assert await Shadow(service.replayable).holder() is None
+    await discard(service.replayable, plan.id, who="an operator")
+    assert (await Book(service.database).find(plan.id)).state == "cancelled"
+
+
+async def test_a_run_that_is_running_is_not_discarded(service: Service) -> None:
+    plan = await begun_and_paused(service)
+    async with alone(service.database, plan.id):
+        with pytest.raises(Refused, match="running in another process"):
+            await discard(service.replayable, plan.id, who="an operator")
+    assert await Shadow(service.replayable).holder() == plan.id
+    assert (await service.run(plan.id)).state == "done"
+    await discard(service.replayable, plan.id, who="an operator")
+
+
+# Reading one tenant's rows waits for a lock, as it would on a slow disk.
+SLOW_FOR_ONE_TENANT = """
+CREATE FUNCTION gate(uuid) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    IF $1 = '{tenant}' THEN PERFORM pg_advisory_xact_lock_shared(4711); END IF;
+    RETURN true;
+END $$;
+CREATE POLICY gate ON sum AS RESTRICTIVE FOR SELECT TO front_desk_ro USING (gate(tenant_id))
+"""
+MAKES_COPIES = """
+import asyncio, sys
+from uuid import UUID
+from recovery.replay.plan import Replayable, ShadowTable
+from recovery.replay.shadow import Shadow
+
+given = Replayable(
+    service="front-desk", kafka_bootstrap="", postgres_dsn=sys.argv[1], database=None, consumers={},
+    passwords=dict.fromkeys(("owner", "app", "system", "ro"), "test"), shadow_tables=[ShadowTable(name="sum")],
+)
+asyncio.run(Shadow(given).make(sys.argv[2], [UUID(each) for each in sys.argv[3:]]))
+"""
+
+
+async def test_copies_whose_filling_was_killed_are_made_again(service: Service) -> None:
+    """kill -9 between two tenants: half of a copy would say that the replay added what was there before."""
+    other = uuid4()
+    await tenant_of(service.bench, other).send("a", 1)
+    await wrong_then_mended_with(service, 1)
+    plan = await service.plan(target="shadow")
+    last = plan.tenants[-1]
+    owner = await asyncpg.connect(role_dsn(service.replayable.postgres_dsn, "front_desk_owner", "test"))
+    await owner.execute(SLOW_FOR_ONE_TENANT.format(tenant=last))
+    await owner.execute("SELECT pg_advisory_lock(4711)")
+    filling = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", MAKES_COPIES, service.replayable.postgres_dsn, plan.id, *plan.tenants
+    )
+
+    async def half_filled() -> bool:
+        waits = "SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted"
+        return bool(await owner.fetchval(waits))
+
+    await eventually(half_filled, 30)
+    filling.kill()
+    await filling.wait()
+    await owner.execute("SELECT pg_advisory_unlock(4711)")
+    await owner.close()
+    shadow = Shadow(service.replayable)
+    assert await shadow.holder() == plan.id
+    assert (await service.apply(plan)).state == "done"
+    (diff,) = await shadow.diff(list(map(UUID, plan.tenants)))
+    assert (diff.added, diff.removed, diff.changed, diff.conflicts) == (0, 0, 4, 0)
+    await shadow.discard(plan.id)

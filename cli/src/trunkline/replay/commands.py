@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaError
 
 from configuration import ConfigurationError
 from kit.handling import Halted
+from recovery.replay import settle
 from recovery.replay.book import Book, Entry, Wanted
 from recovery.replay.make import Asked, check_appliable, make_plan
 from recovery.replay.plan import Filters, Plan, Refused, Replayable, Target
@@ -366,15 +367,6 @@ def promote(id_: Id, why: Why, as_json: Json = False) -> None:
 
 @app.command()
 def discard(id_: Id, why: MaybeWhy = "") -> None:
-    """Throw a shadow run's copies away."""
-    given = _known(id_)
-
-    async def go() -> bool:
-        thrown = await Shadow(given).discard(id_)
-        if thrown:
-            await _audit(given, id_, "discard", why, {})
-        return thrown
-
-    if not work(go()):
-        raise _failed(f"{id_} has no shadow tables", 2)
+    """Throw a shadow run's copies away; the run is cancelled and cannot be gone on with."""
+    work(settle.discard(_known(id_), id_, who=operator(), why=why))
     show.err.print(f"the shadow of {id_} is thrown away")

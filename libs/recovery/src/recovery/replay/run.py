@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 from contracts.registry import REGISTRY, Registry
 from kit.handling import Handling
 from kit.postgres import SERVER_AWAY, Database
 from kit.telemetry import get_logger
+from recovery.replay.alone import alone
 from recovery.replay.book import ENDED, Book, Entry, State
 from recovery.replay.letters import LETTERS, read_letters
 from recovery.replay.pace import Pace, Progress, Step
@@ -60,7 +59,7 @@ class Run:
         live = self._replayable.database()
         book = Book(live)
         try:
-            async with self._alone(live, id_):
+            async with alone(live, id_):
                 entry = await book.find(id_)
                 if entry.state in ENDED:
                     raise Refused(f"{id_} is {entry.state}; plan another one by `trunkline replay plan`")
@@ -88,21 +87,11 @@ class Run:
         if state == "cancelled" and entry.plan.target == "shadow":
             await Shadow(self._replayable).discard(entry.id)
 
-    @contextlib.asynccontextmanager
-    async def _alone(self, database: Database, id_: str) -> AsyncIterator[None]:
-        connection = await database.dedicated("replay")
-        try:
-            if not await connection.fetchval("SELECT pg_try_advisory_lock(hashtext('replay'), hashtext($1))", id_):
-                raise Refused(f"{id_} is running in another process; `trunkline replay status {id_}` shows it")
-            yield
-        finally:
-            await connection.close()
-
     async def _work(self, entry: Entry, reader: LogReader, live: Database, pace: Pace) -> Step:
         plan = entry.plan
         if plan.target == "reemit":
             return await reemit(self._replayable, plan, entry, pace)
-        target = await self._target(plan)
+        target = await self._target(entry)
         try:
             handling = self._handling(plan, target)
             chunk = max(1, min(CHUNK, int(plan.rate / 4)))
@@ -116,12 +105,11 @@ class Run:
         finally:
             await target.close()
 
-    async def _target(self, plan: Plan) -> Database:
-        if plan.target == "live":
+    async def _target(self, entry: Entry) -> Database:
+        if entry.plan.target == "live":
             return self._replayable.database()
         shadow = Shadow(self._replayable)
-        if await shadow.holder() != plan.id:
-            await shadow.make(plan.id, [UUID(tenant) for tenant in plan.tenants])
+        await shadow.take(entry.plan, entry.positions)
         return shadow.database()
 
     def _handling(self, plan: Plan, target: Database) -> Handling:

@@ -21,7 +21,7 @@ from uuid import UUID
 import asyncpg
 
 from kit.postgres import Database, role_dsn, schema_of
-from recovery.replay.plan import Refused, Replayable, ShadowTable
+from recovery.replay.plan import Plan, Refused, Replayable, ShadowTable
 
 __all__ = ["Change", "Shadow", "ShadowDatabase", "TableDiff"]
 
@@ -131,28 +131,57 @@ class Shadow:
     async def holder(self) -> str | None:
         """Which replay has the shadow schema, or nothing."""
         async with self._as("owner") as owner:
-            if not await owner.fetchval("SELECT to_regclass($1) IS NOT NULL", f"{self._schema}.run"):
-                return None
-            found: str = await owner.fetchval(f"SELECT replay_id FROM {self._schema}.run")
-            return found
+            return (await self._held(owner))[0]
+
+    async def _held(self, owner: Any) -> tuple[str | None, bool]:
+        """Which replay has the shadow schema, and whether its copies are whole."""
+        if not await owner.fetchval("SELECT to_regclass($1) IS NOT NULL", f"{self._schema}.run"):
+            return None, False
+        filled = "coalesce((to_jsonb(r) ->> 'filled')::boolean, false)"
+        row = await owner.fetchrow(f"SELECT replay_id, {filled} AS filled FROM {self._schema}.run r")
+        return row["replay_id"], row["filled"]
+
+    async def take(self, plan: Plan, positions: Mapping[tuple[str, int], int]) -> None:
+        """Have the copies as the run left them, or make them if it has not begun.
+
+        Raises :class:`Refused` when another replay has the shadow, and when this one had begun and its copies are
+        gone: what it would go on with is only the rest of its events.
+        """
+        async with self._as("owner") as owner:
+            holder, filled = await self._held(owner)
+        if holder == plan.id and filled:
+            return
+        if any(positions.get((span.topic, span.partition), span.start) > span.start for span in plan.spans):
+            raise Refused(
+                f"{plan.id} had begun and its shadow tables are gone; the rest alone would be taken for the whole. "
+                f"End it by `trunkline replay discard {plan.id}` and make a new plan"
+            )
+        if holder == plan.id:
+            # The process died while the copies were filled: they are a part, and a part looks like a change.
+            await self.discard(plan.id)
+        await self.make(plan.id, [UUID(tenant) for tenant in plan.tenants])
 
     async def make(self, replay_id: str, tenants: Sequence[UUID]) -> int:
         """Make the copies; return how many rows they hold. Raises :class:`Refused` when another replay has it."""
         if not self._replayable.shadow_tables:
             raise Refused(f"{self._replayable.service} names no tables for a shadow run; replay into live instead")
-        holder = await self.holder()
-        if holder is not None:
-            raise Refused(f"{holder} has the shadow tables; promote it or discard it first: "
-                          f"trunkline replay discard {holder}")  # fmt: skip
         async with self._as("owner") as owner, owner.transaction():
+            await owner.execute("SELECT pg_advisory_xact_lock(hashtext('shadow'), hashtext($1))", self._schema)
+            holder, _ = await self._held(owner)
+            if holder is not None:
+                raise Refused(f"{holder} has the shadow tables; promote it or discard it first: "
+                              f"trunkline replay discard {holder}")  # fmt: skip
             for table in self._replayable.shadow_tables:
                 await self._copy_shape(owner, table.name, table.name)
                 await self._copy_shape(owner, table.name, f"{table.name}__base")
             for name in PLUMBING:
                 await self._copy_shape(owner, name, name, plumbing=True)
-            await owner.execute(f"CREATE TABLE {self._schema}.run (replay_id text NOT NULL)")
-            await owner.execute(f"INSERT INTO {self._schema}.run VALUES ($1)", replay_id)
-        return await self._fill(tenants)
+            await owner.execute(f"CREATE TABLE {self._schema}.run (replay_id text NOT NULL, filled boolean NOT NULL)")
+            await owner.execute(f"INSERT INTO {self._schema}.run VALUES ($1, false)", replay_id)
+        rows = await self._fill(tenants)
+        async with self._as("owner") as owner:
+            await owner.execute(f"UPDATE {self._schema}.run SET filled = true")
+        return rows
 
     async def _copy_shape(self, owner: Any, source: str, name: str, *, plumbing: bool = False) -> None:
         target = f"{self._schema}.{name}"
