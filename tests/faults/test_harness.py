@@ -23,7 +23,7 @@ from tests.faults.harness.faults import FAULTS
 from tests.faults.harness.ledger import Ledger, read_ledger
 from tests.faults.harness.options import KINDS, expand
 from tests.faults.harness.outside import Seen
-from tests.faults.harness.proxy import Proxies, Proxy
+from tests.faults.harness.proxy import Proxies, Proxy, Toxics
 from tests.faults.harness.saboteur.crash_points import POINTS
 
 SABOTEUR = Path(__file__).parent / "harness" / "saboteur"
@@ -157,6 +157,75 @@ def test_a_black_hole_keeps_the_connection_and_the_heal_breaks_it(proxies: Proxi
             ask(connection, b"never again")
     with connect(proxies) as connection:
         assert ask(connection, b"after") == b"after"
+
+
+def test_a_black_hole_that_outlives_another_toxic_is_broken_by_its_own_heal(proxies: Proxies) -> None:
+    hole = proxies.poison("echo", swallow_up=True, swallow_down=True)
+    with connect(proxies) as connection:
+        slow = proxies.poison("echo", latency=0.001)
+        connection.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            ask(connection, b"lost")
+        proxies.heal("echo", hole)
+        connection.settimeout(5)
+        with pytest.raises(ConnectionResetError):
+            ask(connection, b"never again")
+        assert proxies.by_name["echo"].toxics == Toxics(latency=0.001)
+        proxies.heal("echo", slow)
+
+
+def test_what_one_of_two_black_holes_swallowed_waits_for_the_other(proxies: Proxies) -> None:
+    first, second = (proxies.poison("echo", swallow_down=True) for _ in range(2))
+    with connect(proxies) as connection:
+        connection.settimeout(0.5)
+        for heal in (first, None):
+            with pytest.raises(TimeoutError):
+                ask(connection, b"lost")
+            proxies.heal("echo", heal)
+        assert second not in proxies.by_name["echo"].given
+        connection.settimeout(5)
+        with pytest.raises(ConnectionResetError):
+            ask(connection, b"never again")
+
+
+def test_a_connection_that_lost_nothing_survives_a_black_hole(proxies: Proxies) -> None:
+    with connect(proxies) as connection:
+        assert ask(connection, b"before") == b"before"
+        proxies.heal("echo", proxies.poison("echo", swallow_up=True, swallow_down=True))
+        connection.settimeout(5)
+        assert ask(connection, b"after") == b"after"
+
+
+def test_a_server_learns_at_the_heal_that_its_client_left_during_a_black_hole() -> None:
+    """Else a session of nobody's would keep its locks."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+        free.close()
+        made = Proxies(Proxy("server", listen=port, target=server.getsockname()[1]))
+        made.start()
+        try:
+            client = socket.create_connection(("127.0.0.1", port), 5)
+            session, _ = server.accept()
+            with session:
+                session.settimeout(0.5)
+                made.poison("server", swallow_up=True)
+                client.close()
+                with pytest.raises(TimeoutError):
+                    session.recv(1)
+                made.heal("server")
+                session.settimeout(5)
+                with pytest.raises(ConnectionResetError):
+                    session.recv(1)
+        finally:
+            made.stop()
+
+
+def test_toxics_of_one_link_come_together() -> None:
+    every = [Toxics(latency=0.1, bytes_per_second=900), Toxics(latency=0.2, slice_bytes=7), Toxics(bytes_per_second=50)]
+    assert Toxics.together([*every, Toxics(swallow_up=True)]) == Toxics(
+        latency=pytest.approx(0.3), bytes_per_second=50, slice_bytes=7, swallow_up=True
+    )
+    assert Toxics.together([]) == Toxics()
 
 
 def test_a_reset_reaches_both_ends_and_a_refusal_every_new_one(proxies: Proxies) -> None:

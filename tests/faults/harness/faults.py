@@ -104,26 +104,27 @@ async def crash(context: Context, planned: Planned) -> None:
     cap = {"inside_an_import": 6, "after_a_commit_inside_a_batch": 5}.get(point, 2)
     path = context.stack.arm(process, point, int(planned.figure * cap))
     deadline = time.monotonic() + planned.seconds
-    cut_off = _cut_postgres_off(context) if "journal" in point else contextlib.nullcontext()
-    with cut_off:
+    with _postgres_cut_off(context) if "journal" in point else contextlib.nullcontext(lambda: None) as end:
         while path.exists() and time.monotonic() < deadline:
             await asyncio.sleep(0.1)
             if point == "after_journal_record_is_stored" and time.monotonic() > deadline - planned.seconds / 2:
                 # The journal is drained once Postgres is back.
-                context.stack.proxies.heal("postgres")
+                end()
     if path.exists():
         path.unlink(missing_ok=True)
         raise NotHere("nobody came by the point in time")
 
 
 @contextlib.contextmanager
-def _cut_postgres_off(context: Context) -> Any:
-    context.stack.proxies.poison("postgres", refuse=True)
-    context.stack.proxies.reset("postgres")
+def _postgres_cut_off(context: Context) -> Any:
+    """No connection to Postgres, until the end or until what this gives is called."""
+    proxies = context.stack.proxies
+    number = proxies.poison("postgres", refuse=True)
+    proxies.reset("postgres")
     try:
-        yield
+        yield lambda: proxies.heal("postgres", number)
     finally:
-        context.stack.proxies.heal("postgres")
+        proxies.heal("postgres", number)
 
 
 async def pause(context: Context, planned: Planned) -> None:
@@ -165,17 +166,16 @@ def _process(command: list[str], environment: dict[str, str]) -> Any:
         process.wait()
 
 
-def _toxic(reset_first: bool = False, **toxics: Any) -> Fault:
+def _toxic(**toxics: Any) -> Fault:
     async def fault(context: Context, planned: Planned) -> None:
         proxies = context.stack.proxies
         given = {name: value(planned.figure) if callable(value) else value for name, value in toxics.items()}
-        proxies.poison(planned.target, **given)
-        if reset_first:
-            proxies.reset(planned.target)
+        number = proxies.poison(planned.target, **given)
         try:
             await asyncio.sleep(planned.seconds)
         finally:
-            proxies.heal(planned.target)
+            # Others may be at work on the same link: only ours ends here.
+            proxies.heal(planned.target, number)
 
     return fault
 

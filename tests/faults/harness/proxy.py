@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import random
 import socket
 import struct
 import threading
-from collections.abc import Coroutine
-from dataclasses import dataclass, replace
+from collections.abc import Coroutine, Iterable
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 __all__ = ["HEALTHY", "Direction", "Proxies", "Proxy", "Toxics"]
@@ -37,8 +38,40 @@ class Toxics:
     refuse: bool = False
     """New connections are reset at once."""
 
+    def swallows(self, direction: Direction) -> bool:
+        return self.swallow_up if direction == "up" else self.swallow_down
+
+    @classmethod
+    def together(cls, every: Iterable[Toxics]) -> Toxics:
+        """What several come to: delays add up, the narrowest decides, what one swallows is swallowed."""
+        given = list(every)
+        return cls(
+            latency=sum(each.latency for each in given),
+            jitter=sum(each.jitter for each in given),
+            bytes_per_second=min((each.bytes_per_second for each in given if each.bytes_per_second), default=0),
+            slice_bytes=min((each.slice_bytes for each in given if each.slice_bytes), default=0),
+            swallow_up=any(each.swallow_up for each in given),
+            swallow_down=any(each.swallow_down for each in given),
+            refuse=any(each.refuse for each in given),
+        )
+
 
 HEALTHY = Toxics()
+
+
+@dataclass(eq=False, slots=True)
+class _Pair:
+    """Both ends of one connection. One that lost bytes can never be whole again."""
+
+    near: asyncio.StreamWriter
+    far: asyncio.StreamWriter
+    swallowed: bool = False
+    broken: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def reset(self) -> None:
+        self.broken.set()
+        _reset(self.near)
+        _reset(self.far)
 
 
 class Proxy:
@@ -49,9 +82,11 @@ class Proxy:
         self.listen = listen
         self.target = target
         self.toxics = HEALTHY
+        self.given: dict[int, Toxics] = {}
+        """What is at work now; ``toxics`` is what it comes to."""
         self.connections = 0
         self._random = random.Random(seed)
-        self._pairs: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
+        self._pairs: set[_Pair] = set()
         self._serving: set[asyncio.Task[Any]] = set()
         self._server: asyncio.Server | None = None
 
@@ -69,8 +104,22 @@ class Proxy:
     def reset_all(self) -> None:
         """Break every connection with a reset, as a machine that lost power and came back does."""
         for pair in list(self._pairs):
-            for writer in pair:
-                _reset(writer)
+            pair.reset()
+
+    def give(self, number: int, toxics: Toxics) -> None:
+        self.given[number] = toxics
+        self.toxics = Toxics.together(self.given.values())
+
+    def take(self, number: int | None) -> None:
+        """Without these toxics, or without any. When nothing is swallowed any more, what lost bytes is broken."""
+        if number is None:
+            self.given.clear()
+        else:
+            self.given.pop(number, None)
+        self.toxics = Toxics.together(self.given.values())
+        if not self.toxics.swallow_up and not self.toxics.swallow_down:
+            for pair in [each for each in self._pairs if each.swallowed]:
+                pair.reset()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -90,10 +139,10 @@ class Proxy:
         except OSError:
             _reset(writer)
             return
-        pair = (writer, up_writer)
+        pair = _Pair(writer, up_writer)
         self._pairs.add(pair)
-        pumps = [asyncio.create_task(self._pump(reader, up_writer, "up")),
-                 asyncio.create_task(self._pump(up_reader, writer, "down"))]  # fmt: skip
+        pumps = [asyncio.create_task(self._pump(pair, reader, up_writer, "up")),
+                 asyncio.create_task(self._pump(pair, up_reader, writer, "down"))]  # fmt: skip
         try:
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -101,25 +150,26 @@ class Proxy:
             for pump in pumps:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
-            for each in pair:
+            for each in (pair.near, pair.far):
                 each.close()
                 with contextlib.suppress(OSError):
                     await each.wait_closed()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, direction: Direction) -> None:
+    async def _pump(
+        self, pair: _Pair, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, direction: Direction
+    ) -> None:
         swallowed = False
         with contextlib.suppress(OSError):
             while data := await reader.read(CHUNK):
-                toxics = self.toxics
-                if toxics.swallow_up if direction == "up" else toxics.swallow_down:
-                    swallowed = True
-                if swallowed:
+                if self.toxics.swallows(direction):
                     # Once a byte is lost the stream never fits together again: like a dead link, it stays silent.
-                    continue
-                await self._forward(writer, data, toxics)
-        if not swallowed:
-            return
-        await asyncio.Event().wait()
+                    swallowed = pair.swallowed = True
+                if not swallowed:
+                    await self._forward(writer, data, self.toxics)
+        if swallowed or self.toxics.swallows(direction):
+            # An end is lost like any byte: the other side learns of it when the link is healed, by a reset.
+            pair.swallowed = True
+            await pair.broken.wait()
 
     async def _forward(self, writer: asyncio.StreamWriter, data: bytes, toxics: Toxics) -> None:
         if toxics.latency or toxics.jitter:
@@ -147,6 +197,7 @@ class Proxies:
 
     def __init__(self, *proxies: Proxy) -> None:
         self.by_name = {proxy.name: proxy for proxy in proxies}
+        self._numbers = itertools.count()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxies", daemon=True)
 
@@ -162,23 +213,24 @@ class Proxies:
         self._thread.join(10)
         self._loop.close()
 
-    def poison(self, name: str, **toxics: Any) -> None:
-        """Make a proxy misbehave from the next chunk on."""
-        self._call(self._set(name, replace(HEALTHY, **toxics)))
+    def poison(self, name: str, **toxics: Any) -> int:
+        """Make a proxy misbehave from the next chunk on, beside what else it does; return what ``heal`` takes."""
+        number = next(self._numbers)
+        self._call(self._give(name, number, Toxics(**toxics)))
+        return number
 
     def reset(self, name: str) -> None:
         self._call(self._reset(name))
 
-    def heal(self, name: str) -> None:
-        """Healthy again; connections that lost bytes are broken, since they can never be whole."""
-        proxy = self.by_name[name]
-        was = proxy.toxics
-        self._call(self._set(name, HEALTHY))
-        if was.swallow_up or was.swallow_down:
-            self.reset(name)
+    def heal(self, name: str, number: int | None = None) -> None:
+        """End what ``poison`` began, or all of it. Connections that lost bytes are broken once nothing is swallowed."""
+        self._call(self._take(name, number))
 
-    async def _set(self, name: str, toxics: Toxics) -> None:
-        self.by_name[name].toxics = toxics
+    async def _give(self, name: str, number: int, toxics: Toxics) -> None:
+        self.by_name[name].give(number, toxics)
+
+    async def _take(self, name: str, number: int | None) -> None:
+        self.by_name[name].take(number)
 
     async def _reset(self, name: str) -> None:
         self.by_name[name].reset_all()
