@@ -21,6 +21,8 @@ from kit.ids import uuid7
 from kit.testing import Bench, MakeDatabase
 from runtime.publisher import COLUMNS, Publisher, PublishError
 
+from .reading import read_all
+
 SERVICE = "front-desk"
 TIMES = [
     datetime(2026, 3, 1, 23, 59, 59, 999_999, UTC),
@@ -99,8 +101,11 @@ def rows_of(bench: Bench, values: list[str | None], first: int = 1) -> list[tupl
 async def test_the_place_moves_only_to_what_kafka_holds(bench: Bench) -> None:
     publisher = Publisher(bootstrap=bench.bootstrap, service=SERVICE)
     await asyncio.to_thread(publisher.send, rows_of(bench, ["{}"] * 10), settle=False)
-    place = await asyncio.to_thread(publisher.send, rows_of(bench, ["{}"] * 10, 11), settle=True)
-    assert place == (1, 700, 20)
+    held = await asyncio.to_thread(publisher.send, rows_of(bench, ["{}"] * 10, 11), settle=True)
+    assert held is not None
+    assert held.place == (1, 700, 20)
+    partition = (await read_all(bench, 20))[0].partition
+    assert json.loads(held.ends) == {f"{bench.topic}/{partition}": 20}
     assert await asyncio.to_thread(publisher.send, [], settle=True) is None
     publisher.close()
 

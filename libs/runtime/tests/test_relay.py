@@ -6,10 +6,13 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -24,6 +27,7 @@ from kit.telemetry import METRICS
 from kit.testing import Bench, MakeDatabase, eventually, make_topic
 from recovery.rewind import rewind
 from runtime.backlog import Backlog
+from runtime.publisher import Publisher
 from runtime.relay import Relay
 
 from .reading import read_all
@@ -32,11 +36,18 @@ pytestmark = pytest.mark.real
 
 SERVICE = "front-desk"
 KEYS = 20
+# A relay of another process that takes its time, so that it can be killed in the middle.
 SCRIPT = """
-import asyncio, sys
+import asyncio, sys, time
 from kit.postgres import Database
+from runtime.publisher import Publisher
 from runtime.relay import Relay
+send = Publisher.send
+def slowly(publisher, rows, *, settle):
+    time.sleep(0.01)
+    return send(publisher, rows, settle=settle)
 async def main():
+    Publisher.send = slowly
     dsn, bootstrap = sys.argv[1:]
     database = Database(service="front-desk", dsn=dsn, app_password="test", system_password="test")
     await Relay(database=database, kafka_bootstrap=bootstrap, service="front-desk", batch=20).start()
@@ -147,7 +158,7 @@ async def test_a_kafka_that_lost_records_gets_them_again_before_what_is_newer(
     async def remembered() -> bool:
         async with database.system() as tx:
             ends = json.loads(await tx.fetchval("SELECT kafka_ends::text FROM relay_position"))
-        return bool(ends == {bench.topic: 200})
+        return sum(ends.values()) == 200
 
     await eventually(remembered)
     await relay.stop()
@@ -162,6 +173,65 @@ async def test_a_kafka_that_lost_records_gets_them_again_before_what_is_newer(
     assert await read_all(bench, 0) == []
     await rewind(database, since=None)
     assert_complete_and_in_order(await read_all(bench, 220), 220)
+
+
+async def test_what_is_lost_of_one_partition_is_not_made_up_by_another_nor_younger_than_the_last_look(
+    database: Database, bench: Bench, relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime.relay, "LOOK_SECONDS", 3600)
+    await relay.start()
+    await append(database, bench, range(200))
+    await eventually(lambda: drained(database))
+    await relay.stop()
+
+    # What Kafka acknowledged is known without asking it again.
+    async with database.system() as tx:
+        ends = json.loads(await tx.fetchval("SELECT kafka_ends::text FROM relay_position"))
+    assert sum(ends.values()) == 200
+    place, end = next((place, end) for place, end in ends.items() if end > 1)
+    other = next(name for name in ends if name != place)
+
+    async def halted(ends: dict[str, int]) -> str:
+        async with database.system() as tx:
+            await tx.execute("SELECT begin_relay($1, kafka_cluster, $2::jsonb) FROM relay_position",
+                             SERVICE, json.dumps(ends))  # fmt: skip
+            return str(await tx.fetchval("SELECT halted FROM relay_position"))
+
+    assert await halted({**ends, place: end - 1, other: ends[other] + 1000}) == "Kafka lost records"
+    assert await halted(ends) == ""
+
+
+async def test_after_a_lost_connection_kafka_is_looked_at_before_anything_is_sent(
+    database: Database, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, lost = Publisher.kafka, False
+    monkeypatch.setattr(runtime.relay, "LOOK_SECONDS", 3600)
+    # What answers after the loss is another one.
+    monkeypatch.setattr(Publisher, "kafka", lambda self, topics: ("another", "{}") if lost else seen(self, topics))
+    others = {inode for inode, _ in connections_to(bench.bootstrap)}
+    relay = Relay(database=database, kafka_bootstrap=bench.bootstrap, service=SERVICE, batch=100)
+    await relay.start()
+    await append(database, bench, range(100))
+    await eventually(lambda: drained(database))
+
+    lost = True
+    for inode, connection in connections_to(bench.bootstrap):
+        if inode not in others:
+            connection.shutdown(socket.SHUT_RDWR)
+    await append(database, bench, range(100, 120))
+
+    await eventually(lambda: relay.status()["halted"] == "this is another Kafka cluster", within=20)
+    await relay.stop()
+    assert len(await read_all(bench, 100)) == 100
+
+
+def connections_to(bootstrap: str) -> Iterator[tuple[int, socket.socket]]:
+    """This process's connections to a server, each with its number in the kernel."""
+    port = int(bootstrap.rpartition(":")[2])
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(OSError), socket.socket(fileno=os.dup(int(link.name))) as connection:
+            if connection.family == socket.AF_INET and connection.getpeername()[1] == port:
+                yield os.fstat(connection.fileno()).st_ino, connection
 
 
 async def test_killed_in_the_middle_of_publishing_again_nothing_is_missing_or_out_of_order(

@@ -3,6 +3,9 @@
 Of what was sent to a partition, Kafka holds a beginning without gaps, whatever fails: the producer is idempotent,
 no record times out by itself (a younger one might still be taken), a refused one ends the producer, and who gives up
 throws away all that is queued. So the rows can be sent again from any earlier place, and the order of a key holds.
+
+A lost connection is given up as well, before the client makes another one: what answers at that address afterwards may
+be a Kafka that lost records, and nothing newer must get there before what is missing.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from opentelemetry.trace import SpanKind
@@ -23,16 +26,30 @@ from contracts.envelope import CONTENT_TYPE, SPEC_VERSION
 from contracts.registry import REGISTRY
 from kit.telemetry import current_traceparent, get_tracer, parent_of, spans_are_exported
 
-__all__ = ["COLUMNS", "Place", "PublishError", "Publisher"]
+__all__ = ["COLUMNS", "Held", "Place", "PublishError", "Publisher"]
 
 tracer = get_tracer(__name__)
 
 Place = tuple[int, int, int]
 """A row's place in the outbox: epoch, transaction, sequence."""
+
+
+class Held(NamedTuple):
+    """What Kafka holds without gaps."""
+
+    place: Place
+    ends: str
+    """As JSON, next to where partitions ended that took records since this was last told."""
+
+
 TENANT = 36
 """A key begins with its tenant's id (:func:`contracts.envelope.partition_key`), which need not be read beside it."""
 # What may be on its way to Kafka at once: repeated if the process dies, and held in memory.
 UNDERWAY_RECORDS, UNDERWAY_BYTES = 10_000, 32_000_000
+# Of each set of rows the last so many tell where they came to lie, so next to every partition's end is known.
+NOTED = 64
+# How long the client waits before it connects again. Meanwhile the loss is noticed and the queue is thrown away.
+RECONNECT_MS = 1000
 
 #: What is read of a row: topic, value and type, then what travels as it is, then the place. A cast to text costs the
 #: server more than the rest of a row.
@@ -48,19 +65,25 @@ class PublishError(Exception):
 class _Sent:
     """Rows that were sent together: how many of them Kafka does not hold yet."""
 
-    __slots__ = ("failed", "left", "place", "size")
+    __slots__ = ("ends", "failed", "left", "place", "size")
 
-    def __init__(self, rows: Sequence[Any], failed: set[str]) -> None:
+    def __init__(self, rows: Sequence[Any], failed: set[str], ends: dict[str, int]) -> None:
         self.place: Place = tuple(rows[-1][-3:])
         self.left = len(rows)
         self.size = sum(len(row[1] or "") for row in rows)
         self.failed = failed
+        self.ends = ends
 
     def delivered(self, error: Any, _: Any) -> None:
         if error is None:
             self.left -= 1
         else:
             self.failed.add(error.name())
+
+    def noted(self, error: Any, record: Any) -> None:
+        self.delivered(error, record)
+        if error is None:
+            self.ends[_end_of(record.topic(), record.partition())] = record.offset() + 1
 
 
 class Publisher:
@@ -70,6 +93,8 @@ class Publisher:
         self._give_up = give_up_seconds
         self._underway: deque[_Sent] = deque()
         self._failed: set[str] = set()
+        self._lost = False
+        self._ends: dict[str, int] = {}
         self._sending, self._closing = threading.Lock(), threading.Event()
         self._source = f"/{service}"
         self._topics: set[str] = set()
@@ -89,23 +114,28 @@ class Publisher:
                 "allow.auto.create.topics": False,
                 # The partitioner of the Java clients and of aiokafka: a key has one partition for every producer.
                 "partitioner": "murmur2_random",
+                "reconnect.backoff.ms": RECONNECT_MS,
                 "log_level": 0,
             },
-            error_cb=lambda _: None,
+            error_cb=self._told,
             logger=logging.getLogger("librdkafka"),
         )
 
+    def _told(self, error: Any) -> None:
+        if error.name() in ("_TRANSPORT", "_ALL_BROKERS_DOWN"):
+            self._lost = True
+
     def kafka(self, topics: Iterable[str]) -> tuple[str, str]:
-        """The cluster's id; and as JSON per topic, of these and of what was sent, the sum of its partitions' ends."""
+        """The cluster's id; and as JSON where each partition ends, of these topics and of those that were sent to."""
         known = self._asker.list_topics(timeout=5)
-        sums = dict.fromkeys({*topics, *self._topics} & known.topics.keys(), 0)
-        for topic in sums:
+        ends = {}
+        for topic in {*topics, *self._topics} & known.topics.keys():
             for partition in known.topics[topic].partitions:
                 _, end = self._asker.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
-                sums[topic] += end
-        return str(known.cluster_id), json.dumps(sums)
+                ends[_end_of(topic, partition)] = end
+        return str(known.cluster_id), json.dumps(ends)
 
-    def send(self, rows: Sequence[Any], *, settle: bool) -> Place | None:
+    def send(self, rows: Sequence[Any], *, settle: bool) -> Held | None:
         """Hand rows to Kafka in this order. Returns the place up to which it holds everything, if that is a new one.
 
         With ``settle`` only when it holds them all, else while some are underway. Raises :class:`PublishError`.
@@ -113,28 +143,38 @@ class Publisher:
         deadline = time.monotonic() + self._give_up
         try:
             with self._sending:
-                self._send(rows)
-                while not self._failed and self._too_much(settle):
+                self._producer.poll(0)  # whether the connection was lost meanwhile
+                if not self._lost:
+                    self._send(rows)
+                while not self._lost and not self._failed and self._too_much(settle):
                     if time.monotonic() > deadline or self._closing.is_set():
                         raise PublishError(f"{len(self._producer)} records were not taken in time")
                     self._producer.flush(0.2) if settle else self._producer.poll(0.2)
         except (KafkaException, SystemError) as error:
             # The second is how the client reports that it has ended itself in the middle of a callback.
             raise PublishError("the producer refuses to go on") from error
+        if self._lost:
+            raise PublishError("the connection was lost; what answers now may be another Kafka")
         if self._failed:
             raise PublishError(f"records were refused: {sorted(self._failed)}")
         place = None
         while self._underway and not self._underway[0].left:
             place = self._underway.popleft().place
-        return place
+        if place is None:
+            return None
+        ends = json.dumps(self._ends)
+        self._ends.clear()
+        return Held(place, ends)
 
     def _send(self, rows: Sequence[Any]) -> None:
         if rows:
-            sent = _Sent(rows, self._failed)
+            sent = _Sent(rows, self._failed, self._ends)
             self._underway.append(sent)
             self._topics.update(row[0] for row in rows)
-            for row in rows:
-                self._producer.produce(row[0], row[1], row[3], headers=self.headers(row), on_delivery=sent.delivered)
+            produce, headers = self._producer.produce, self.headers
+            for told, some in ((sent.delivered, rows[:-NOTED]), (sent.noted, rows[-NOTED:])):
+                for row in some:
+                    produce(row[0], row[1], row[3], headers=headers(row), on_delivery=told)
         self._producer.poll(0)
 
     def _too_much(self, settle: bool) -> bool:
@@ -175,6 +215,10 @@ class Publisher:
         fixed = {"ce_specversion": SPEC_VERSION, "ce_type": type_, "ce_source": self._source}
         fixed |= {"content-type": CONTENT_TYPE, **({"ce_dataschema": known.dataschema()} if known else {})}
         return self._fixed.setdefault(type_, fixed)
+
+
+def _end_of(topic: str, partition: int) -> str:
+    return f"{topic}/{partition}"
 
 
 def _published(topic: str, traceparent: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from kit.postgres import Database
 from kit.telemetry import METRICS, get_logger
 from runtime.backlog import Backlog
-from runtime.publisher import COLUMNS, Place, Publisher
+from runtime.publisher import COLUMNS, Held, Place, Publisher
 
 __all__ = ["Relay"]
 
@@ -29,10 +29,10 @@ LIMIT $4
 # One plan for ever, by the index: statistics of a partition that was empty a moment ago are no ground for another.
 _PLAN = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_bitmapscan = off; SET jit = off"
 _ADVANCE = """
-UPDATE relay_position SET epoch = $2, xid = $3::xid8, seq = $4, updated_at = now()
+UPDATE relay_position SET epoch = $2, xid = $3::xid8, seq = $4, kafka_ends = kafka_ends || $6::jsonb, updated_at = now()
 WHERE relay = $1 AND generation = $5 RETURNING true
 """
-_TOPICS = "SELECT jsonb_object_keys(kafka_ends) FROM relay_position WHERE relay = $1"
+_TOPICS = "SELECT DISTINCT split_part(jsonb_object_keys(kafka_ends), '/', 1) FROM relay_position WHERE relay = $1"
 _BEGIN = "SELECT epoch, xid, seq, generation, halted FROM begin_relay($1, $2, $3::jsonb)"
 LOOK_SECONDS = 5.0
 WATCH_SECONDS = 5.0
@@ -202,7 +202,7 @@ class Relay:
 
         While rows are sent the next are read and the position is stored, up to where Kafka holds everything.
         """
-        held: Place | None = None
+        held: Held | None = None
         rows = await connection.fetch(_FETCH, *position, self._batch)
         more = bool(rows)
         while more:
@@ -220,16 +220,16 @@ class Relay:
         await self._go_on(connection, held, position, 0)
         return position
 
-    async def _publish(self, publisher: Publisher, rows: list[Any], *, settle: bool) -> Place | None:
-        place = await asyncio.to_thread(publisher.send, rows, settle=settle)
+    async def _publish(self, publisher: Publisher, rows: list[Any], *, settle: bool) -> Held | None:
+        held = await asyncio.to_thread(publisher.send, rows, settle=settle)
         self._published += len(rows)
         METRICS.relayed.labels(self._service).inc(len(rows))
-        return place
+        return held
 
-    async def _go_on(self, connection: Any, held: Place | None, position: Place, limit: int) -> Any:
+    async def _go_on(self, connection: Any, held: Held | None, position: Place, limit: int) -> Any:
         """Store what Kafka holds, read what comes next."""
         if held is not None:
-            if not await connection.fetchval(_ADVANCE, self._service, *held, self._generation):
+            if not await connection.fetchval(_ADVANCE, self._service, *held.place, self._generation, held.ends):
                 raise Rewound
             self._last_error = None
         return await connection.fetch(_FETCH, *position, limit) if limit else []

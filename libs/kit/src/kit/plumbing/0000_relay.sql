@@ -1,6 +1,6 @@
 -- What a relay knows of the Kafka that it publishes to, how an operator sends it back, and how far it is behind.
 
--- kafka_ends: per topic the sum of its partitions' ends, which never shrinks unless Kafka lost records.
+-- kafka_ends: where each partition ends, by 'topic/partition'; it never shrinks unless Kafka lost records.
 -- generation: grows when an operator moves the position; a leader that read an older one does not move it any more.
 -- halted: why nothing is published, for whoever looks.
 ALTER TABLE relay_position
@@ -88,5 +88,37 @@ BEGIN
         holder := CASE WHEN EXISTS (SELECT FROM pg_prepared_xacts WHERE transaction = behind::xid) THEN -1 ELSE 0 END;
     END IF;
     holder_xid := CASE WHEN holder <> 0 THEN behind::text END;
+END
+$$;
+
+-- As it was, but for a relay that has never published: nothing of its outbox may leave yet.
+CREATE OR REPLACE FUNCTION maintain_outbox(keep interval) RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS $$
+DECLARE
+    day date;
+    part record;
+    unpublished boolean;
+BEGIN
+    FOR day IN SELECT generate_series(current_date, current_date + 7, '1 day')::date LOOP
+        IF to_regclass(format('outbox_%s', to_char(day, 'YYYYMMDD'))) IS NULL THEN
+            BEGIN
+                EXECUTE format('CREATE TABLE %I PARTITION OF outbox FOR VALUES FROM (%L) TO (%L)',
+                    'outbox_' || to_char(day, 'YYYYMMDD'), day::timestamptz, (day + 1)::timestamptz);
+            EXCEPTION WHEN check_violation THEN
+                NULL; -- the default partition already holds rows of this day; they stay there
+            END;
+        END IF;
+    END LOOP;
+    FOR part IN
+        SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+        WHERE i.inhparent = 'outbox'::regclass AND c.relname ~ '^outbox_[0-9]{8}$'
+            AND to_date(right(c.relname, 8), 'YYYYMMDD') < current_date - keep
+    LOOP
+        EXECUTE format('SELECT EXISTS (SELECT FROM %I o WHERE NOT EXISTS (SELECT FROM relay_position)
+            OR (o.epoch, o.xid, o.seq) > (SELECT epoch, xid, seq FROM relay_position ORDER BY epoch, xid, seq LIMIT 1))',
+            part.relname) INTO unpublished;
+        IF NOT unpublished THEN
+            EXECUTE format('DROP TABLE %I', part.relname);
+        END IF;
+    END LOOP;
 END
 $$;
