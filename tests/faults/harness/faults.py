@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
+import functools
 import math
 import os
 import shutil
@@ -18,12 +18,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import asyncpg
+from tests.faults.harness import migrating
 from tests.faults.harness.ledger import Ledger
 from tests.faults.harness.options import Planned
 from tests.faults.harness.saboteur.crash_points import FAKETIME
 from tests.faults.harness.stack import FaultStack, wait_until
 
-from kit.postgres import Database
+from kit.migrations import provision
+from kit.postgres import SERVER_AWAY, Database, role_dsn, schema_of
 from recovery.rewind import rewind
 from trunkline.stack import control, kafka, postgres
 from trunkline.stack.layout import SERVICES, Service
@@ -38,6 +41,14 @@ WHERE table_schema NOT IN ('pg_catalog', 'information_schema') ORDER BY 1, 2, 3
 
 
 CATCH_UP_SECONDS = 40.0
+MIGRATION_POINTS = (
+    ("inside_a_migration", 0),
+    ("inside_a_migration_file", 4),
+    ("inside_a_migration", 1),
+    ("inside_a_migration_file", 9),
+)
+"""Between two files, and in the transaction of one (the first, the second): its statements are done, and it is not
+noted yet. What is counted there is what the migration asks of Postgres."""
 
 
 class NotHere(Exception):
@@ -66,6 +77,8 @@ class Context:
     """Tells whoever reads the topics that they begin anew."""
     caught_up: Callable[[], Awaitable[bool]] | None = None
     """Whether nobody has more to do than what came within the last moments; whoever judges knows."""
+    migrations: list[tuple[str, bool]] = field(default_factory=list)
+    """Migrations that were killed, and whether the schema came out as that of a whole run."""
     _table: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def stop(self, name: str) -> None:
@@ -242,34 +255,82 @@ async def clock(context: Context, planned: Planned) -> None:
 
 
 async def crash_in_migration(context: Context, planned: Planned) -> None:
-    """Migrate a database of its own, die between two files, migrate again: the schema is the one of a whole run."""
-    stack, chosen = context.stack, service(planned.target)
-    name, whole = (f"migrating_{kind}_{time.time_ns()}" for kind in ("broken", "whole"))
-    connection = await stack.admin()
+    """Migrate a database of its own, die on the way, migrate again: the schema is the one of a whole run."""
+    stack, chosen, number = context.stack, service(planned.target), time.time_ns()
+    broken, whole, process = f"migrating_broken_{number}", f"migrating_whole_{number}", f"migrating-{number}"
+    point, passes = MIGRATION_POINTS[int(planned.figure * len(MIGRATION_POINTS)) % len(MIGRATION_POINTS)]
     try:
-        for database in (name, whole):
-            await connection.execute(f"CREATE DATABASE {database}")
-        stack.arm("migrating", "inside_a_migration", int(planned.figure * 2))
-        first = await _migrate(stack, chosen, name)
-        second = await _migrate(stack, chosen, name)
-        reference = await _migrate(stack, chosen, whole)
-        same = await _schema(stack, name) == await _schema(stack, whole)
-        context.ledger.note("migration", service=chosen.name, codes=[first, second, reference], same=same)
+        for database in (broken, whole):
+            await _as_admin(stack, f"CREATE DATABASE {database}")
+            await _while_away(functools.partial(_provision, stack, chosen, database))
+        armed = stack.arm(process, point, passes)
+        try:
+            first = await _migrate(stack, chosen, broken, process)
+        finally:
+            # Whoever migrates after this must live.
+            armed.unlink(missing_ok=True)
+        if first != -signal.SIGKILL:
+            raise NotHere(f"the migration did not come to its point, it ended with {first}")
+        codes = [first, *[await _migrate_in_the_end(stack, chosen, name, process) for name in (broken, whole)]]
+        same = await _schema(stack, broken) == await _schema(stack, whole)
+        context.migrations.append((chosen.name, codes == [-signal.SIGKILL, 0, 0] and same))
+        context.ledger.note("migration", service=chosen.name, point=point, passes=passes, codes=codes, same=same)
     finally:
-        for database in (name, whole):
-            await connection.execute(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
-        await connection.close(timeout=5)
+        for database in (broken, whole):
+            await _as_admin(stack, f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
 
 
-async def _migrate(stack: FaultStack, chosen: Service, database: str) -> int:
-    environment = {**os.environ, **stack.layout.environment(), "FAULTS_PROCESS": "migrating",
-                   "FAULTS_ADMIN_DSN": stack.layout.admin_dsn(database),
-                   "FAULTS_PASSWORDS": json.dumps(stack.layout.passwords(chosen))}  # fmt: skip
-    process = await asyncio.create_subprocess_exec(
+async def _as_admin(stack: FaultStack, statement: str) -> None:
+    async def attempt() -> None:
+        connection = await stack.admin()
+        try:
+            # An attempt whose answer was lost has made it already.
+            with contextlib.suppress(asyncpg.DuplicateDatabaseError):
+                await connection.execute(statement)
+        finally:
+            await connection.close(timeout=5)
+
+    await _while_away(attempt)
+
+
+async def _while_away(attempt: Callable[[], Awaitable[None]]) -> None:
+    """Again while Postgres is away: other faults may have it for a while."""
+    deadline = time.monotonic() + CATCH_UP_SECONDS
+    while True:
+        try:
+            return await attempt()
+        except SERVER_AWAY as error:
+            if time.monotonic() > deadline:
+                raise NotHere(f"Postgres was away for {CATCH_UP_SECONDS:.0f} s") from error
+            await asyncio.sleep(0.5)
+
+
+async def _migrate_in_the_end(stack: FaultStack, chosen: Service, database: str, process: str) -> int:
+    """How it ended; begun anew only when the server went away meanwhile."""
+    deadline = time.monotonic() + CATCH_UP_SECONDS
+    while (code := await _migrate(stack, chosen, database, process)) == migrating.AWAY:
+        if time.monotonic() > deadline:
+            raise NotHere(f"Postgres was away for {CATCH_UP_SECONDS:.0f} s")
+        await asyncio.sleep(0.5)
+    return code
+
+
+async def _provision(stack: FaultStack, chosen: Service, database: str) -> None:
+    await provision(stack.layout.admin_dsn(database), service=chosen.name, passwords=stack.layout.passwords(chosen))
+
+
+async def _migrate(stack: FaultStack, chosen: Service, database: str, process: str) -> int:
+    owner = role_dsn(
+        stack.layout.admin_dsn(database), f"{schema_of(chosen.name)}_owner", stack.layout.passwords(chosen)["owner"]
+    )
+    environment = {
+        **os.environ, **stack.layout.environment(), "FAULTS_PROCESS": process, "FAULTS_OWNER_DSN": owner,
+    }  # fmt: skip
+    child = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.faults.harness.migrating", chosen.name, chosen.package, env=environment,
         stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
-    return await process.wait()
+    return await child.wait()
 
 
 async def _schema(stack: FaultStack, database: str) -> list[Any]:

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sys
 
-from kit.migrations import migrate, provision
-from kit.postgres import role_dsn, schema_of
+import asyncpg
 
-__all__ = ["main"]
+from kit.migrations import MigrationError, migrate
+
+__all__ = ["AWAY", "main"]
+
+AWAY = 75
+"""The exit code when the server was not there (any more): it may be tried again."""
+_GONE = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.PostgresConnectionError,
+         asyncpg.OperatorInterventionError, asyncpg.InsufficientResourcesError)  # fmt: skip
 
 
-async def main(service: str, package: str) -> None:
-    dsn, passwords = os.environ["FAULTS_ADMIN_DSN"], json.loads(os.environ["FAULTS_PASSWORDS"])
-    await provision(dsn, service=service, passwords=passwords)
-    await migrate(role_dsn(dsn, f"{schema_of(service)}_owner", passwords["owner"]), service=service, package=package)
+async def main(service: str, package: str) -> int:
+    try:
+        await migrate(os.environ["FAULTS_OWNER_DSN"], service=service, package=package)
+    except _GONE:
+        return AWAY
+    except MigrationError as error:
+        if isinstance(error.__cause__, _GONE):
+            return AWAY
+        raise
+    return 0
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    raise SystemExit(asyncio.run(main(*sys.argv[1:])))

@@ -16,7 +16,7 @@ from tests.faults.harness.checks import Violation
 from tests.faults.harness.faults import FAULTS, Context, NotHere
 from tests.faults.harness.groups import Groups
 from tests.faults.harness.judge import HEAL_SECONDS, Judge
-from tests.faults.harness.ledger import Ledger, read_ledger
+from tests.faults.harness.ledger import Ledger
 from tests.faults.harness.load import Load
 from tests.faults.harness.options import KINDS, Options, Planned
 from tests.faults.harness.outside import Tail
@@ -201,14 +201,9 @@ class Run:
         self._violations += checks.live({}, self._transactions.idle, within=60)
         self._violations += checks.alive(self._deaths.strange)
         self._violations += checks.live(dict.fromkeys(self._readiness.last, 1), (), within=60)
-        broken = [name for name, whole in self._migrations() if not whole]
+        broken = [name for name, whole in self._context.migrations if not whole]
         self._violations += checks.conserved((), (), {f"schemas of {name}": (1, 0) for name in broken})
         self._judge.figures.probes = isolation.probes
-
-    def _migrations(self) -> list[tuple[str, bool]]:
-        """Interrupted migrations, and whether the schema came out as that of a whole run."""
-        notes = [entry for entry in read_ledger(self._ledger.path) if entry["kind"] == "migration"]
-        return [(str(note["service"]), bool(note["same"]) and note["codes"][1:] == [0, 0]) for note in notes]
 
     async def _asked(self, question: Callable[[], Awaitable[list[Violation]]]) -> list[Violation]:
         """The answer; asked again for a while when a server does not give it, as a busy machine's may not."""
@@ -229,7 +224,7 @@ class Run:
             await asyncio.sleep(0.3)
 
     def _outcome(self, settled: float, isolation: Isolation) -> Outcome:
-        fired = Counter(f"{each['process']}.{each['point']}" for each in self._stack.fired())
+        fired = Counter(f"{each['process'].partition('-')[0]}.{each['point']}" for each in self._stack.fired())
         kills = sum(self._faults[kind] for kind in KILLS) + sum(fired.values())
         errors = self._ledger.counts["harness_error"]
         return Outcome(

@@ -70,6 +70,7 @@ POINTS = {
         Point("after_audit_before_commit", "vault_importer.audit_store", "append_audit", "after", ("trunkline",)),
         Point("inside_an_import", "kit.postgres", "Database.transaction", "after", ("trunkline",)),
         Point("inside_a_migration", "kit.migrations", "_apply", "after", ("migrating",)),
+        Point("inside_a_migration_file", "asyncpg.connection", "Connection.execute", "after", ("migrating",)),
     )
 }  # fmt: skip
 """By name. The process ``trunkline`` is the command line, which imports backups."""
@@ -189,7 +190,8 @@ def install(folder: Path) -> None:
     """Wrap every point of this process as its modules are imported."""
     process = process_name()
     crasher = _Crasher(folder, process)
-    mine = [point for point in POINTS.values() if process in point.processes]
+    # What follows a hyphen tells one migration from another.
+    mine = [point for point in POINTS.values() if process.partition("-")[0] in point.processes]
 
     def patch(module: ModuleType) -> None:
         for point in mine:
