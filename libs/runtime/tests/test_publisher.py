@@ -91,7 +91,7 @@ def rows_of(bench: Bench, values: list[str | None], first: int = 1) -> list[tupl
     for number, value in enumerate(values, first):
         id_, tenant = str(uuid7()), str(bench.tenant)
         found.append(
-            (bench.topic, value, f"{bench.topic}.v1", f"{tenant}:k", id_, "k", "2026-01-01T00:00:00.000000Z",
+            (bench.topic, value, f"{bench.topic}.v1", f"{tenant}:k", id_, "2026-01-01T00:00:00.000000Z",
              "", "", "", "", 1, 700, number)
         )  # fmt: skip
     return found

@@ -43,7 +43,7 @@ class Held(NamedTuple):
 
 
 TENANT = 36
-"""A key begins with its tenant's id (:func:`contracts.envelope.partition_key`), which need not be read beside it."""
+"""A key is its tenant's id, a colon and the subject (:func:`contracts.envelope.partition_key`): both come from it."""
 # What may be on its way to Kafka at once: repeated if the process dies, and held in memory.
 UNDERWAY_RECORDS, UNDERWAY_BYTES = 10_000, 32_000_000
 # Of each set of rows the last so many tell where they came to lie, so next to every partition's end is known.
@@ -53,7 +53,7 @@ RECONNECT_MS = 1000
 
 #: What is read of a row: topic, value and type, then what travels as it is, then the place. A cast to text costs the
 #: server more than the rest of a row.
-COLUMNS = """o.aggregatetype, o.payload, o.type, o.aggregateid, o.id::text, o.subject,
+COLUMNS = """o.aggregatetype, o.payload, o.type, o.aggregateid, o.id::text,
        to_char(o.occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
        o.correlationid, o.causationid, o.replayid, o.traceparent, o.epoch, o.xid, o.seq"""
 
@@ -171,10 +171,10 @@ class Publisher:
             sent = _Sent(rows, self._failed, self._ends)
             self._underway.append(sent)
             self._topics.update(row[0] for row in rows)
-            produce, headers = self._producer.produce, self.headers
+            produce, headers, spans = self._producer.produce, self.headers, spans_are_exported()
             for told, some in ((sent.delivered, rows[:-NOTED]), (sent.noted, rows[-NOTED:])):
                 for row in some:
-                    produce(row[0], row[1], row[3], headers=headers(row), on_delivery=told)
+                    produce(row[0], row[1], row[3], headers=headers(row, spans=spans), on_delivery=told)
         self._producer.poll(0)
 
     def _too_much(self, settle: bool) -> bool:
@@ -192,22 +192,23 @@ class Publisher:
             self._producer = None  # here, in a thread: its last reference waits for threads of its own to end
             self._asker.close()
 
-    def headers(self, row: Any) -> dict[str, str]:
+    def headers(self, row: Any, *, spans: bool = False) -> dict[str, str]:
         """The headers of ``Envelope.to_headers``, made without an envelope: this is done for every event.
 
-        A dictionary, since the client takes it in half the time of a list of pairs.
+        A dictionary, since the client takes it in half the time of a list of pairs. With ``spans`` the trace goes
+        through one of publishing.
         """
-        topic, _, type_, key, id_, subject, at, correlation, causation, replay, trace = row[:11]
+        topic, _, type_, key, id_, at, correlation, causation, replay, trace = row[:10]
         headers = {
-            **(self._fixed.get(type_) or self._of_type(type_)), "ce_partitionkey": key, "ce_id": id_,
-            "ce_time": at, "ce_tenant": key[:TENANT], "ce_subject": subject, "ce_correlationid": correlation or id_,
+            **(self._fixed.get(type_) or self._of_type(type_)), "ce_partitionkey": key, "ce_id": id_, "ce_time": at,
+            "ce_tenant": key[:TENANT], "ce_subject": key[TENANT + 1 :], "ce_correlationid": correlation or id_,
         }  # fmt: skip
         if causation:
             headers["ce_causationid"] = causation
         if replay:
             headers["ce_replayid"] = replay
         if trace:
-            headers["traceparent"] = _published(topic, trace) if spans_are_exported() else trace
+            headers["traceparent"] = _published(topic, trace) if spans else trace
         return headers
 
     def _of_type(self, type_: str) -> dict[str, str]:
