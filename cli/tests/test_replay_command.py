@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from typer.testing import CliRunner
 
-from recovery.replay.plan import Refused
+from recovery.replay.book import Entry
+from recovery.replay.compare import Change, TableDiff
+from recovery.replay.plan import Plan, Refused
+from recovery.replay.shadow import Letters
+from trunkline.replay import show
 from trunkline.replay.ask import bound, of_id, read_plan, services
 from trunkline.replay.commands import app
 
@@ -77,3 +84,61 @@ def test_a_target_is_one_of_three(target: str) -> None:
     done = run.invoke(app, ["plan", "brain-distiller", "--target", target])
     assert done.exit_code == 2
     assert "live, shadow or rewind" in done.output.replace("\n", " ")
+
+
+NUMBER = "+919847000010"
+FOUND = TableDiff(
+    table="customer_number", added=1, removed=0, changed=0, unchanged=3, conflicts=0,
+    changes=(
+        Change(
+            key={"tenant_id": uuid4(), "number": NUMBER, "customer_id": "c1", "version": 3}, kind="added",
+            conflict=False, before={}, after={"label": "Reception desk"},
+        ),
+    ),
+)  # fmt: skip
+HELD_UP = Letters(
+    kind="directory.customer.v1", key=f"{uuid4()}:{NUMBER}", reason="unclassified", message="ValueError", letters=2
+)
+
+
+@pytest.mark.parametrize("reveal", [False, True])
+def test_a_difference_says_nothing_of_anybody_unless_it_is_asked_to(
+    capsys: pytest.CaptureFixture[str], reveal: bool
+) -> None:
+    show.diff([FOUND], [HELD_UP], "brain-distiller.1121-3f9a2c", reveal=reveal)
+    said = capsys.readouterr()
+    document = json.dumps(show.diff_json([FOUND], [HELD_UP], reveal=reveal), ensure_ascii=False)
+    for text in (said.out, document):
+        assert (NUMBER in text, "Reception desk" in text) == (reveal, reveal)
+        assert "label" in text
+        assert reveal or "…10" in text
+    assert "not handled 2 x directory.customer.v1 of …10: unclassified: ValueError" in said.out
+    assert "--with-failures" in said.err
+
+
+def test_of_a_key_ids_and_numbers_are_shown_and_texts_are_not() -> None:
+    id_ = uuid4()
+    assert [show.hidden(each) for each in (id_, str(id_), 3, NUMBER, "c1", "")] == [
+        str(id_), str(id_), "3", "…10", "…", "none"
+    ]  # fmt: skip
+
+
+def test_failures_of_a_shadow_run_are_listed_where_they_are_and_not_looked_for_among_the_live_ones(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    plan = Plan(
+        id="brain-distiller.1121-3f9a2c", service="brain-distiller", consumer="brain-distiller", target="shadow",
+        source="topics", asked_from="", asked_to="",
+    )  # fmt: skip
+    entry = Entry(
+        id=plan.id, plan=plan, state="done", wanted="run", total=3, counts={"seen": 3, "parked": 2}, report=None,
+        who="", why="", started_at=NOW, heartbeat_at=NOW, finished_at=NOW, positions={},
+    )  # fmt: skip
+    show.entry(entry, [])
+    assert f"trunkline replay status {plan.id}" in capsys.readouterr().out
+    show.entry(entry, [], [HELD_UP])
+    said = capsys.readouterr().out
+    assert "2 x directory.customer.v1 of …10: unclassified" in said
+    assert "dlq" not in said
+    show.entry(replace(entry, plan=replace(plan, target="live")), [])
+    assert f"dlq list --consumer brain-distiller@{plan.id}" in " ".join(capsys.readouterr().out.split())

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from dataclasses import replace
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -14,14 +15,18 @@ from kit.postgres import Database, role_dsn
 from kit.testing import eventually
 from recovery.replay.alone import alone
 from recovery.replay.book import Book
-from recovery.replay.plan import Plan, Refused
+from recovery.replay.plan import Filters, Plan, Refused
 from recovery.replay.run import Run
-from recovery.replay.settle import discard
+from recovery.replay.settle import discard, promote
 from recovery.replay.shadow import Shadow
 
 from .conftest import Service, tenant_of
 
 pytestmark = pytest.mark.real
+
+
+async def promoted(service: Service, plan: Plan, **arguments: bool) -> dict[str, int]:
+    return await promote(service.replayable, plan.id, who="an operator", why="looked at it", **arguments)
 
 
 async def wrong_then_mended(service: Service) -> None:
@@ -41,18 +46,17 @@ async def test_a_shadow_run_changes_nothing_live_until_it_is_promoted(service: S
     assert entry.state == "done"
     assert (await service.rows(), await service.outbox()) == (live, told)
     shadow = Shadow(service.replayable)
-    (diff,) = await shadow.diff([service.bench.tenant])
+    (diff,) = await shadow.diff(plan)
     assert (diff.table, diff.added, diff.removed, diff.changed, diff.conflicts) == ("sum", 0, 0, 3, 0)
     assert [(c.key["entity"], c.before, c.after) for c in diff.changes] == [
         (key, {"total": 100}, {"total": 1}) for key in ("a", "b", "c")
     ]
-    counts = await shadow.promote(plan.id, [service.bench.tenant])
+    counts = await promoted(service, plan)
     assert (counts["sum changed"], counts["events"]) == (3, 3)
     assert set((await service.rows()).values()) == {1}
     assert sorted((await service.outbox())[3:]) == [(key, plan.id) for key in ("a", "b", "c")]
     with pytest.raises(Refused, match="promoted before"):
-        await shadow.promote(plan.id, [service.bench.tenant])
-    assert await shadow.discard(plan.id)
+        await promoted(service, plan)
     assert await shadow.holder() is None
 
 
@@ -64,11 +68,11 @@ async def test_a_row_that_live_traffic_changed_too_is_a_conflict_and_nothing_is_
         await tx.execute("UPDATE sum SET total = 55 WHERE entity = 'b'")
         await tx.execute("INSERT INTO sum VALUES ($1, 'new', 1, 1)", tx.tenant)
     shadow = Shadow(service.replayable)
-    (diff,) = await shadow.diff([service.bench.tenant])
+    (diff,) = await shadow.diff(plan)
     assert (diff.changed, diff.conflicts, diff.removed) == (3, 1, 0)
     assert [change.key["entity"] for change in diff.changes if change.conflict] == ["b"]
     with pytest.raises(Refused, match="1 rows of sum were changed by live traffic"):
-        await shadow.promote(plan.id, [service.bench.tenant])
+        await promoted(service, plan)
     assert await service.rows() == {("a", 1): 100, ("b", 1): 55, ("c", 1): 100, ("new", 1): 1}
     assert len(await service.outbox()) == 3
     await shadow.discard(plan.id)
@@ -84,11 +88,10 @@ async def test_rows_come_and_go_as_the_replay_says(service: Service) -> None:
         await tx.execute("DELETE FROM sum WHERE entity = 'a'")
         await tx.execute("INSERT INTO sum VALUES ($1, 'd', 1, 4)", tx.tenant)
     await database.close()
-    (diff,) = await shadow.diff([service.bench.tenant])
+    (diff,) = await shadow.diff(plan)
     assert (diff.added, diff.removed, diff.changed) == (1, 1, 2)
-    await shadow.promote(plan.id, [service.bench.tenant])
+    await promoted(service, plan)
     assert await service.rows() == {("b", 1): 1, ("c", 1): 1, ("d", 1): 4}
-    await shadow.discard(plan.id)
 
 
 async def test_each_tenant_is_promoted_within_its_own_fence(service: Service) -> None:
@@ -100,13 +103,12 @@ async def test_each_tenant_is_promoted_within_its_own_fence(service: Service) ->
     tenants = sorted({service.bench.tenant, other})
     assert plan.tenants == tuple(map(str, tenants))
     shadow = Shadow(service.replayable)
-    (diff,) = await shadow.diff(tenants)
+    (diff,) = await shadow.diff(plan)
     assert diff.changed == 4
-    await shadow.promote(plan.id, tenants)
+    await promoted(service, plan)
     async with service.database.transaction(other) as tx:
         assert [tuple(row) for row in await tx.fetch("SELECT entity, total FROM sum")] == [("a", 1)]
     assert set((await service.rows()).values()) == {1}
-    await shadow.discard(plan.id)
 
 
 async def wrong_then_mended_with(service: Service, more: int) -> None:
@@ -146,9 +148,11 @@ async def test_one_replay_has_the_shadow_at_a_time_and_a_cancelled_one_lets_go(s
     with pytest.raises(Refused, match=f"{first.id} has the shadow tables"):
         await service.apply(second)
     shadow = Shadow(service.replayable)
-    with pytest.raises(Refused, match="not those of"):
-        await shadow.promote(second.id, [service.bench.tenant])
+    with pytest.raises(Refused, match="is failed; go on with it first"):
+        await promoted(service, second)
     await shadow.discard(first.id)
+    with pytest.raises(Refused, match="not those of"):
+        await promoted(service, first)
     book = Book(service.database)
     await book.want(second.id, "cancel", who="an operator")
     assert (await book.find(second.id)).state == "cancelled"
@@ -163,6 +167,135 @@ async def test_failures_of_a_shadow_run_stay_in_the_shadow(service: Service) -> 
     async with service.database.system() as tx:
         assert await tx.fetchval("SELECT count(*) FROM dead_letter") == 0
     await Shadow(service.replayable).discard(entry.id)
+
+
+async def test_a_run_with_failures_says_which_and_is_promoted_only_when_that_is_wanted(service: Service) -> None:
+    await wrong_then_mended(service)
+    await service.bench.send("d", 2)
+    await service.bench.send("d", 1)
+    service.factor = 100
+    await service.consume(5)
+    service.factor, service.fails_on = 1, frozenset({2})
+    plan = await service.plan(target="shadow")
+    await service.apply(plan)
+    (letters,) = await Shadow(service.replayable).letters(plan)
+    assert (letters.kind, letters.key, letters.reason, letters.letters) == (
+        service.bench.event.type, f"{service.bench.tenant}:d", "unclassified", 2
+    )  # fmt: skip
+    assert "ValueError" in letters.message
+    with pytest.raises(Refused, match=r"2 records could not be handled.*--with-failures"):
+        await promoted(service, plan)
+    assert set((await service.rows()).values()) == {100, 200}
+    await promoted(service, plan, with_failures=True)
+    assert await service.rows() == {("a", 1): 1, ("b", 1): 1, ("c", 1): 1, ("d", 1): 100, ("d", 2): 200}
+    last = (await Book(service.database).history(plan.id))[-1]
+    assert (last["action"], json.loads(last["detail"])["not_handled"]) == ("promote", 2)
+
+
+async def waits_for_a_row(service: Service) -> bool:
+    async with service.database.system() as tx:
+        waiting = "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"
+        return bool(await tx.fetchval(waiting))
+
+
+async def test_a_live_write_that_commits_while_a_promotion_compares_is_not_lost(service: Service) -> None:
+    """The promotion meets the row of a transaction that is not over: it waits, and then finds a conflict."""
+    await wrong_then_mended(service)
+    plan = await service.plan(target="shadow")
+    await service.apply(plan)
+    async with service.database.transaction(service.bench.tenant) as tx:
+        await tx.execute("UPDATE sum SET total = 55 WHERE entity = 'b'")
+        promotion = asyncio.create_task(promoted(service, plan))
+        await eventually(lambda: waits_for_a_row(service), 20)
+    with pytest.raises(Refused, match="1 rows of sum were changed by live traffic"):
+        await promotion
+    assert await service.rows() == {("a", 1): 100, ("b", 1): 55, ("c", 1): 100}
+    assert (await Book(service.database).find(plan.id)).state == "done"
+    await Shadow(service.replayable).discard(plan.id)
+
+
+async def test_a_live_row_that_comes_while_a_promotion_adds_it_is_told_as_what_it_is(service: Service) -> None:
+    await wrong_then_mended(service)
+    plan = await service.plan(target="shadow")
+    await service.apply(plan)
+    database = Shadow(service.replayable).database()
+    async with database.transaction(service.bench.tenant) as tx:
+        await tx.execute("INSERT INTO sum VALUES ($1, 'd', 1, 4)", tx.tenant)
+    await database.close()
+    async with service.database.transaction(service.bench.tenant) as tx:
+        await tx.execute("INSERT INTO sum VALUES ($1, 'd', 1, 5)", tx.tenant)
+        promotion = asyncio.create_task(promoted(service, plan))
+        await eventually(lambda: waits_for_a_row(service), 20)
+    with pytest.raises(Refused, match=r"stands in the way \(sum_pkey\); nothing was promoted"):
+        await promotion
+    assert (await service.rows())["d", 1] == 5
+    assert set((await service.rows()).values()) == {100, 5}
+    await Shadow(service.replayable).discard(plan.id)
+
+
+async def test_a_promotion_and_what_is_said_of_it_are_one(service: Service) -> None:
+    await wrong_then_mended(service)
+    plan = await service.plan(target="shadow")
+    await service.apply(plan)
+    book = Book(service.database)
+    owner = await asyncpg.connect(role_dsn(service.replayable.postgres_dsn, "front_desk_owner", "test"))
+    await owner.execute("ALTER TABLE replay_audit ADD CONSTRAINT none CHECK (action <> 'promote')")
+    with pytest.raises(asyncpg.CheckViolationError):
+        await promoted(service, plan)
+    assert set((await service.rows()).values()) == {100}
+    assert (await book.find(plan.id)).state == "done"
+    await owner.execute("ALTER TABLE replay_audit DROP CONSTRAINT none")
+    await owner.close()
+    await promoted(service, plan)
+    assert set((await service.rows()).values()) == {1}
+    assert (await book.find(plan.id)).state == "promoted"
+    last = (await book.history(plan.id))[-1]
+    assert (last["action"], last["who"], last["why"]) == ("promote", "an operator", "looked at it")
+
+
+async def test_a_plan_without_records_has_nothing_to_promote(service: Service) -> None:
+    await wrong_then_mended(service)
+    plan = await service.plan(target="shadow", filters=Filters(keys=("none",)))
+    await service.apply(plan)
+    with pytest.raises(Refused, match="has no records; there is nothing to promote"):
+        await promoted(service, plan)
+    await discard(service.replayable, plan.id, who="an operator")
+
+
+async def test_when_a_row_was_written_is_when_it_was_promoted_if_the_replay_touched_it(service: Service) -> None:
+    """A column such as the board's ``changed`` says who has to look again; a birthday stays what it was."""
+    await wrong_then_mended(service)
+    owner = await asyncpg.connect(role_dsn(service.replayable.postgres_dsn, "front_desk_owner", "test"))
+    await owner.execute("ALTER TABLE sum ADD COLUMN known_since timestamptz NOT NULL DEFAULT now()")
+    await owner.execute("CREATE FUNCTION this_change() RETURNS bigint LANGUAGE sql VOLATILE AS "
+                        "$$ SELECT pg_current_xact_id()::text::bigint $$")  # fmt: skip
+    await owner.execute("ALTER TABLE sum ADD COLUMN changed bigint NOT NULL DEFAULT this_change()")
+    await owner.close()
+    columns = "SELECT entity, known_since, updated_at, changed FROM sum ORDER BY entity"
+    async with service.database.transaction(service.bench.tenant) as tx:
+        before = {row["entity"]: row for row in await tx.fetch(columns)}
+    plan = await service.plan(target="shadow", filters=Filters(keys=("a", "b")))
+    await service.apply(plan)
+    shadow = Shadow(service.replayable)
+    database = shadow.database()
+    async with database.transaction(service.bench.tenant) as tx:
+        await tx.execute("UPDATE sum SET changed = front_desk.this_change()")
+        await tx.execute("INSERT INTO sum (tenant_id, entity, number, total) VALUES ($1, 'd', 1, 4)", tx.tenant)
+    await database.close()
+    (diff,) = await shadow.diff(plan)
+    assert (diff.added, diff.changed, diff.unchanged) == (1, 2, 1)
+    assert all(set(change.after) == {"total"} for change in diff.changes)
+    async with service.database.transaction(service.bench.tenant) as tx:
+        promoted_after = await tx.fetchval("SELECT pg_current_xact_id()::text::bigint")
+    await promoted(service, plan)
+    async with service.database.transaction(service.bench.tenant) as tx:
+        after = {row["entity"]: row for row in await tx.fetch(columns)}
+    assert after["c"] == before["c"]
+    for entity in ("a", "b"):
+        assert after[entity]["known_since"] == before[entity]["known_since"]
+        assert after[entity]["updated_at"] > before[entity]["updated_at"]
+    assert len({after[entity]["changed"] for entity in "abd"}) == 1
+    assert after["d"]["changed"] > promoted_after
 
 
 async def test_a_service_without_shadow_tables_says_so(service: Service) -> None:
@@ -235,15 +368,14 @@ CREATE POLICY gate ON sum AS RESTRICTIVE FOR SELECT TO front_desk_ro USING (gate
 """
 MAKES_COPIES = """
 import asyncio, sys
-from uuid import UUID
-from recovery.replay.plan import Replayable, ShadowTable
+from recovery.replay.plan import Plan, Replayable, ShadowTable
 from recovery.replay.shadow import Shadow
 
 given = Replayable(
     service="front-desk", kafka_bootstrap="", postgres_dsn=sys.argv[1], database=None, consumers={},
     passwords=dict.fromkeys(("owner", "app", "system", "ro"), "test"), shadow_tables=[ShadowTable(name="sum")],
 )
-asyncio.run(Shadow(given).make(sys.argv[2], [UUID(each) for each in sys.argv[3:]]))
+asyncio.run(Shadow(given).make(Plan.from_json(sys.argv[2])))
 """
 
 
@@ -258,7 +390,7 @@ async def test_copies_whose_filling_was_killed_are_made_again(service: Service) 
     await owner.execute(SLOW_FOR_ONE_TENANT.format(tenant=last))
     await owner.execute("SELECT pg_advisory_lock(4711)")
     filling = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", MAKES_COPIES, service.replayable.postgres_dsn, plan.id, *plan.tenants
+        sys.executable, "-c", MAKES_COPIES, service.replayable.postgres_dsn, plan.to_json()
     )
 
     async def half_filled() -> bool:
@@ -273,6 +405,6 @@ async def test_copies_whose_filling_was_killed_are_made_again(service: Service) 
     shadow = Shadow(service.replayable)
     assert await shadow.holder() == plan.id
     assert (await service.apply(plan)).state == "done"
-    (diff,) = await shadow.diff(list(map(UUID, plan.tenants)))
+    (diff,) = await shadow.diff(plan)
     assert (diff.added, diff.removed, diff.changed, diff.conflicts) == (0, 0, 4, 0)
     await shadow.discard(plan.id)

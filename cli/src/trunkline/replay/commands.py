@@ -18,11 +18,12 @@ from configuration import ConfigurationError
 from kit.handling import Halted
 from recovery.replay import settle
 from recovery.replay.book import Book, Entry, Wanted
+from recovery.replay.compare import TableDiff
 from recovery.replay.make import Asked, check_appliable, make_plan
 from recovery.replay.plan import Filters, Plan, Refused, Replayable, Target
 from recovery.replay.rehearsal import RehearsalDatabase, rehearse
 from recovery.replay.run import Run
-from recovery.replay.shadow import Shadow
+from recovery.replay.shadow import Letters, Shadow
 from recovery.replay.topics import rewind
 from runtime.logs import configure_logging
 from trunkline.replay import show
@@ -276,16 +277,21 @@ def status(
         return
     given = _known(id_)
 
-    async def one() -> tuple[Entry, list[dict[str, Any]]]:
+    async def one() -> tuple[Entry, list[dict[str, Any]], list[Letters]]:
         database = given.database()
         try:
             book = Book(database)
-            return await book.find(id_), await book.history(id_)
+            entry = await book.find(id_)
+            letters = await Shadow(given).letters(entry.plan) if entry.plan.target == "shadow" else []
+            return entry, await book.history(id_), letters
         finally:
             await database.close()
 
-    entry, history = work(one())
-    show.as_json(show.entry_json(entry, history)) if as_json else show.entry(entry, history)
+    entry, history, letters = work(one())
+    if as_json:
+        show.as_json(show.entry_json(entry, history, letters))
+    else:
+        show.entry(entry, history, letters)
 
 
 async def _all_of(service: str) -> list[Entry]:
@@ -306,27 +312,20 @@ def diff(
     """What a shadow run changed, table by table and key by key. Changes nothing."""
     given = _known(id_)
 
-    async def compare() -> Any:
-        entry = await _find(given, id_)
-        _check_shadow(entry)
-        if await Shadow(given).holder() != id_:
+    async def compare() -> tuple[list[TableDiff], list[Letters]]:
+        entry, shadow = await _find(given, id_), Shadow(given)
+        settle.check_done(entry)
+        if await shadow.holder() != id_:
             raise Refused(f"{id_} has no shadow tables any more; it was promoted, discarded or cancelled")
         if reveal:
             await _audit(given, id_, "reveal", "", {})
-        return await Shadow(given).diff([UUID(tenant) for tenant in entry.plan.tenants], examples=limit)
+        return await shadow.diff(entry.plan, examples=limit), await shadow.letters(entry.plan)
 
-    found = work(compare())
+    found, letters = work(compare())
     if as_json:
-        show.as_json(show.diff_json(found, reveal=reveal))
+        show.as_json(show.diff_json(found, letters, reveal=reveal))
     else:
-        show.diff(found, id_, reveal=reveal)
-
-
-def _check_shadow(entry: Entry) -> None:
-    if entry.plan.target != "shadow":
-        raise Refused(f"{entry.id} went into the {entry.plan.target} tables; only shadow runs are compared")
-    if entry.state != "done":
-        raise Refused(f"{entry.id} is {entry.state}; go on with it first: trunkline replay resume {entry.id}")
+        show.diff(found, letters, id_, reveal=reveal)
 
 
 async def _audit(given: Replayable, id_: str, action: str, why: str, detail: dict[str, Any]) -> None:
@@ -338,26 +337,16 @@ async def _audit(given: Replayable, id_: str, action: str, why: str, detail: dic
 
 
 @app.command()
-def promote(id_: Id, why: Why, as_json: Json = False) -> None:
+def promote(
+    id_: Id,
+    why: Why,
+    with_failures: Annotated[
+        bool, typer.Option("--with-failures", help="Although records could not be handled. Audited.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Make a shadow run's changes live, and its events known, in one transaction; or refuse and change nothing."""
-    given = _known(id_)
-
-    async def go() -> dict[str, int]:
-        entry = await _find(given, id_)
-        _check_shadow(entry)
-        shadow = Shadow(given)
-        counts = await shadow.promote(id_, [UUID(tenant) for tenant in entry.plan.tenants])
-        database = given.database()
-        try:
-            book = Book(database)
-            await book.end(id_, "promoted")
-            await book.audit(id_, "promote", who=operator(), why=why, detail=counts)
-        finally:
-            await database.close()
-        await shadow.discard(id_)
-        return counts
-
-    counts = work(go())
+    counts = work(settle.promote(_known(id_), id_, who=operator(), why=why, with_failures=with_failures))
     if as_json:
         show.as_json(counts)
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,21 +13,27 @@ from datetime import timedelta
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 
 from recovery.replay.book import Entry
+from recovery.replay.compare import Change, TableDiff
 from recovery.replay.pace import Progress
 from recovery.replay.plan import Plan
 from recovery.replay.rehearsal import Findings
-from recovery.replay.shadow import TableDiff
+from recovery.replay.shadow import Letters
 
 __all__ = ["as_json", "diff", "diff_json", "entries", "entry", "entry_json", "findings", "plan", "progress"]
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 LINE_SECONDS = 10
+LETTERS_SHOWN = 20
+SHORT = 6
+"""A text of fewer characters is hidden whole."""
+_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 Watch = Callable[[Progress], None]
 
@@ -84,7 +91,7 @@ def entries(found: Sequence[Entry]) -> None:
     out.print(table)
 
 
-def entry(found: Entry, history: Sequence[dict[str, Any]]) -> None:
+def entry(found: Entry, history: Sequence[dict[str, Any]], letters: Sequence[Letters] = ()) -> None:
     report = found.report or {}
     rows = [
         ("replay", f"[bold]{found.id}[/]   {found.state}"),
@@ -96,8 +103,12 @@ def entry(found: Entry, history: Sequence[dict[str, Any]]) -> None:
         rows.append(("took", f"{report['seconds']} s, {report['per_second']} records a second"))
     failed = found.counts.get("parked", 0) + found.counts.get("parked_behind", 0)
     if failed:
-        where = f"{found.plan.consumer}@{found.id}"
-        rows.append(("[red]failed[/]", f"{failed:,}: trunkline dlq list --consumer {where}"))
+        # A shadow's dead letters are in the shadow: the commands for dead letters do not know them.
+        where = f"dlq list --consumer {found.plan.consumer}@{found.id}"
+        if found.plan.target == "shadow":
+            where = f"replay status {found.id}"
+        rows.append(("[red]failed[/]", f"{failed:,}" if letters else f"{failed:,}: trunkline {where}"))
+    rows += [("", line) for line in _letters(letters)]
     rows += [(f"{row['at']:%d %b %H:%M:%S}", f"{row['action']} by {row['who']} {row['why']}") for row in history]
     out.print(_pairs(rows))
     err.print(_next(found))
@@ -111,7 +122,24 @@ def _next(found: Entry) -> str:
     return ""
 
 
-def diff(found: Sequence[TableDiff], id_: str, *, reveal: bool) -> None:
+def _letters(letters: Sequence[Letters]) -> list[str]:
+    """What could not be handled, key by key, without what the keys say."""
+    lines = [f"{each.letters:,} x {each.kind} of {hidden(each.key.partition(':')[2])}: {each.reason}: {each.message}"
+             for each in letters[:LETTERS_SHOWN]]  # fmt: skip
+    if len(letters) > LETTERS_SHOWN:
+        lines.append(f"and {len(letters) - LETTERS_SHOWN:,} more keys; --json lists all")
+    return [escape(line) for line in lines]
+
+
+def hidden(value: Any) -> str:
+    """A part of a key without what it says of anybody: ids and numbers as they are, of text the last two characters."""
+    text = str(value)
+    if not isinstance(value, str) or not text or _ID.fullmatch(text):
+        return text or "none"
+    return f"…{text[-2:]}" if len(text) >= SHORT else "…"
+
+
+def diff(found: Sequence[TableDiff], letters: Sequence[Letters], id_: str, *, reveal: bool) -> None:
     """Counts of every table, then the changed rows: names of columns only, unless revealed."""
     table = Table(box=None, padding=(0, 1))
     for column in ("table", "added", "removed", "changed", "unchanged", "conflicts"):
@@ -123,18 +151,26 @@ def diff(found: Sequence[TableDiff], id_: str, *, reveal: bool) -> None:
     out.print(table)
     for each in found:
         for change in each.changes:
-            key = " ".join(value for column, value in change.key.items() if column != "tenant_id")
+            key = escape(" ".join(_key(change, reveal=reveal).values()))
             mark = " [red]conflict[/]" if change.conflict else ""
-            out.print(f"{each.table} {change.kind} {key}{mark}: {_columns(change, reveal)}")
+            out.print(f"{each.table} {change.kind} {key}{mark}: {escape(_columns(change, reveal))}")
+    for line in _letters(letters):
+        out.print(f"[red]not handled[/] {line}")
+    failed = " --with-failures" if letters else ""
     if any(each.conflicts for each in found):
         err.print("Conflicts were changed by live traffic as well; nothing can be promoted. Discard and run it again.")
     elif all(each.empty for each in found):
         err.print(f"Nothing differs. trunkline replay discard {id_}")
     else:
-        err.print(f"Make it live: trunkline replay promote {id_} --why …   or: trunkline replay discard {id_}")
+        err.print(f"Make it live: trunkline replay promote {id_}{failed} --why …   or: trunkline replay discard {id_}")
 
 
-def _columns(change: Any, reveal: bool) -> str:
+def _key(change: Change, *, reveal: bool) -> dict[str, str]:
+    parts = {column: value for column, value in change.key.items() if column != "tenant_id"}
+    return {column: str(value) if reveal else hidden(value) for column, value in parts.items()}
+
+
+def _columns(change: Change, reveal: bool) -> str:
     names = sorted({*change.before, *change.after})
     if not reveal:
         return ", ".join(names)
@@ -145,22 +181,34 @@ def as_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, default=str, ensure_ascii=False) + "\n")
 
 
-def entry_json(found: Entry, history: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
+def entry_json(found: Entry, history: Sequence[dict[str, Any]] = (), letters: Sequence[Letters] = ()) -> dict[str, Any]:
     return {
         "id": found.id, "state": found.state, "wanted": found.wanted, "target": found.plan.target,
         "consumer": found.plan.consumer, "seen": found.seen, "total": found.total, "counts": dict(found.counts),
         "report": found.report, "who": found.who, "why": found.why, "plan_hash": found.plan.hash(),
         "started_at": found.started_at, "finished_at": found.finished_at, "history": list(history),
+        "not_handled": _letters_json(letters),
     }  # fmt: skip
 
 
-def diff_json(found: Sequence[TableDiff], *, reveal: bool) -> list[dict[str, Any]]:
-    tables = [asdict(each) for each in found]
-    if not reveal:
-        for each in tables:
-            for change in each["changes"]:
-                change["columns"] = sorted({*change.pop("before"), *change.pop("after")})
-    return tables
+def _letters_json(letters: Sequence[Letters]) -> list[dict[str, Any]]:
+    return [{**asdict(each), "key": hidden(each.key.partition(":")[2])} for each in letters]
+
+
+def diff_json(found: Sequence[TableDiff], letters: Sequence[Letters], *, reveal: bool) -> dict[str, Any]:
+    tables = []
+    for each in found:
+        changes = []
+        for change in each.changes:
+            shown: dict[str, Any] = {"key": _key(change, reveal=reveal), "kind": change.kind,
+                                     "conflict": change.conflict}  # fmt: skip
+            if reveal:
+                shown |= {"before": change.before, "after": change.after}
+            else:
+                shown["columns"] = sorted({*change.before, *change.after})
+            changes.append(shown)
+        tables.append({**asdict(each), "changes": changes})
+    return {"tables": tables, "not_handled": _letters_json(letters)}
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from contracts.anomalies import AnomalyFiredV1
 from contracts.calls import CallInboundV1, CallStateV1
@@ -158,9 +159,9 @@ async def keep_messages(tx: Transaction, events: Sequence[MessageImportedV1]) ->
     await tx.execute(Q.board_messages, tx.tenant, *[list(column) for column in zip(*rows, strict=True)])
 
 
-async def ring(tx: Transaction) -> None:
-    """Tell the processes that show this tenant's board; heard when the transaction commits."""
-    await tx.execute(Q.ring_board, tx.tenant)
+async def ring(tx: Transaction, tenant: UUID | None = None) -> None:
+    """Tell the processes that show a tenant's board, by default the transaction's; heard when it commits."""
+    await tx.execute(Q.ring_board, tenant or tx.tenant)
 
 
 async def cursor(tx: Transaction) -> int:

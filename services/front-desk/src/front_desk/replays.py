@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from front_desk import board_store
 from front_desk.consumers import BULK, LIVE
 from front_desk.settings import Settings
 from front_desk.wiring import open_database
@@ -25,6 +26,12 @@ TABLES = (
 
 
 def replays() -> Replayable:
-    """For ``trunkline replay``, with the settings of the environment."""
+    """For ``trunkline replay``, with the settings of the environment. A promotion shows on open consoles at once."""
     settings = Settings.load()
-    return Replayable.of(settings, database=lambda: open_database(settings), consumers=CONSUMERS, shadow_tables=TABLES)
+    return Replayable.of(
+        settings,
+        database=lambda: open_database(settings),
+        consumers=CONSUMERS,
+        shadow_tables=TABLES,
+        promoted=board_store.ring,
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Literal, Protocol, Self
@@ -14,7 +14,7 @@ from uuid import UUID
 from contracts.event import Event, rfc3339
 from kit.delivery import Subscription
 from kit.handling import code_version
-from kit.postgres import Database
+from kit.postgres import Database, Transaction
 
 __all__ = ["Filters", "Plan", "Reemit", "Refused", "Replayable", "ShadowTable", "Span", "Target", "hash_of", "new_id"]
 
@@ -77,6 +77,8 @@ class Replayable:
     shadow_tables: Sequence[ShadowTable] = ()
     """Everything the handlers write, in the order in which rows may be inserted."""
     reemitters: Mapping[type[Event], Reemit] = field(default_factory=dict)
+    promoted: Callable[[Transaction, UUID], Awaitable[None]] | None = None
+    """Called for each tenant in the transaction that promotes a shadow run, for instance to tell who looks on."""
 
     @classmethod
     def of(cls, settings: Settings, *, database: Callable[[], Database], **values: Any) -> Self:
