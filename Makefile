@@ -42,11 +42,10 @@ check: setup ## Lint, types, import rules, event contracts, unit tests: under a 
 	@$(BIN)/trunkline dashboards check
 	@$(BIN)/pytest -q -m "not real"
 
-test: ## Everything that CI runs: check, then all tests on real servers
+test: ## Everything that CI runs: check, then all tests on real servers, most of them two at a time
 	@deploy/native/bootstrap --for-tests
 	@$(MAKE) --no-print-directory check
-	@trap '$(BIN)/trunkline down $(TEST_STACK)' EXIT; \
-	 TRUNKLINE_TEST_ROOT="$(TEST_ROOT)" $(BIN)/pytest -q -m real --durations=15
+	@$(BIN)/python -m tests.lanes "$(TEST_ROOT)"
 
 faults: ## Mixed faults against the real stack, by seed: SEED=7 SECONDS=180 ONLY=crash,reset
 	@deploy/native/bootstrap --for-tests

@@ -216,15 +216,16 @@ def test_a_table_of_a_newer_release_can_be_read(layout: Layout) -> None:
     assert read_table(layout) == [Process(name="kafka", argv=("java",))]
 
 
-def test_forgetting_leaves_alone_a_running_stack_that_lives_inside(layout: Layout) -> None:
-    for name in ("stopped", "running"):
+@pytest.mark.parametrize("running", ["running", "lane/running"])
+def test_forgetting_leaves_alone_a_running_stack_that_lives_inside(layout: Layout, running: str) -> None:
+    for name in ("stopped", running):
         (layout.run_dir / name).mkdir(parents=True)
         (layout.run_dir / name / "supervisor.lock").write_text("7", encoding="utf-8")
     layout.secrets()
-    with (layout.run_dir / "running" / "supervisor.lock").open("ab") as lock:
+    with (layout.run_dir / running / "supervisor.lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         control.clean(layout)
-    assert [entry.name for entry in layout.run_dir.iterdir()] == ["running"]
+    assert [entry.name for entry in layout.run_dir.iterdir()] == [running.partition("/")[0]]
 
 
 def maven(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 from kit.migrations import MigrationError, migrate, provision
 from kit.postgres import role_dsn, schema_of
 from trunkline.stack import checks, kafka, observers, postgres, redis
-from trunkline.stack.layout import SERVICES, Layout, Service
+from trunkline.stack.layout import DEFAULT_PORT_BASE, SERVICES, Layout, Service
 from trunkline.stack.probes import probe
 from trunkline.stack.problems import Problem
 from trunkline.stack.processes import Process, read_table, servers, services, watchers, write_table
@@ -284,12 +284,17 @@ def _processes(layout: Layout) -> list[tuple[int, tuple[str, ...]]]:
     return found
 
 
+def _holds_a_running_stack(entry: Path) -> bool:
+    """Other stacks may live inside this one's directory, alone or several in a folder: while they run, it is theirs."""
+    places = [entry, *entry.iterdir()] if entry.is_dir() else []
+    return any(supervisor_pid(Layout(place, DEFAULT_PORT_BASE)) is not None for place in places)
+
+
 def clean(layout: Layout) -> None:
     """Stop, and forget all data of the stack. Kafka's jars stay: they hold no data."""
     down(layout)
     for entry in layout.run_dir.iterdir() if layout.run_dir.exists() else []:
-        # Another stack may live inside this one's directory: while it runs, its files are its own.
-        if entry.name in ("kafka", "bench") or supervisor_pid(Layout(entry, layout.port_base)) is not None:
+        if entry.name in ("kafka", "bench") or _holds_a_running_stack(entry):
             continue
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     for name in ("data", "server.properties", "log4j2.properties"):
