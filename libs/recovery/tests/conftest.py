@@ -94,6 +94,9 @@ class Service:
     async def run(self, id_: str, **run: Any) -> Entry:
         return await Run(self.replayable, registry=self.bench.registry, **run).run(id_)
 
+    async def resume(self, id_: str, **run: Any) -> Entry:
+        return await Run(self.replayable, registry=self.bench.registry, **run).resume(id_, who="tester")
+
 
 @pytest.fixture
 async def service(bench: Bench, make_database: MakeDatabase, postgres_dsn: str) -> Service:

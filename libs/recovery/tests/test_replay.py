@@ -6,18 +6,26 @@ import asyncio
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
+from contracts.topics import Topic
+from kit.consume import Consumer
+from kit.delivery import on_deleted
+from kit.handling import Halted
 from kit.testing import eventually
+from recovery.replay import settle
 from recovery.replay.book import Book
 from recovery.replay.pace import Progress
 from recovery.replay.plan import Filters, Plan, Refused
 from recovery.replay.rehearsal import RehearsalDatabase
+from recovery.replay.run import Run, pressure_on
 from recovery.replay.throttle import Limits, Pressure, Throttle
+from recovery.replay.topics import LogReader, members_of, rewind_group
 
-from .conftest import Service, tenant_of, with_class
+from .conftest import Service, copy_of, tenant_of, with_class
 
 pytestmark = pytest.mark.real
 KEYS = [f"e{n}" for n in range(5)]
@@ -140,27 +148,121 @@ async def test_a_killed_replay_goes_on_where_it_was(service: Service) -> None:
         assert [int(row["n"]) for row in subjects if row["subject"] == key] == list(range(1, 41))
 
 
+async def begun(service: Service, plan: Plan) -> None:
+    async def counted() -> bool:
+        async with service.database.system() as tx:
+            return bool(await tx.fetchval("SELECT counts::text <> '{}' FROM replay WHERE id = $1", plan.id))
+
+    await eventually(counted, 20)
+
+
 async def test_only_one_process_runs_a_replay_and_an_operator_is_heard(service: Service) -> None:
     await service.consume(await sent(service, 30))
     plan = await service.plan(rate=40)
     book = Book(service.database)
     running = asyncio.create_task(service.apply(plan))
-
-    async def begun() -> bool:
-        async with service.database.system() as tx:
-            return bool(await tx.fetchval("SELECT counts::text <> '{}' FROM replay WHERE id = $1", plan.id))
-
-    await eventually(begun, 20)
+    await begun(service, plan)
     with pytest.raises(Refused, match="running in another process"):
-        await service.run(plan.id)
+        await service.resume(plan.id)
+    assert (await book.find(plan.id)).held
     await book.want(plan.id, "pause", who="an operator", why="peak hour")
     assert (await running).state == "paused"
     await book.want(plan.id, "cancel", who="an operator", why="not needed")
     assert (await book.find(plan.id)).state == "cancelled"
     with pytest.raises(Refused, match="cancelled"):
-        await service.run(plan.id)
+        await service.resume(plan.id)
     told = [(row["action"], row["who"]) for row in await book.history(plan.id)]
     assert [action for action, _ in told] == ["apply", "pause", "cancel"]
+
+
+async def test_a_paused_replay_is_resumed_to_its_end(service: Service) -> None:
+    await service.consume(await sent(service, 30))
+    plan = await service.plan(rate=100)
+    book = Book(service.database)
+    running = asyncio.create_task(service.apply(plan))
+    await begun(service, plan)
+    await book.want(plan.id, "pause", who="an operator", why="peak hour")
+    paused = await running
+    assert (paused.state, paused.seen < 150) == ("paused", True)
+    entry = await service.resume(plan.id)
+    assert (entry.state, entry.seen, entry.counts["handled"]) == ("done", 150, 150)
+    told = [(row["action"], row["who"]) for row in await book.history(plan.id)]
+    assert told == [("apply", "tester"), ("pause", "an operator"), ("resume", "tester")]
+
+
+async def test_a_pause_is_heard_while_the_next_records_are_waited_for(service: Service) -> None:
+    """At this rate they are due only in some minutes."""
+    await service.consume(await sent(service, 2))
+    plan = await service.plan(rate=0.01)
+    running = asyncio.create_task(service.apply(plan))
+    await begun(service, plan)
+    await Book(service.database).want(plan.id, "pause", who="an operator")
+    async with asyncio.timeout(20):
+        assert (await running).state == "paused"
+
+
+async def test_a_replay_whose_process_is_gone_says_so_and_is_cancelled_at_once(service: Service) -> None:
+    await service.consume(await sent(service, 2))
+    plan, book = await service.plan(), Book(service.database)
+    await book.open(plan, who="tester", why="to see")
+    dead = await book.find(plan.id)
+    assert (dead.state, dead.held, dead.stopped, dead.eta_seconds) == ("running", False, True, None)
+    assert [each.stopped for each in await book.all()] == [True]
+    assert (await book.want(plan.id, "cancel", who="an operator", why="its machine is gone")).state == "cancelled"
+    other = await service.plan()
+    await book.open(other, who="tester", why="to see")
+    assert (await book.want(other.id, "pause", who="an operator")).state == "paused"
+    assert (await service.resume(other.id)).state == "done"
+
+
+async def test_a_replay_gives_way_while_live_consumers_are_behind(service: Service) -> None:
+    await service.consume(await sent(service, 30))
+    plan = await service.plan(rate=40)
+    await sent(service, 8)
+    seen: list[Progress] = []
+    # Nobody publishes here, so the outbox only grows old.
+    limits, book = Limits(lag_records=10, outbox_seconds=1e6), Book(service.database)
+    running = asyncio.create_task(service.apply(plan, limits=limits, report=seen.append))
+
+    async def slow() -> bool:
+        return bool(seen) and seen[-1].allowed <= plan.rate / 16
+
+    await eventually(slow, 30)
+    assert "40 records behind" in seen[-1].waiting_for
+    assert seen[-1].seen < plan.records
+
+    async def told() -> bool:
+        return "behind" in (await book.find(plan.id)).waiting_for
+
+    await eventually(told, 20)
+    held = await book.find(plan.id)
+    assert held.held
+    assert held.eta_seconds is None or held.eta_seconds > 0
+    await service.consume(190)
+    assert (await running).state == "done"
+    assert (seen[-1].waiting_for, seen[-1].seen) == ("", 150)
+
+
+async def test_a_replay_gives_way_to_those_who_read_what_it_makes_the_service_tell(service: Service) -> None:
+    """Another service's group, behind on a topic of which the replayed service is the producer."""
+    await service.consume(await sent(service, 2))
+    other = replace(service.bench, topic=service.bench.topic)
+    topic = Topic(
+        name=other.topic, key="", partitions=3, producers=("front-desk",), consumers=("listener",), carries="numbers"
+    )
+    live, book = copy_of(service.database), Book(service.database)
+    async with LogReader(service.bench.bootstrap) as reader:
+        partitions = await reader.partitions([other.topic])
+        await rewind_group(service.bench.bootstrap, "listener.board", dict.fromkeys(partitions, 0))
+        alone = await pressure_on(service.replayable, reader, live)()
+        heard = await pressure_on(service.replayable, reader, live, heard=[topic])()
+    await live.close()
+    assert (alone.lag_records, heard.lag_records) == (0, 10)
+    run = Run(service.replayable, topics={other.topic: topic})
+    plan = await service.plan()
+    assert run._heard(plan) == [topic]
+    assert run._heard(replace(plan, target="shadow")) == []
+    assert await book.all() == []
 
 
 async def test_what_acts_on_the_outside_world_is_never_replayed(service: Service) -> None:
@@ -206,6 +308,102 @@ async def test_failures_of_a_replay_are_kept_apart_and_hold_their_key(service: S
     assert len(parked) == 2
 
 
+async def test_what_failed_is_tried_again_in_order_when_the_replay_is_resumed(service: Service) -> None:
+    await service.consume(await sent(service, 3))
+    service.fails_on = frozenset({2})
+    entry = await service.apply(await service.plan(filters=Filters(keys=("e0", "e1"))))
+    assert (entry.state, entry.failed) == ("done", 4)
+    again = await service.resume(entry.id)
+    assert (again.counts["parked"], again.counts["parked_behind"]) == (2, 2)
+    service.fails_on = frozenset()
+    mended = await service.resume(entry.id)
+    assert (mended.state, mended.failed, mended.counts["handled"], mended.counts["retried"]) == ("done", 0, 6, 4)
+    async with service.database.system() as tx:
+        assert await tx.fetchval("SELECT count(*) FROM dead_letter") == 0
+        assert await tx.fetchval("SELECT count(*) FROM parked_key") == 0
+        told = await tx.fetch(
+            "SELECT subject, payload::jsonb ->> 'number' AS n FROM outbox WHERE replayid = $1 ORDER BY epoch, xid, seq",
+            entry.id,
+        )
+        audited = await tx.fetch("SELECT action, count(*) AS n FROM dead_letter_audit GROUP BY action ORDER BY action")
+    for key in ("e0", "e1"):
+        assert [int(row["n"]) for row in told if row["subject"] == key] == [1, 2, 3]
+    assert {row["action"]: row["n"] for row in audited} == {"failed_again": 2, "retried": 4}
+    with pytest.raises(Refused, match="nothing of it failed"):
+        await service.resume(entry.id)
+
+
+async def test_what_failed_in_a_shadow_run_is_tried_again_in_the_shadow(service: Service) -> None:
+    service.factor = 10
+    await service.consume(await sent(service, 3))
+    service.factor, service.fails_on = 1, frozenset({2})
+    entry = await service.apply(await service.plan(target="shadow"))
+    assert (entry.state, entry.failed) == ("done", 10)
+    service.fails_on = frozenset()
+    assert (await service.resume(entry.id)).failed == 0
+    assert set((await service.rows()).values()) == {10, 20, 30}
+    await settle.promote(service.replayable, entry.id, who="tester", why="looked at it")
+    assert set((await service.rows()).values()) == {1, 2, 3}
+
+
+async def test_a_halted_replay_goes_on_after_the_handler_was_mended(service: Service) -> None:
+    """One key fails on every record: the first stops it, what halts the run is the number of keys."""
+    for number in range(30):
+        await service.bench.send(f"k{number}", 1)
+        await service.bench.send(f"k{number}", 2)
+    await service.consume(60)
+    service.fails_on = frozenset({1})
+    plan = await service.plan()
+    with pytest.raises(Halted, match="in a row"):
+        await service.apply(plan)
+    book = Book(service.database)
+    assert (await book.find(plan.id)).state == "failed"
+    with pytest.raises(Halted):
+        await service.resume(plan.id)
+    service.fails_on = frozenset()
+    entry = await service.resume(plan.id)
+    assert (entry.state, entry.failed) == ("done", 0)
+    async with service.database.system() as tx:
+        told = await tx.fetch(
+            "SELECT subject, payload::jsonb ->> 'number' AS n FROM outbox WHERE replayid = $1 ORDER BY epoch, xid, seq",
+            plan.id,
+        )
+    assert len(told) == 60, "each once"
+    for number in range(30):
+        assert [int(row["n"]) for row in told if row["subject"] == f"k{number}"] == [1, 2]
+
+
+async def test_a_key_whose_letters_were_dropped_goes_on(service: Service) -> None:
+    await service.consume(await sent(service, 3))
+    service.fails_on = frozenset({2})
+    entry = await service.apply(await service.plan(filters=Filters(keys=("e0",))))
+    async with service.database.system() as tx:
+        await tx.execute("UPDATE dead_letter SET state = 'dropped' WHERE NOT parked_behind")
+    resumed = await service.resume(entry.id)
+    assert (resumed.failed, resumed.counts["handled"], resumed.counts["retried"]) == (0, 2, 1)
+    async with service.database.system() as tx:
+        assert await tx.fetchval("SELECT count(*) FROM parked_key") == 0
+
+
+async def test_a_cancelled_replay_leaves_no_letter_that_waits_and_no_key_parked(service: Service) -> None:
+    await service.consume(await sent(service, 10))
+    service.fails_on = frozenset({2})
+    plan, book = await service.plan(rate=5), Book(service.database)
+    running = asyncio.create_task(service.apply(plan))
+    await begun(service, plan)
+
+    async def parked() -> bool:
+        return bool((await book.find(plan.id)).failed)
+
+    await eventually(parked, 20)
+    await book.want(plan.id, "cancel", who="an operator", why="a wrong plan")
+    assert (await running).state == "cancelled"
+    async with service.database.system() as tx:
+        assert await tx.fetchval("SELECT count(*) FROM dead_letter WHERE state = 'dropped'") > 0
+        assert await tx.fetchval("SELECT count(*) FROM dead_letter WHERE state <> 'dropped'") == 0
+        assert await tx.fetchval("SELECT count(*) FROM parked_key") == 0
+
+
 async def test_a_dry_run_tells_and_leaves_nothing(service: Service) -> None:
     service.factor = 7
     await service.consume(await sent(service, 2))
@@ -226,17 +424,83 @@ async def test_a_dry_run_tells_and_leaves_nothing(service: Service) -> None:
     assert len(await service.outbox()) == 10
 
 
-async def test_a_group_is_rewound_only_while_it_is_stopped(service: Service) -> None:
-    from recovery.replay.topics import rewind
-
+async def test_a_group_is_rewound_only_while_it_is_stopped_and_once(service: Service) -> None:
     await service.consume(await sent(service, 2))
-    plan = await service.plan(target="rewind")
+    plan, book = await service.plan(target="rewind"), Book(service.database)
     assert sum(span.records for span in plan.spans) == 10
-    await rewind(service.replayable, plan)
+    live = Consumer(
+        database=service.database, kafka_bootstrap=service.bench.bootstrap, registry=service.bench.registry,
+        subscriptions=service.replayable.consumers[service.group], group=service.group,
+    )  # fmt: skip
+    await live.start()
+
+    async def member() -> bool:
+        return await members_of(service.bench.bootstrap, service.group) == 1
+
+    await eventually(member, 20)
+    seen: list[Progress] = []
+    with pytest.raises(Refused, match="stop front-desk first"):
+        await service.apply(plan, report=seen.append, sessions_end_in=1.0)
+    assert "has 1 members" in seen[-1].waiting_for
+    assert (await book.find(plan.id)).state == "failed"
+    assert await service.bench.committed(service.group) == 10
+    running = asyncio.create_task(service.resume(plan.id))
+    await live.stop()
+    entry = await running
+    assert (entry.state, entry.counts) == ("done", {"moved_back": 10, "seen": 0})
     assert await service.bench.committed(service.group) == 0
     handled = service.handled
     await service.consume(10)
     assert service.handled == handled, "the inbox knows what had effect"
+    with pytest.raises(Refused, match="applied before"):
+        await service.apply(plan)
+    assert [row["action"] for row in await book.history(plan.id)] == ["apply", "resume"]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"filters": Filters(keys=("e0",))},
+        {"filters": Filters(sample=0.5)},
+        {"filters": Filters(types=("toy.v1",))},
+        {"filters": Filters(tenants=("0195a1b2-0000-7000-8000-000000000001",))},
+        {"end": datetime(2026, 3, 2, tzinfo=UTC)},
+    ],
+)
+async def test_a_rewind_refuses_what_would_not_hold(service: Service, asked: dict[str, Any]) -> None:
+    with pytest.raises(Refused, match="handles everything from there on"):
+        await service.plan(target="rewind", **asked)
+
+
+async def test_a_rewind_of_what_has_effects_is_allowed_by_name_and_audited(service: Service) -> None:
+    await service.consume(await sent(service, 1))
+    with_class(service, "forbidden")
+    with pytest.raises(Refused, match="--allow-effects"):
+        await service.plan(target="rewind")
+    with pytest.raises(Refused, match="is for --target rewind"):
+        await service.plan(allow_effects=True)
+    plan = await service.plan(target="rewind", allow_effects=True)
+    assert [line.partition(":")[0] for line in plan.effects] == [service.bench.topic]
+    assert Plan.from_json(plan.to_json()) == plan
+    await service.apply(plan)
+    (applied,) = await Book(service.database).history(plan.id)
+    assert json.loads(applied["detail"])["effects_allowed"] == list(plan.effects)
+
+
+async def test_a_topic_is_as_strict_as_its_strictest_handler(service: Service) -> None:
+    with_class(service, "forbidden")
+    kept = on_deleted(service.bench.event, lambda *_: None)  # type: ignore[arg-type,return-value]
+    consumers = {name: [*each, kept] for name, each in service.replayable.consumers.items()}
+    service.replayable = replace(service.replayable, consumers=consumers)
+    assert service.replayable.classes(service.group, [service.bench.topic]) == {service.bench.topic: "forbidden"}
+
+
+async def test_a_plan_without_records_is_not_applied(service: Service) -> None:
+    await service.consume(await sent(service, 1))
+    plan = await service.plan(filters=Filters(keys=("nobody",)))
+    assert plan.records == 0
+    with pytest.raises(Refused, match="nothing to replay"):
+        await service.apply(plan)
 
 
 def test_a_replay_gives_way_and_finds_back() -> None:

@@ -256,7 +256,8 @@ async def test_a_promotion_and_what_is_said_of_it_are_one(service: Service) -> N
 async def test_a_plan_without_records_has_nothing_to_promote(service: Service) -> None:
     await wrong_then_mended(service)
     plan = await service.plan(target="shadow", filters=Filters(keys=("none",)))
-    await service.apply(plan)
+    await Book(service.database).open(plan, who="tester", why="to see")
+    await service.run(plan.id)
     with pytest.raises(Refused, match="has no records; there is nothing to promote"):
         await promoted(service, plan)
     await discard(service.replayable, plan.id, who="an operator")

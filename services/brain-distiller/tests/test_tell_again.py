@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -19,7 +19,8 @@ LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 async def told(brain: Any, start: datetime = LONG_AGO, tenant: Any = None) -> list[Any]:
     end = datetime.now(UTC) + timedelta(hours=1)
-    batches = [batch async for batch in tell_again.tell_facts(brain.database, tenant or brain.tenant, start, end)]
+    after = start, UUID(int=0)
+    batches = [batch async for batch in tell_again.tell_facts(brain.database, tenant or brain.tenant, after, end)]
     return [event for batch in batches for event, _ in batch]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -18,7 +18,8 @@ LONG_AGO, FAR = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UT
 
 
 async def told(vault: Any, start: datetime = LONG_AGO, end: datetime = FAR, tenant: Any = None) -> list[Any]:
-    batches = [batch async for batch in tell_again.tell_messages(vault.database, tenant or vault.tenant, start, end)]
+    after = start, UUID(int=0)
+    batches = [batch async for batch in tell_again.tell_messages(vault.database, tenant or vault.tenant, after, end)]
     return [event for batch in batches for event, _ in batch]
 
 

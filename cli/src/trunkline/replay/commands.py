@@ -24,7 +24,6 @@ from recovery.replay.plan import Filters, Plan, Refused, Replayable, Target
 from recovery.replay.rehearsal import RehearsalDatabase, rehearse
 from recovery.replay.run import Run
 from recovery.replay.shadow import Letters, Shadow
-from recovery.replay.topics import rewind
 from runtime.logs import configure_logging
 from trunkline.replay import show
 from trunkline.replay.ask import bound, of_id, operator, read_plan, replayable, services
@@ -174,41 +173,37 @@ def apply(plan: PlanFile, why: Why, as_json: Json = False) -> None:
         given = replayable(made.service)
         await check_appliable(given, made)
         database = given.database()
-        book = Book(database)
         try:
-            if made.target == "rewind":
-                await rewind(given, made)
-                await book.audit(made.id, "rewind", who=operator(), why=why, detail={"plan_hash": made.hash()})
-            else:
-                await book.open(made, who=operator(), why=why)
+            await Book(database).open(made, who=operator(), why=why)
         finally:
             await database.close()
         return given, made
 
     given, made = work(begin())
-    if made.target == "rewind":
-        show.err.print(f"{made.consumer} begins again where the plan said; start the service: trunkline start "
-                       f"{made.service}")  # fmt: skip
-        return
     _run(given, made.id, made.records, as_json)
 
 
 @app.command()
-def resume(id_: Id, as_json: Json = False) -> None:
-    """Go on with a replay that was paused, killed, or stopped at its limits."""
+def resume(id_: Id, why: MaybeWhy = "", as_json: Json = False) -> None:
+    """Go on with a replay that was paused, killed, or stopped at its limits: its dead letters first, then the rest.
+
+    One that is done is resumed for the sake of what it could not handle, after the handler was mended.
+    """
     given = _known(id_)
     entry = work(_find(given, id_))
-    _run(given, id_, entry.total, as_json)
+    _run(given, id_, entry.total, as_json, resumed=why)
 
 
-def _run(given: Replayable, id_: str, total: int, as_json: bool) -> None:
+def _run(given: Replayable, id_: str, total: int, as_json: bool, *, resumed: str | None = None) -> None:
     with show.progress(total) as watch:
 
         async def go() -> Entry:
             run = Run(given, report=watch)
             for number in (signal.SIGINT, signal.SIGTERM):
                 asyncio.get_running_loop().add_signal_handler(number, run.stop.set)
-            return await run.run(id_)
+            if resumed is None:
+                return await run.run(id_)
+            return await run.resume(id_, who=operator(), why=resumed)
 
         entry = work(go())
     if as_json:
@@ -250,12 +245,15 @@ def _want(id_: str, wanted: Wanted, why: str) -> None:
         return entry
 
     entry = work(go())
-    show.err.print(f"{id_} was {entry.state}; it is asked to {wanted}")
+    if entry.state == "running":
+        show.err.print(f"{id_} is running; it is asked to {wanted}, and hears it within a second")
+    else:
+        show.err.print(f"{id_} is {entry.state}")
 
 
 @app.command()
 def pause(id_: Id, why: MaybeWhy = "") -> None:
-    """Ask a running replay to stop after its current step; `resume` goes on from there."""
+    """Have a running replay stop after its current step; `resume` goes on from there."""
     _want(id_, "pause", why)
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from rich.console import Console
@@ -20,6 +20,7 @@ from rich.table import Table
 
 from recovery.replay.book import Entry
 from recovery.replay.compare import Change, TableDiff
+from recovery.replay.letters import letters_of
 from recovery.replay.pace import Progress
 from recovery.replay.plan import Plan
 from recovery.replay.rehearsal import Findings
@@ -87,36 +88,64 @@ def entries(found: Sequence[Entry]) -> None:
         table.add_column(column)
     for each in found:
         done = f"{each.seen:,} of {each.total:,}"
-        table.add_row(each.id, each.state, each.plan.target, done, f"{each.started_at:%d %b %H:%M}", each.who, each.why)
+        started = f"{each.started_at:%d %b %H:%M}"
+        table.add_row(each.id, _state(each), each.plan.target, done, started, escape(each.who), escape(each.why))
     out.print(table)
 
 
 def entry(found: Entry, history: Sequence[dict[str, Any]], letters: Sequence[Letters] = ()) -> None:
     report = found.report or {}
     rows = [
-        ("replay", f"[bold]{found.id}[/]   {found.state}"),
+        ("replay", f"[bold]{found.id}[/]   {_state(found)}"),
         ("consumer", f"{found.plan.consumer} → {found.plan.target}"),
         ("done", f"{found.seen:,} of {found.total:,}"),
-        ("counts", ", ".join(f"{name} {count:,}" for name, count in sorted(found.counts.items())) or "none yet"),
+        (
+            "counts",
+            ", ".join(f"{name} {count:,}" for name, count in sorted(found.counts.items()) if count) or "none yet",
+        ),
     ]
+    if found.state == "running":
+        rows += _how_it_fares(found)
     if report and found.finished_at:
         rows.append(("took", f"{report['seconds']} s, {report['per_second']} records a second"))
-    failed = found.counts.get("parked", 0) + found.counts.get("parked_behind", 0)
-    if failed:
-        # A shadow's dead letters are in the shadow: the commands for dead letters do not know them.
-        where = f"dlq list --consumer {found.plan.consumer}@{found.id}"
-        if found.plan.target == "shadow":
-            where = f"replay status {found.id}"
-        rows.append(("[red]failed[/]", f"{failed:,}" if letters else f"{failed:,}: trunkline {where}"))
+    if found.failed:
+        rows.append(("[red]failed[/]", f"{found.failed:,}" if letters else f"{found.failed:,}: {_where(found)}"))
     rows += [("", line) for line in _letters(letters)]
-    rows += [(f"{row['at']:%d %b %H:%M:%S}", f"{row['action']} by {row['who']} {row['why']}") for row in history]
+    for row in history:
+        rows.append((f"{row['at']:%d %b %H:%M:%S}", escape(f"{row['action']} by {row['who']} {row['why']}")))
     out.print(_pairs(rows))
-    err.print(_next(found))
+    if advice := _next(found):
+        err.print(advice)
+
+
+def _state(found: Entry) -> str:
+    return "[yellow]stopped: no process runs it[/]" if found.stopped else found.state
+
+
+def _how_it_fares(found: Entry) -> list[tuple[str, str]]:
+    silent = max(0, round((datetime.now(UTC) - found.heartbeat_at).total_seconds()))
+    rows = [("last sign", f"{timedelta(seconds=silent)} ago")]
+    if found.stopped:
+        return rows
+    if found.waiting_for:
+        rows.append(("[yellow]slower[/]", escape(found.waiting_for)))
+    left = found.eta_seconds
+    eta = "unknown" if left is None else str(timedelta(seconds=round(left)))
+    return [*rows, ("pace", f"{found.per_second:.1f} of at most {found.plan.rate:g} records a second, {eta} left")]
+
+
+def _where(found: Entry) -> str:
+    # A shadow's dead letters are in the shadow: the commands for dead letters do not know them.
+    if found.plan.target == "shadow":
+        return f"trunkline replay status {found.id}"
+    return f"trunkline dlq list --consumer {letters_of(found.plan.consumer, found.id)}"
 
 
 def _next(found: Entry) -> str:
-    if found.state in ("paused", "failed"):
+    if found.stopped or found.state in ("paused", "failed"):
         return f"go on with it: trunkline replay resume {found.id}"
+    if found.state == "done" and found.failed:
+        return f"mend the handler, then have what failed tried again: trunkline replay resume {found.id}"
     if found.state == "done" and found.plan.target == "shadow":
         return f"look at what it changed: trunkline replay diff {found.id}"
     return ""
@@ -183,7 +212,9 @@ def as_json(value: Any) -> None:
 
 def entry_json(found: Entry, history: Sequence[dict[str, Any]] = (), letters: Sequence[Letters] = ()) -> dict[str, Any]:
     return {
-        "id": found.id, "state": found.state, "wanted": found.wanted, "target": found.plan.target,
+        "id": found.id, "state": found.state, "stopped": found.stopped, "wanted": found.wanted,
+        "target": found.plan.target, "heartbeat_at": found.heartbeat_at, "waiting_for": found.waiting_for,
+        "per_second": found.per_second, "eta_seconds": found.eta_seconds,
         "consumer": found.plan.consumer, "seen": found.seen, "total": found.total, "counts": dict(found.counts),
         "report": found.report, "who": found.who, "why": found.why, "plan_hash": found.plan.hash(),
         "started_at": found.started_at, "finished_at": found.finished_at, "history": list(history),
@@ -222,7 +253,7 @@ def progress(total: int) -> Iterator[Watch]:
         task = bar.add_task("", total=total)
 
         def watch(seen: Progress) -> None:
-            why = f"[yellow]slower: {seen.waiting_for}[/]" if seen.waiting_for else ""
+            why = f"[yellow]slower: {escape(seen.waiting_for)}[/]" if seen.waiting_for else ""
             bar.update(task, completed=seen.seen, description=why)
 
         yield watch
@@ -235,6 +266,6 @@ def _lines() -> Watch:
         nonlocal told
         if time.monotonic() - told >= LINE_SECONDS:
             told = time.monotonic()
-            err.print(f"{seen.seen:,} of {seen.total:,} {seen.waiting_for}")
+            err.print(f"{seen.seen:,} of {seen.total:,} {escape(seen.waiting_for)}")
 
     return watch

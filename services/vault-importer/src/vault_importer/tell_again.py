@@ -1,4 +1,4 @@
-"""The archive told again: ``message.imported`` of a period, from the archive itself, without what was erased."""
+"""The archive told again: ``message.imported`` of a period, from the archive itself: what is not in it is not told."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from uuid import UUID
 from contracts.event import Event
 from contracts.vault import MessageImportedV1
 from kit.postgres import Database
+from recovery.replay.plan import StorePlace
 from vault_importer import store
 
 __all__ = ["tell_messages"]
@@ -17,14 +18,14 @@ PAGE = 500
 
 
 async def tell_messages(
-    database: Database, tenant: UUID, start: datetime, end: datetime
-) -> AsyncIterator[Sequence[tuple[Event, datetime]]]:
-    """Messages sent in the period, each in its newest revision, the oldest first."""
-    after = start, UUID(int=0)
+    database: Database, tenant: UUID, after: StorePlace, end: datetime
+) -> AsyncIterator[Sequence[tuple[Event, StorePlace]]]:
+    """Messages sent after a place and before a time, each in its newest revision, the oldest first."""
     while True:
         async with database.transaction(tenant) as tx:
             rows = await store.messages_of_period(tx, after=after, before=end, limit=PAGE)
         if not rows:
             return
-        yield [(MessageImportedV1.model_validate(row), row["sent_at"]) for row in rows]
-        after = rows[-1]["sent_at"], UUID(rows[-1]["message_id"])
+        told = [(MessageImportedV1.model_validate(row), (row["sent_at"], UUID(row["message_id"]))) for row in rows]
+        yield told
+        after = told[-1][1]

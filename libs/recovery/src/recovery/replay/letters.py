@@ -1,4 +1,4 @@
-"""Dead letters as a source: the parked records of one fingerprint, in the order in which they were parked."""
+"""Dead letters as a source, in the order in which they were parked; and those of a replay itself."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from uuid import UUID
 
 from kit.postgres import Database
 
-__all__ = ["LETTERS", "LetterRecord", "letter_ids", "read_letters", "record_of"]
+__all__ = ["LETTERS", "LetterRecord", "letters_of", "planned_letters", "read_letters", "record_of"]
 
 #: The place of a replay of dead letters: how many of the planned ones are behind it.
 LETTERS = ("dead_letter", 0)
@@ -42,15 +42,19 @@ def record_of(row: Any) -> LetterRecord:
     )
 
 
-async def letter_ids(database: Database, consumer: str, fingerprint: str) -> tuple[list[UUID], set[str]]:
-    """The letters of one fingerprint that wait, and whose they are."""
+def letters_of(consumer: str, replay_id: str) -> str:
+    """Under which name a replay's own dead letters are kept: apart from those of live traffic."""
+    return f"{consumer}@{replay_id}"
+
+
+async def planned_letters(database: Database, consumer: str, fingerprint: str) -> list[tuple[UUID, LetterRecord]]:
+    """The letters of one fingerprint that wait."""
     async with database.system() as tx:
         rows = await tx.fetch(
-            "SELECT id, tenant_id FROM dead_letter WHERE consumer = $1 AND fingerprint = $2 AND state <> 'dropped' "
-            "ORDER BY seq",
+            "SELECT * FROM dead_letter WHERE consumer = $1 AND fingerprint = $2 AND state <> 'dropped' ORDER BY seq",
             consumer, fingerprint,
         )  # fmt: skip
-    return [row["id"] for row in rows], {str(row["tenant_id"]) for row in rows}
+    return [(row["id"], record_of(row)) for row in rows]
 
 
 async def read_letters(

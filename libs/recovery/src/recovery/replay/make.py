@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Literal
 from uuid import UUID
@@ -12,10 +12,10 @@ from aiokafka import TopicPartition
 
 from contracts.event import rfc3339
 from kit.handling import code_version
-from recovery.replay.letters import LETTERS, letter_ids
+from recovery.replay.letters import LETTERS, planned_letters
 from recovery.replay.plan import Filters, Plan, Refused, Replayable, Span, Target, new_id
 from recovery.replay.reemit import count_store, reemitter_of, store_place
-from recovery.replay.topics import Bound, LogReader, members_of
+from recovery.replay.topics import Bound, Census, LogReader, wanted
 
 __all__ = ["Asked", "check_appliable", "make_plan"]
 
@@ -37,32 +37,64 @@ class Asked:
     tenants: tuple[UUID, ...] = ()
     filters: Filters = field(default_factory=Filters)
     rate: float = 1000.0
+    allow_effects: bool = False
+    """Whether a rewound group may have effects on others again."""
 
 
 async def make_plan(replayable: Replayable, asked: Asked) -> Plan:
     """Resolve, count, and freeze. Changes nothing. Raises :class:`Refused` for what must not be replayed."""
     if asked.source == "store":
         return await _of_store(replayable, asked)
+    if asked.source == "dead_letters" and "@" in asked.consumer:
+        # What failed in a replay is handled by the handlers of the consumer that was replayed.
+        return await _of_letters(replayable, replace(asked, consumer=asked.consumer.partition("@")[0]), asked.consumer)
     subscriptions = replayable.subscriptions(asked.consumer)
     read = {subscription.topic for subscription in subscriptions}
     if unknown := set(asked.topics) - read:
         raise Refused(
             f"{asked.consumer} does not read {', '.join(sorted(unknown))}; it reads {', '.join(sorted(read))}"
         )
-    topics = set(asked.topics) or read
-    classes = replayable.classes(asked.consumer, topics)
-    refused = sorted(topic for topic, class_ in classes.items() if class_ == "forbidden")
-    if refused and asked.target != "rewind":
-        raise Refused(
-            f"{asked.consumer} forbids replays of {', '.join(refused)}: what it does with them reaches the outside "
-            "world. Name other topics by --topic"
-        )
     if asked.target == "shadow" and not replayable.shadow_tables:
         raise Refused(f"{replayable.service} names no tables for a shadow run; use --target live")
     if asked.source == "dead_letters":
-        return await _of_letters(replayable, asked)
+        return await _of_letters(replayable, asked, asked.consumer)
+    if asked.target == "rewind":
+        _check_rewind(asked)
+    classes = _classes(replayable, asked, set(asked.topics) or read)
     async with LogReader(replayable.kafka_bootstrap) as reader:
         return await _of_topics(replayable, asked, reader, classes)
+
+
+def _classes(replayable: Replayable, asked: Asked, topics: set[str]) -> dict[str, str]:
+    """The replay class of each topic's handlers. Raises :class:`Refused` for effects that nobody has allowed."""
+    classes = replayable.classes(asked.consumer, topics)
+    forbidden = sorted(topic for topic, class_ in classes.items() if class_ == "forbidden")
+    unsafe = sorted(topic for topic, class_ in classes.items() if class_ != "safe")
+    if asked.target != "rewind":
+        if asked.allow_effects:
+            raise Refused(
+                "--allow-effects is for --target rewind; a run under its own id has no effects on the outside world"
+            )
+        if forbidden:
+            raise Refused(
+                f"{asked.consumer} forbids replays of {', '.join(forbidden)}: what it does with them reaches the "
+                "outside world. Name other topics by --topic"
+            )
+    elif unsafe and not asked.allow_effects:
+        raise Refused(
+            f"what {asked.consumer} does with {', '.join(unsafe)} has effects on others, and a rewound group has them "
+            "again for all that its inbox does not know. Name other topics by --topic, or allow it by --allow-effects"
+        )
+    return classes
+
+
+def _check_rewind(asked: Asked) -> None:
+    """A group is moved whole: it handles everything from there on, so nothing can be chosen."""
+    given = [f"--{name}" for name in asked.filters.chosen()]
+    if asked.end is not None:
+        given.append("--to")
+    if given:
+        raise Refused(f"a rewound group handles everything from there on; it cannot be held to {', '.join(given)}")
 
 
 async def _of_topics(replayable: Replayable, asked: Asked, reader: LogReader, classes: dict[str, str]) -> Plan:
@@ -78,7 +110,7 @@ async def _of_topics(replayable: Replayable, asked: Asked, reader: LogReader, cl
         last = min(end[p], committed.get(p, 0)) if asked.target != "rewind" else committed.get(p, 0)
         first = max(start[p], oldest[p])
         spans.append(Span(topic=p.topic, partition=p.partition, start=min(first, last), end=last, oldest=oldest[p]))
-    census = await reader.census(spans, asked.filters)
+    census = await reader.census(spans, asked.filters, every_hop=asked.target == "rewind")
     return Plan(
         id=new_id(replayable.service),
         service=replayable.service,
@@ -98,6 +130,7 @@ async def _of_topics(replayable: Replayable, asked: Asked, reader: LogReader, cl
         holes=tuple(await _holes(reader, asked, partitions, oldest)),
         classes=classes,
         suppressed=tuple(_suppressed(classes, asked.target)),
+        effects=tuple(_effects(classes, asked.target)),
         rate=asked.rate,
         kafka_cluster=await reader.cluster(),
         code_version=code_version(replayable.service),
@@ -125,29 +158,56 @@ async def _holes(
 
 
 def _suppressed(classes: dict[str, str], target: Target) -> list[str]:
+    if target == "rewind":
+        return []
     lines = [f"{topic}: events that its handler appends are dropped" for topic, class_ in sorted(classes.items())
              if class_ == "suppress_effects"]  # fmt: skip
+    return [*lines, "everything emitted carries the replay's id; consumers that act on the outside world refuse it"]
+
+
+def _effects(classes: dict[str, str], target: Target) -> list[str]:
+    """A rewound group handles live: what its inbox does not know has every effect."""
     if target != "rewind":
-        lines.append("everything emitted carries the replay's id; consumers that act on the outside world refuse it")
-    return lines
+        return []
+    return [
+        f"{topic}: its handler ({class_}) has its effects on others for every event that the inbox does not know"
+        for topic, class_ in sorted(classes.items())
+        if class_ != "safe"
+    ]
 
 
-async def _of_letters(replayable: Replayable, asked: Asked) -> Plan:
-    if asked.target == "live":
-        raise Refused(f"to work dead letters off for good: trunkline dlq retry --group {asked.fingerprint}")
+async def _of_letters(replayable: Replayable, asked: Asked, parked_by: str) -> Plan:
+    """``parked_by`` is whose letters they are: the consumer's, or those of a replay of it."""
+    if asked.target != "shadow":
+        replay = parked_by.partition("@")[2]
+        how = f"trunkline replay resume {replay}" if replay else f"trunkline dlq retry --group {asked.fingerprint}"
+        raise Refused(f"dead letters are replayed into a shadow; to work them off for good: {how}")
+    if asked.start is not None or asked.end is not None:
+        raise Refused("dead letters are chosen by their fingerprint, not by --from and --to")
+    if not replayable.shadow_tables:
+        raise Refused(f"{replayable.service} names no tables for a shadow run")
+    topics = set(asked.topics) or {s.topic for s in replayable.subscriptions(asked.consumer)}
+    classes = _classes(replayable, asked, topics) if asked.topics else replayable.classes(asked.consumer, topics)
     database = replayable.database()
     try:
-        ids, tenants = await letter_ids(database, asked.consumer, asked.fingerprint)
+        letters = await planned_letters(database, parked_by, asked.fingerprint)
     finally:
         await database.close()
-    if not ids:
-        raise Refused(f"{asked.consumer} has no dead letters of {asked.fingerprint}; `trunkline dlq list` shows them")
-    place = Span(topic=LETTERS[0], partition=LETTERS[1], start=0, end=len(ids), oldest=0)
+    if not letters:
+        raise Refused(f"{parked_by} has no dead letters of {asked.fingerprint}; `trunkline dlq list` shows them")
+    every_hop = not asked.filters.replay
+    chosen = [(id_, record) for id_, record in letters
+              if record.topic in topics and wanted(record, asked.filters, every_hop=every_hop)]  # fmt: skip
+    census = Census()
+    for _, record in chosen:
+        census.add(record)
+    place = Span(topic=LETTERS[0], partition=LETTERS[1], start=0, end=len(chosen), oldest=0)
     return Plan(
         id=new_id(replayable.service), service=replayable.service, consumer=asked.consumer, target=asked.target,
-        source="dead_letters", asked_from=asked.fingerprint, asked_to="", spans=(place,), filters=asked.filters,
-        letters=tuple(map(str, ids)), records=len(ids), tenants=tuple(sorted(tenants)),
-        classes=replayable.classes(asked.consumer, {s.topic for s in replayable.subscriptions(asked.consumer)}),
+        source="dead_letters", asked_from=f"{asked.fingerprint} of {parked_by}", asked_to="", spans=(place,),
+        filters=asked.filters, letters=tuple(str(id_) for id_, _ in chosen), records=census.records, size=census.size,
+        by_type=dict(sorted(census.by_type.items())), tenants=tuple(sorted(census.tenants)), keys=len(census.keys),
+        unreadable=census.unreadable, classes=classes, suppressed=tuple(_suppressed(classes, asked.target)),
         rate=asked.rate, code_version=code_version(replayable.service), made_at=rfc3339(datetime.now(UTC)),
     )  # fmt: skip
 
@@ -159,6 +219,8 @@ async def _of_store(replayable: Replayable, asked: Asked) -> Plan:
         raise Refused("a store is told again by period; give --from and --to as times")
     if not asked.tenants:
         raise Refused("name the tenants by --tenant: a store is told again for whom it is needed")
+    if others := [f"--{name}" for name in asked.filters.chosen() if name != "tenant"]:
+        raise Refused(f"a store is told again whole, by tenant and period; it cannot be held to {', '.join(others)}")
     (topic,) = asked.topics
     reemitter_of(replayable, topic)
     database = replayable.database()
@@ -166,12 +228,12 @@ async def _of_store(replayable: Replayable, asked: Asked) -> Plan:
         counts = [await count_store(replayable, database, topic, t, (asked.start, asked.end)) for t in asked.tenants]
     finally:
         await database.close()
-    places = [store_place(number) for number in range(len(asked.tenants))]
+    places = [(*store_place(number), count) for number, count in enumerate(counts)]
     return Plan(
         id=new_id(replayable.service), service=replayable.service, consumer=replayable.service, target="reemit",
         source="store", asked_from=rfc3339(asked.start), asked_to=rfc3339(asked.end),
-        spans=tuple(Span(topic=t, partition=n, start=0, end=2**31, oldest=0) for t, n in places),
-        records=sum(counts), tenants=tuple(map(str, asked.tenants)), classes={topic: "safe"},
+        spans=tuple(Span(topic=topic_, partition=n, start=0, end=end, oldest=0) for topic_, n, end in places),
+        filters=asked.filters, records=sum(counts), tenants=tuple(map(str, asked.tenants)), classes={topic: "safe"},
         suppressed=tuple(_suppressed({}, "reemit")), rate=asked.rate,
         code_version=code_version(replayable.service), made_at=rfc3339(datetime.now(UTC)),
     )  # fmt: skip
@@ -186,7 +248,11 @@ def _said(bound: Bound | None, otherwise: str) -> str:
 
 
 async def check_appliable(replayable: Replayable, plan: Plan) -> None:
-    """Raises :class:`Refused` when the world is no longer as the plan found it, or somebody is in the way."""
+    """Raises :class:`Refused` when the world is no longer as the plan found it, or there is nothing to do."""
+    if not plan.records:
+        raise Refused("the plan holds no records: there is nothing to replay")
+    if plan.target == "shadow" and not plan.tenants:
+        raise Refused("none of the planned records can be read, so nobody's tables can be copied for a shadow run")
     if plan.source != "topics":
         plan.check_fresh(now=datetime.now(UTC), oldest={}, cluster=plan.kafka_cluster)
         return
@@ -194,9 +260,3 @@ async def check_appliable(replayable: Replayable, plan: Plan) -> None:
         partitions = [TopicPartition(span.topic, span.partition) for span in plan.spans]
         oldest = {(p.topic, p.partition): offset for p, offset in (await reader.oldest(partitions)).items()}
         plan.check_fresh(now=datetime.now(UTC), oldest=oldest, cluster=await reader.cluster())
-    unsafe = sorted(topic for topic, class_ in plan.classes.items() if class_ != "safe")
-    needs_quiet = plan.target == "rewind" or (plan.target == "live" and unsafe)
-    if needs_quiet and (members := await members_of(replayable.kafka_bootstrap, plan.consumer)):
-        raise Refused(
-            f"{plan.consumer} has {members} running members; stop {plan.service} first, apply, then start it again"
-        )

@@ -16,14 +16,23 @@ from kit.delivery import Subscription
 from kit.handling import code_version
 from kit.postgres import Database, Transaction
 
-__all__ = ["Filters", "Plan", "Reemit", "Refused", "Replayable", "ShadowTable", "Span", "Target", "hash_of", "new_id"]
+__all__ = [
+    "Filters", "Plan", "Reemit", "Refused", "Replayable", "ShadowTable", "Span", "StorePlace",
+    "Target", "hash_of", "new_id",
+]  # fmt: skip
 
 Target = Literal["live", "shadow", "rewind", "reemit"]
 KEEPS = timedelta(hours=24)
+# Fields that plans in a book may be older than; they count only where they say something.
+YOUNGER = ("effects",)
+STRICTNESS = ("safe", "suppress_effects", "forbidden")
 
-Reemit = Callable[[Database, UUID, datetime, datetime], AsyncIterator[Sequence[tuple[Event, datetime]]]]
-"""An owner's store told again: batches of (event, when it happened) of one tenant and one period, always in the same
-order. What was erased is not in the store and is not told."""
+StorePlace = tuple[datetime, UUID]
+"""A place in a store that is told again: when, and which of the rows of that time."""
+
+Reemit = Callable[[Database, UUID, StorePlace, datetime], AsyncIterator[Sequence[tuple[Event, StorePlace]]]]
+"""An owner's store told again: batches of (event, the place of its row) of one tenant, after a place and before a time,
+in the order of the places. The time of a place is when the event happened. What is not in the store is not told."""
 
 
 class Secret(Protocol):
@@ -103,8 +112,12 @@ class Replayable:
         return self.consumers[consumer]
 
     def classes(self, consumer: str, topics: Iterable[str]) -> dict[str, str]:
-        """The replay class of each topic's handler."""
-        return {s.topic: s.replay for s in self.subscriptions(consumer) if s.topic in set(topics)}
+        """The replay class of each topic: of its handlers, for events and for deletions, the strictest."""
+        wanted, found = set(topics), dict[str, str]()
+        for each in self.subscriptions(consumer):
+            if each.topic in wanted:
+                found[each.topic] = max(found.get(each.topic, "safe"), each.replay, key=STRICTNESS.index)
+        return found
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,6 +148,15 @@ class Filters:
     sample: float = 1.0
     """The share of keys that is taken, always the same keys."""
 
+    def chosen(self) -> dict[str, str]:
+        """What is asked for, by the option that asks for it."""
+        asked = {
+            "tenant": ", ".join(self.tenants), "type": ", ".join(self.types), "key": ", ".join(self.keys),
+            "event": ", ".join(self.event_ids), "emitted-by": self.replay,
+            "sample": f"{self.sample:g}" if self.sample < 1 else "",
+        }  # fmt: skip
+        return {name: value for name, value in asked.items() if value}
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
@@ -164,6 +186,8 @@ class Plan:
     classes: Mapping[str, str] = field(default_factory=dict)
     suppressed: tuple[str, ...] = ()
     """Which effects will not happen, in sentences."""
+    effects: tuple[str, ...] = ()
+    """Which effects on the outside world were allowed, in sentences."""
     rate: float = 1000.0
     kafka_cluster: str = ""
     code_version: str = ""
@@ -174,7 +198,11 @@ class Plan:
         return self.records / self.rate
 
     def hash(self) -> str:
-        return hash_of(asdict(self))
+        values = asdict(self)
+        for name in YOUNGER:
+            if not values[name]:
+                del values[name]
+        return hash_of(values)
 
     def to_json(self) -> str:
         return json.dumps({**asdict(self), "hash": self.hash()}, indent=2, default=str)

@@ -17,11 +17,11 @@ from kit.outbox import append_told
 from kit.postgres import Database
 from recovery.replay.book import Entry
 from recovery.replay.pace import Pace, Step
-from recovery.replay.plan import Plan, Reemit, Refused, Replayable
+from recovery.replay.plan import Plan, Reemit, Refused, Replayable, StorePlace
 
 __all__ = ["count_store", "reemit", "reemitter_of", "store_place"]
 
-BATCH = 500
+NOTHING = UUID(int=0)
 
 
 def reemitter_of(replayable: Replayable, topic: str) -> Reemit:
@@ -33,7 +33,7 @@ def reemitter_of(replayable: Replayable, topic: str) -> Reemit:
 
 
 def store_place(number: int) -> tuple[str, int]:
-    """The place of the plan's n-th tenant: how many batches of it were appended."""
+    """The place of the plan's n-th tenant: how many of its events were appended."""
     return "store", number
 
 
@@ -42,26 +42,33 @@ async def count_store(
 ) -> int:
     tell = reemitter_of(replayable, topic)
     count = 0
-    async for batch in tell(database, tenant, *period):
+    async for batch in tell(database, tenant, (period[0], NOTHING), period[1]):
         count += len(batch)
     return count
 
 
 async def reemit(replayable: Replayable, plan: Plan, entry: Entry, pace: Pace) -> Step:
+    """Tell what the plan names, from behind the last row that was told: rows come, change and leave meanwhile."""
     (topic,) = plan.classes
     tell = reemitter_of(replayable, topic)
-    period = datetime.fromisoformat(plan.asked_from), datetime.fromisoformat(plan.asked_to)
+    start, end = datetime.fromisoformat(plan.asked_from), datetime.fromisoformat(plan.asked_to)
     database = replayable.database()
     try:
         for number, tenant in enumerate(plan.tenants):
-            done, place = 0, store_place(number)
-            async for batch in tell(database, UUID(tenant), *period):
-                done += 1
-                if done <= entry.positions.get(place, 0):
-                    continue
-                await pace.wait(len(batch))
-                await _append(database, plan, UUID(tenant), batch)
-                step = await pace.step({place: done}, seen=len(batch), outcomes={"emitted": len(batch)})
+            place = store_place(number)
+            told = entry.positions.get(place, 0)
+            after = _place_of(entry.last_told[place]) if place in entry.last_told else (start, NOTHING)
+            async for batch in tell(database, UUID(tenant), after, end):
+                step = await pace.wait(len(batch))
+                if step != "running":
+                    return step
+                await pace.patiently(_append, database, plan, UUID(tenant), batch)
+                told += len(batch)
+                at, id_ = batch[-1][1]
+                step = await pace.step(
+                    {place: told}, seen=len(batch), outcomes={"emitted": len(batch)},
+                    last_told={place: f"{at.isoformat()} {id_}"},
+                )  # fmt: skip
                 if step != "running":
                     return step
         return "done"
@@ -69,11 +76,16 @@ async def reemit(replayable: Replayable, plan: Plan, entry: Entry, pace: Pace) -
         await database.close()
 
 
-async def _append(database: Database, plan: Plan, tenant: UUID, batch: Sequence[tuple[Event, datetime]]) -> None:
+def _place_of(text: str) -> StorePlace:
+    at, id_ = text.split()
+    return datetime.fromisoformat(at), UUID(id_)
+
+
+async def _append(database: Database, plan: Plan, tenant: UUID, batch: Sequence[tuple[Event, StorePlace]]) -> None:
     cause = Envelope(
         id=plan.id, type="replay", source=f"/{plan.service}", time=datetime.now(UTC), tenant=tenant, subject=plan.id,
         partitionkey=plan.id, correlationid=plan.id, replayid=plan.id,
     )  # fmt: skip
-    told = [(event, at, name_uuid(plan.id, event.type, event.model_dump_json())) for event, at in batch]
+    told = [(event, at, name_uuid(plan.id, event.type, event.model_dump_json())) for event, (at, _) in batch]
     async with database.transaction(tenant, emits={event.entity_id() for event, _ in batch}, cause=cause) as tx:
         await append_told(tx, told)

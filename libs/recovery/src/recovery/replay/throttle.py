@@ -10,6 +10,7 @@ from dataclasses import dataclass
 __all__ = ["Limits", "Pressure", "Throttle"]
 
 WINDOW = 1.0
+LISTEN_SECONDS = 0.25
 SLOWEST = 0.02
 
 
@@ -18,7 +19,7 @@ class Pressure:
     """How live traffic fares."""
 
     lag_records: int = 0
-    """How far the service's own consumer groups are behind, over all partitions."""
+    """How far consumer groups are behind: the service's own, and those of what the replay makes it tell."""
     database_ms: float = 0.0
     """How long a trivial statement takes."""
     outbox_seconds: float = 0.0
@@ -59,18 +60,25 @@ class Throttle:
         self._look = look
         self._every = every
         self._looked = 0.0
-        self._owed_until = 0.0
+        self._owed = 0.0
+        self._paid_at = time.monotonic()
 
-    async def take(self, records: int) -> None:
-        """Wait until ``records`` more may be handled."""
-        now = time.monotonic()
-        if now - self._looked >= self._every:
-            self.adapt(await self._look())
-            self._looked = time.monotonic()
-        begins = max(now, self._owed_until)
-        self._owed_until = begins + records / (self.rate * self.share)
-        if begins > now:
-            await asyncio.sleep(begins - now)
+    async def take(self, records: int, *, listen: Callable[[], Awaitable[bool]]) -> None:
+        """Wait until ``records`` more may be handled, or until ``listen``, asked several times a second, says no."""
+        while True:
+            if time.monotonic() - self._looked >= self._every:
+                self.adapt(await self._look())
+                self._looked = time.monotonic()
+            now, pace = time.monotonic(), self.rate * self.share
+            self._owed -= (now - self._paid_at) * pace
+            self._paid_at = now
+            if not await listen():
+                return
+            if self._owed <= 0:
+                # What was handled last has been waited for; what is taken now is waited for before the next.
+                self._owed = float(records)
+                return
+            await asyncio.sleep(min(LISTEN_SECONDS, self._owed / pace))
 
     def adapt(self, pressure: Pressure) -> None:
         self.why = self._limits.exceeded(pressure)

@@ -5,7 +5,6 @@ Read by plain consumers without a group: nothing here moves anybody's offsets bu
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -40,7 +39,18 @@ class Census:
     tenants: set[str] = field(default_factory=set)
     keys: set[bytes] = field(default_factory=set)
     unreadable: int = 0
-    passed_over: int = 0
+
+    def add(self, record: Any) -> None:
+        self.records += 1
+        self.size += len(record.value or b"") + len(record.key or b"")
+        self.keys.add(record.key or b"")
+        try:
+            envelope = Envelope.from_headers(record.headers)
+        except MalformedEnvelope:
+            self.unreadable += 1
+            return
+        self.by_type[envelope.type] += 1
+        self.tenants.add(str(envelope.tenant))
 
 
 class LogReader:
@@ -149,13 +159,18 @@ class LogReader:
                     del left[partition]
                     self._consumer.pause(partition)
 
-    async def census(self, spans: Sequence[Span], filters: Filters) -> Census:
+    async def census(self, spans: Sequence[Span], filters: Filters, *, every_hop: bool = False) -> Census:
         """Count what would be handled."""
         census = Census()
         async for records in self.read(spans):
             for record in records:
-                _count(census, record, filters)
+                if wanted(record, filters, every_hop=every_hop):
+                    census.add(record)
         return census
+
+    async def groups(self) -> list[str]:
+        """All consumer groups that Kafka knows."""
+        return sorted(name for name, _ in await self._admin.list_consumer_groups())
 
     async def committed(self, group: str, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """How far a group is; partitions it never committed are left out."""
@@ -163,26 +178,13 @@ class LogReader:
         return {p: o.offset for p, o in found.items() if o.offset >= 0}
 
 
-def _count(census: Census, record: Any, filters: Filters) -> None:
-    if not wanted(record, filters):
-        census.passed_over += 1
-        return
-    census.records += 1
-    census.size += len(record.value or b"") + len(record.key or b"")
-    census.keys.add(record.key or b"")
-    try:
-        envelope = Envelope.from_headers(record.headers)
-    except MalformedEnvelope:
-        census.unreadable += 1
-        return
-    census.by_type[envelope.type] += 1
-    census.tenants.add(str(envelope.tenant))
+def wanted(record: Any, filters: Filters, *, every_hop: bool = False) -> bool:
+    """Whether a record passes the filters. One that cannot be read does, unless it is asked for by what it says.
 
-
-def wanted(record: Any, filters: Filters) -> bool:
-    """Whether a record passes the filters. One that cannot be read does, unless it is asked for by what it says."""
+    What replays emitted passes only when one of them is asked for, or with ``every_hop``.
+    """
     headers = {name: value for name, value in record.headers if name.startswith("ce_") and value}
-    if headers.get("ce_replayid", b"").decode("utf-8", "replace") != filters.replay:
+    if not every_hop and headers.get("ce_replayid", b"").decode("utf-8", "replace") != filters.replay:
         return False
     for name, allowed in (("ce_tenant", filters.tenants), ("ce_type", filters.types), ("ce_id", filters.event_ids)):
         if allowed and headers.get(name, b"").decode("utf-8", "replace") not in allowed:
@@ -228,14 +230,8 @@ async def rewind(replayable: Replayable, plan: Plan) -> None:
 
 async def rewind_group(bootstrap: str, group: str, offsets: Mapping[TopicPartition, int]) -> None:
     """Move a stopped group's offsets. Raises :class:`Refused` while it has members (KIP-122)."""
-    members = await members_of(bootstrap, group)
-    for _ in range(10):
-        if not members:
-            break
-        await asyncio.sleep(1)
-        members = await members_of(bootstrap, group)
-    if members:
-        raise Refused(f"{group} has {members} members; stop the service first, then apply the plan")
+    if members := await members_of(bootstrap, group):
+        raise Refused(f"{group} has {members} members; stop the service first")
     async with _group_member(bootstrap, group) as consumer:
         consumer.assign(list(offsets))
         await consumer.commit({p: OffsetAndMetadata(offset, "") for p, offset in offsets.items()})
