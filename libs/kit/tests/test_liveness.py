@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer
 
-from kit import broker, consume, progress
+from kit import broker, consume, membership, progress
 from kit.consume import Consumer, Poison, Subscription, on, on_batch
 from kit.dead_letters import DeadLetterLimits
 from kit.handling import LANES
@@ -25,10 +25,11 @@ Start = Callable[..., Awaitable[Consumer]]
 
 @pytest.fixture
 async def start(database: Database, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Start]:
-    """Consumers for which two seconds count as minutes."""
+    """Consumers for which two seconds count as minutes, and which do not wait at their end for what hangs."""
     monkeypatch.setattr(consume, "STUCK_SECONDS", 2.0)
     monkeypatch.setattr(consume, "STALLED_SECONDS", 2.0)
     monkeypatch.setattr(progress, "PROBE_SECONDS", 0.1)
+    monkeypatch.setattr(membership, "DRAIN_SECONDS", 0.5)
     running: list[Consumer] = []
 
     async def begin(*subscriptions: Subscription, **options: Any) -> Consumer:

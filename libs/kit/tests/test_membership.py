@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 from uuid import uuid4
@@ -56,6 +57,16 @@ def rebalances(group: str) -> float:
     return float(METRICS.rebalances.labels(group)._value.get())
 
 
+async def settled(group: str, seconds: float = 1.5) -> float:
+    """How often partitions were given out, once nobody was given any for so long. They are there before it counts."""
+    count, since = rebalances(group), time.monotonic()
+    while time.monotonic() < since + seconds:
+        await asyncio.sleep(0.05)
+        if rebalances(group) != count:
+            count, since = rebalances(group), time.monotonic()
+    return count
+
+
 async def members(bench: Bench, group: str) -> list[str]:
     admin = AIOKafkaAdminClient(bootstrap_servers=bench.bootstrap)
     await admin.start()
@@ -69,15 +80,15 @@ async def members(bench: Bench, group: str) -> list[str]:
 async def test_a_restart_of_a_static_member_moves_no_partition(bench: Bench, start: Start) -> None:
     group = f"g-{uuid4()}"
     one, other = await pair(start, group, "replica-0", "replica-1")
-    await asyncio.sleep(1)  # an assignment is there a moment before it is counted
-    held, others, before = one.assignment(), other.assignment(), rebalances(group)
+    before = await settled(group)
+    held, others = one.assignment(), other.assignment()
     await one.stop()
-    await asyncio.sleep(4)
+    assert await settled(group) == before
     assert len(await members(bench, group)) == 2, "a static member that shuts down must not leave the group"
     again = await start(group, "replica-0")
     await eventually(lambda: again.assignment() == held, within=20)
-    await asyncio.sleep(4)
-    assert rebalances(group) == before + 1, "the other member was given partitions anew"
+    # It could only join once the other, made to give its partitions back, had joined as well.
+    assert await settled(group) == before + 1, "the other member was given partitions anew"
     assert other.assignment() == others
 
 
@@ -107,12 +118,12 @@ async def test_of_two_processes_with_one_identity_the_first_stays_out_and_says_w
     assert "TRUNKLINE_INSTANCE_ID" in str(first.fenced)
     assert first.assignment() == set()
 
-    before, already = rebalances(group), handled["first"]
-    await asyncio.sleep(7)
+    before, already = await settled(group), handled["first"]
     for number in range(8):
         await bench.send(f"e{number}", number)
     await eventually(lambda: handled["second"] >= 8)
-    assert rebalances(group) == before, "the two throw each other out"
+    # The second would hear of it with its next heartbeat, after three seconds at most.
+    assert await settled(group, 4.0) == before, "the two throw each other out"
     assert handled["first"] == already
     assert second.fenced is None
     await asyncio.wait_for(first.stop(), 10)
@@ -129,7 +140,7 @@ async def test_a_static_member_that_lost_its_place_to_nobody_joins_again(bench: 
 
     source = await start(group, "replica-0", handle)
     await eventually(lambda: len(source.assignment()) == PARTITIONS, within=20)
-    before = rebalances(group)
+    before = await settled(group)
     coordinator = source._subscriber.consumer._coordinator  # type: ignore[union-attr]
     await coordinator._send_req(LeaveGroupRequest(group, coordinator.member_id))
     await eventually(lambda: rebalances(group) > before, within=20)

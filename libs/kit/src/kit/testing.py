@@ -53,7 +53,7 @@ class Servers:
     redis_url: str
 
 
-async def eventually(condition: Callable[[], Any], within: float = 10.0, every: float = 0.05) -> Any:
+async def eventually(condition: Callable[[], Any], within: float = 30.0, every: float = 0.05) -> Any:
     """Wait until ``condition`` (plain or async) gives something true, and return it; fail after ``within`` s."""
     deadline = asyncio.get_running_loop().time() + within
     while True:
