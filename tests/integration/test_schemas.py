@@ -18,9 +18,8 @@ pytestmark = pytest.mark.real
 ROOT = Path(__file__).parents[2]
 EACH = pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
 OF_THE_CLUSTER = {
-    "cluster_epoch", "dead_letter_job", "relay_position", "replay", "replay_audit", "replay_position",
-    "replay_promotion",
-    "schema_migration",
+    "cluster_epoch", "dead_letter_job", "dead_letter_job_audit", "relay_position", "replay", "replay_audit",
+    "replay_position", "replay_promotion", "schema_migration",
 }  # fmt: skip
 CATALOG = """
 SELECT 'column', table_name, column_name, data_type || coalesce(column_default, '') || is_nullable

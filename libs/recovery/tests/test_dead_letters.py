@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,14 +15,15 @@ import httpx
 import pytest
 
 import kit.dead_letters
+from contracts.envelope import Envelope
 from kit.consume import Consumer
-from kit.dead_letters import DeadLetterLimits
+from kit.dead_letters import DeadLetterLimits, Failure
 from kit.delivery import Poison, on
 from kit.postgres import Database, Transaction, role_dsn
 from kit.testing import Bench, MakeDatabase, Toy, eventually
-from recovery.dead_letters import actions, book
-from recovery.dead_letters.actions import Asker, CannotDo
-from recovery.dead_letters.api import PREFIX, dead_letters_app
+from recovery.dead_letters import actions, book, bulk
+from recovery.dead_letters.actions import Asker, CannotDo, Outcome
+from recovery.dead_letters.api import PREFIX, beside, dead_letters_app
 from recovery.dead_letters.book import Selection
 from recovery.dead_letters.worker import DeadLetterWorker
 
@@ -124,7 +126,7 @@ async def test_a_key_is_worked_off_in_its_order_and_let_go(desk: Desk) -> None:
     await desk.work()
     assert await desk.ledger() == {"a": [1], "b": [1, 2, 3, 4]}, "nothing is tried before somebody asks"
     desk.fails_on = set()
-    assert await actions.retry(desk.database, Selection(consumer=desk.group), OPERATOR) == 1
+    assert (await actions.retry(desk.database, Selection(consumer=desk.group), OPERATOR)).done == 1
     await desk.work()
     assert await desk.ledger() == {"a": [1, 2, 3, 4], "b": [1, 2, 3, 4]}
     assert (await desk.letters(), await desk.parked()) == ([], 0)
@@ -140,7 +142,7 @@ async def test_the_order_of_a_key_is_not_that_of_clocks(desk: Desk, monkeypatch:
     await parked_key(desk, fails_on=1, of=5)
     assert await desk.letters() == [("a", "waiting"), *[("a", "behind")] * 4]
     desk.fails_on = set()
-    assert await actions.retry(desk.database, Selection(consumer=desk.group), OPERATOR) == 1
+    assert (await actions.retry(desk.database, Selection(consumer=desk.group), OPERATOR)).done == 1
     await desk.work()
     assert (await desk.ledger())["a"] == [1, 2, 3, 4, 5]
 
@@ -236,18 +238,18 @@ async def test_a_bulk_action_is_planned_applied_at_a_rate_and_cancelled(desk: De
         await desk.bench.send(f"k{n}", 1)
     await desk.consume(30)
     desk.fails_on = set()
-    job = await actions.plan_job(desk.database, Selection(consumer=desk.group), "retry", 200, OPERATOR)
+    job = await bulk.plan_job(desk.database, Selection(consumer=desk.group), "retry", 200, OPERATOR)
     assert job.letters == 30
     with pytest.raises(CannotDo, match="no such plan"):
-        await actions.apply_job(desk.database, job.id, "another", OPERATOR)
-    await actions.apply_job(desk.database, job.id, job.plan_hash, OPERATOR)
+        await bulk.apply_job(desk.database, job.id, "another", OPERATOR)
+    await bulk.apply_job(desk.database, job.id, job.plan_hash, OPERATOR)
     worker = desk.worker()
     await worker.work_once()
     assert len(await desk.ledger()) == 10, "200 a second are 10 in one look of 0.05 s"
-    await actions.cancel_job(desk.database, job.id)
+    await bulk.cancel_job(desk.database, job.id, OPERATOR)
     await worker.work_once()
     assert len(await desk.ledger()) == 10
-    (told,) = await actions.jobs(desk.database)
+    (told,) = await bulk.jobs(desk.database)
     assert (told.state, told.done, told.letters) == ("cancelled", 10, 30)
 
 
@@ -328,6 +330,92 @@ async def test_another_record_at_the_same_place_is_a_letter_of_its_own(desk: Des
     assert [each.occurrences for each in found] == [1, 2]
 
 
+async def test_a_slow_job_keeps_its_rate_and_counts_what_came_of_it(desk: Desk) -> None:
+    desk.fails_on = {(f"k{n}", 1) for n in range(3)}
+    for n in range(3):
+        await desk.bench.send(f"k{n}", 1)
+    await desk.consume(3)
+    first, _, last = await book.letters(desk.database, Selection())
+    desk.fails_on = {(str(first.lane).partition(":")[2], 1)}
+    job = await bulk.plan_job(desk.database, Selection(consumer=desk.group), "retry", 5, OPERATOR)
+    await actions.drop(desk.database, Selection(ids=[last.id]), OPERATOR)
+    await bulk.apply_job(desk.database, job.id, job.plan_hash, Asker(who="another", why=""))
+    worker, asked = desk.worker(), []
+    for _ in range(12):
+        await worker.work_once()
+        asked.append((await bulk.jobs(desk.database))[0].done)
+    assert asked == [0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3], "5 a second are one in four looks of 0.05 s"
+    (told,) = await bulk.jobs(desk.database)
+    assert (told.state, told.retried, told.failed, told.skipped) == ("done", 1, 1, 1)
+    assert (told.planned_by, told.who) == ("an operator", "another")
+    history = [
+        (row["action"], row["who"], row["why"], row["plan_hash"]) for row in await bulk.history(desk.database, job.id)
+    ]
+    assert history == [
+        ("plan", "an operator", "mended", job.plan_hash), ("apply", "another", "mended", job.plan_hash),
+        ("done", "worker", "mended", job.plan_hash),
+    ]  # fmt: skip
+
+
+async def test_what_is_being_tried_is_neither_dropped_nor_edited(desk: Desk) -> None:
+    await parked_key(desk, fails_on=1, of=1)
+    desk.fails_on, desk.delay = set(), 1.0
+    (letter,) = await book.letters(desk.database, Selection())
+    await actions.retry(desk.database, Selection(ids=[letter.id]), OPERATOR)
+    trying = asyncio.create_task(desk.work())
+
+    async def begun() -> bool:
+        async with desk.database.system() as tx:
+            return bool(await tx.fetchval("SELECT trying_since IS NOT NULL FROM dead_letter"))
+
+    await eventually(begun)
+    assert await actions.drop(desk.database, Selection(ids=[letter.id]), OPERATOR) == Outcome(done=0, left=1)
+    with pytest.raises(CannotDo, match="only waiting ones"):
+        await actions.edit(desk.database, letter.id, b"{}", OPERATOR)
+    await trying
+    assert (await desk.ledger())["a"] == [1]
+    async with desk.database.system() as tx:
+        done = [row["action"] for row in await tx.fetch("SELECT action FROM dead_letter_audit ORDER BY at")]
+    assert done == ["retry", "retried"], "nothing says that it was dropped"
+
+
+async def test_what_failed_in_a_replay_is_meant_only_when_it_is_named(desk: Desk) -> None:
+    await parked_key(desk, fails_on=1, of=1)
+    (live,) = await book.letters(desk.database, Selection())
+
+    class Record:
+        topic, partition, offset, timestamp = live.topic, live.partition, live.offset, 0
+        key, value, headers = live.key, live.value, live.headers
+
+    envelope = Envelope.from_headers(live.headers)
+    replay = desk.consumer.handling.dead_letters.named(f"{desk.group}@r1")
+    await replay.park(Record, envelope, Failure(live.reason, live.message, 1, live.stack_hash))
+    replayed = (await book.letters(desk.database, Selection()))[1]
+    assert replayed.fingerprint != live.fingerprint
+    tenant = Selection(tenant=desk.bench.tenant)
+    assert await actions.retry(desk.database, tenant, OPERATOR) == Outcome(done=1, left=0)
+    assert await actions.drop(desk.database, tenant, OPERATOR) == Outcome(done=1, left=0)
+    states = {each.consumer: each.state for each in await book.letters(desk.database, Selection())}
+    assert states == {desk.group: "dropped", f"{desk.group}@r1": "waiting"}
+    with pytest.raises(CannotDo, match=f"--consumer {desk.group}@r1"):
+        await actions.drop(desk.database, Selection(fingerprint=replayed.fingerprint), OPERATOR)
+    named = Selection(consumer=f"{desk.group}@r1")
+    assert await actions.drop(desk.database, named, OPERATOR) == Outcome(done=1, left=0)
+
+
+async def test_a_second_edit_begins_from_the_first_and_the_original_can_come_back(desk: Desk) -> None:
+    await desk.bench.send("a", 1, value=b'{"entity": "a", "number": "one"}')
+    await desk.consume(1)
+    (letter,) = await book.letters(desk.database, Selection())
+    await actions.edit(desk.database, letter.id, b'{"entity": "a", "number": 1}', OPERATOR)
+    told = await actions.edit(desk.database, letter.id, b'{"entity": "a", "number": 2}', OPERATOR)
+    assert '-  "number": 1' in told
+    told = await actions.edit(desk.database, letter.id, None, OPERATOR)
+    assert '+  "number": "one"' in told
+    (letter,) = await book.letters(desk.database, Selection())
+    assert letter.edited is None
+
+
 @pytest.fixture
 async def api(desk: Desk) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(dead_letters_app(desk.database, admin_token="a-token"))
@@ -374,3 +462,81 @@ async def test_the_api_retries_edits_drops_and_plans(desk: Desk, api: httpx.Asyn
     assert (await desk.ledger())["a"] == [1, 2, 3, 4]
     assert (await api.get("/letters")).json()["letters"] == []
     assert (await api.get(f"/letters/{job['id']}")).status_code == 404
+
+
+async def test_who_has_no_token_is_turned_away_before_a_byte_is_read(desk: Desk) -> None:
+    """Also on the port that webhooks come in by: nobody fills the process with a body that nobody asked for."""
+    read = 0
+
+    async def endless() -> dict[str, Any]:
+        nonlocal read
+        read += 1
+        return {"type": "http.request", "body": b"x" * 1_000_000, "more_body": True}
+
+    async def other(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive())["more_body"]:
+            pass
+
+    async def status_of(path: str, token: str) -> int:
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        headers = [(b"authorization", f"Bearer {token}".encode()), (b"content-type", b"application/json")]
+        scope = {"type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b"",
+                 "headers": headers, "http_version": "1.1", "scheme": "http", "root_path": ""}  # fmt: skip
+        await beside(other, desk.database, admin_token="a-token")(scope, endless, send)
+        return int(sent[0]["status"])
+
+    assert await status_of(f"{PREFIX}/retry", "wrong") == 401
+    assert read == 0
+    assert await status_of(f"{PREFIX}/retry", "a-token") == 413
+    assert 0 < read < 10
+    read = 0
+    assert await status_of("/v1/else", "wrong") == 413
+    assert read == 1
+
+
+async def test_whom_a_letter_is_about_is_hidden_until_it_is_revealed(desk: Desk, api: httpx.AsyncClient) -> None:
+    whom = "+919847000010"
+    desk.fails_on = {(f"contact:{whom}", 1)}
+    await desk.bench.send(f"contact:{whom}", 1)
+    await desk.bench.send(f"contact:{whom}", 2)
+    await desk.consume(2)
+    answer = await api.get("/letters")
+    assert whom not in answer.text
+    first, second = answer.json()["letters"]
+    assert first["lane"] == second["lane"]
+    assert re.fullmatch(rf"{desk.bench.tenant}:contact:…[0-9a-f]{{8}}", first["lane"])
+    hidden = await api.get(f"/letters/{first['id']}")
+    assert whom not in hidden.text
+    assert dict(hidden.json()["headers"])["ce_type"]
+    shown = (await api.get(f"/letters/{first['id']}", params={"reveal": True})).json()
+    assert shown["lane"].endswith(whom)
+    assert whom in dict(shown["headers"])["ce_subject"]
+    history = (await api.get(f"/letters/{first['id']}")).json()["history"]
+    assert [row["action"] for row in history] == ["reveal"]
+    of_key = await api.get("/letters", params={"key_of": first["id"]})
+    assert [each["id"] for each in of_key.json()["letters"]] == [first["id"], second["id"]]
+    desk.fails_on = set()
+    assert (await api.post("/retry", json={"key_of": second["id"]})).json() == {"asked": 1, "left": 0}
+    await desk.work()
+    assert (await desk.ledger())[f"contact:{whom}"] == [1, 2]
+
+
+async def test_a_tenant_has_only_its_own_jobs(desk: Desk, api: httpx.AsyncClient) -> None:
+    await parked_key(desk)
+    mine, other = str(desk.bench.tenant), str(UUID(int=7))
+    asked = {"consumer": desk.group, "action": "retry", "tenant": mine, "why": "mended"}
+    job = (await api.post("/jobs", json=asked)).json()
+    assert (await api.get("/jobs", params={"tenant": other})).json()["jobs"] == []
+    path, applied = f"/jobs/{job['id']}", {"plan_hash": job["plan_hash"]}
+    assert (await api.post(f"{path}/apply", json=applied, params={"tenant": other})).status_code == 409
+    assert (await api.post(f"{path}/cancel", params={"tenant": other})).status_code == 409
+    assert (await api.post(f"{path}/apply", json=applied, params={"tenant": mine})).status_code == 200
+    await api.post(f"{path}/cancel", params={"tenant": mine, "why": "wrong group"})
+    (told,) = (await api.get("/jobs", params={"tenant": mine})).json()["jobs"]
+    assert [(each["action"], each["who"], each["why"]) for each in told["history"]] == [
+        ("plan", "an operator", "mended"), ("apply", "an operator", "mended"), ("cancel", "an operator", "wrong group")
+    ]  # fmt: skip

@@ -88,15 +88,21 @@ async def test_only_those_who_run_the_operation_see_them(desk: Any, role: str) -
 
 async def test_nothing_changes_and_nothing_is_shown_before_it_is_unlocked(desk: Any) -> None:
     shop = await desk.open("malabar")
-    letter = await desk.park(shop.tenant, "e", 1)
+    whom = "+919847000010"
+    letter = await desk.park(shop.tenant, f"contact:{whom}", 1)
     browser = await desk.signed_in(shop, OWNER)
     page = (await browser.get(f"/t/letters/front-desk/{letter}?reveal=yes")).text
     assert SECRET not in page
+    assert whom not in page, "neither its key nor its headers name anybody"
     assert "&#34;text&#34;: &#34;text&#34;" in page, "what it is made of is shown"
     assert "Unlock first" in await act(browser, do="drop", id=letter, why="no")
     assert "wrong" in await unlock(browser, "not the password")
     assert "Unlock first" in await act(browser, do="retry", id=letter)
     assert (await desk.letter_state(letter), await audit(desk)) == ("waiting", [])
+    await unlock(browser)
+    assert whom in (await browser.get(f"/t/letters/front-desk/{letter}?reveal=yes")).text
+    assert [each[0] for each in await audit(desk)] == ["reveal"]
+    assert "1 will be tried again" in await act(browser, do="retry", key_of=letter)
 
 
 async def test_who_guesses_the_password_has_to_wait(desk: Any) -> None:
@@ -162,9 +168,20 @@ async def test_many_are_planned_read_and_then_applied_or_cancelled(desk: Any) ->
     stranger = await desk.signed_in(other, "owner@mumbai.example")
     await unlock(stranger)
     assert "Give up" not in (await stranger.get("/t/letters")).text.replace("give up letters", "")
-    assert "no such letter" in await act(stranger, do="cancel", job=job)
-    assert "running" in await act(browser, do="apply", job=job, plan_hash=digest)
+    assert "no such job" in await act(stranger, do="cancel", job=job)
+    # A colleague applies it; whoever planned it still sees it, and who is who.
+    colleague = await desk.signed_in(shop, "ops@malabar.example", "ops")
+    await unlock(colleague)
+    assert "running" in await act(colleague, do="apply", job=job, plan_hash=digest)
+    page = (await browser.get("/t/letters")).text
+    assert f"planned by {OWNER}, applied by ops@malabar.example: test records" in page
     assert "Cancelled" in await act(browser, do="cancel", job=job)
+    async with desk.database.system() as tx:
+        rows = await tx.fetch("SELECT action, who, why FROM dead_letter_job_audit ORDER BY id")
+    assert [tuple(row) for row in rows] == [
+        ("plan", OWNER, "test records"), ("apply", "ops@malabar.example", "test records"),
+        ("cancel", OWNER, "test records"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Depends
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from front_desk import access_store
 from front_desk.credentials import public_id, same_secret, sha256
 from front_desk.problems import ApiProblem, problem_response
 from kit.postgres import Database
 
-__all__ = ["BodyLimit", "SecurityHeaders", "admin_guard", "tenant_guard"]
+__all__ = ["SecurityHeaders", "admin_guard", "tenant_guard", "too_long"]
 
 Bearer = Annotated[
     HTTPAuthorizationCredentials | None,
@@ -54,51 +54,10 @@ def admin_guard(admin_token: str) -> Callable[[Bearer], Awaitable[None]]:
     return admin
 
 
-class BodyLimit:
-    """Refuses longer bodies: at once when their length is declared, else when they have grown too long."""
-
-    def __init__(self, app: ASGIApp, *, longest: int) -> None:
-        self._app = app
-        self._longest = longest
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        declared = dict(scope["headers"]).get(b"content-length", b"0")
-        if not declared.isdigit() or int(declared) > self._longest:
-            await self._refuse(scope, receive, send)
-            return
-        seen, begun, too_long = 0, False, False
-
-        async def counted() -> Message:
-            nonlocal seen, too_long
-            message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > self._longest:
-                too_long = True
-                raise _TooLong
-            return message
-
-        async def watched(message: Message) -> None:
-            nonlocal begun
-            if too_long and not begun:
-                return
-            begun = True
-            await send(message)
-
-        with contextlib.suppress(_TooLong):
-            await self._app(scope, counted, watched)
-        if too_long and not begun:
-            await self._refuse(scope, receive, send)
-
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        detail = f"The body is longer than {self._longest} bytes. Send less at a time, or import a file."
-        await problem_response(413, "too-long", detail)(scope, receive, send)
-
-
-class _TooLong(Exception):
-    pass
+def too_long(longest: int) -> Response:
+    """What is answered to a body that is longer."""
+    detail = f"The body is longer than {longest} bytes. Send less at a time, or import a file."
+    return problem_response(413, "too-long", detail)
 
 
 class SecurityHeaders:

@@ -75,11 +75,10 @@ class Letters:
         found.items.sort(key=lambda group: group["last_failed_at"], reverse=True)
         return found
 
-    async def jobs(self, who: str) -> Found:
-        """The bulk actions that somebody planned, of every service, the latest first."""
-        found = await self._of_all("jobs")
-        mine = [job for job in found.items if job["who"] == who]
-        return Found(items=sorted(mine, key=lambda job: job["id"], reverse=True), silent=found.silent)
+    async def jobs(self, tenant: UUID) -> Found:
+        """The bulk actions on this tenant's letters, of every service, the latest first."""
+        found = await self._of_all("jobs", tenant=str(tenant))
+        return Found(items=sorted(found.items, key=lambda job: job["id"], reverse=True), silent=found.silent)
 
     async def page(
         self, service: str, tenant: UUID, *, consumer: str, fingerprint: str, after: str

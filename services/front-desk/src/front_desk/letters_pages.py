@@ -65,7 +65,7 @@ class LettersPages:
         asked = request.query_params
         if "group" not in asked:
             groups = await self._letters.groups(session.tenant)
-            jobs = await self._letters.jobs(session.email)
+            jobs = await self._letters.jobs(session.tenant)
             return await self._page("letters.html", request, session, groups=groups, jobs=jobs.items)
         service, consumer, group = asked.get("service", ""), asked.get("consumer", ""), asked["group"]
         after = asked.get("after", "0")
@@ -101,7 +101,12 @@ class LettersPages:
                 letter["value"].splitlines(), letter["edited"].splitlines(), "original", "edited", lineterm=""
             )
         )
-        values = {"letter": letter, "revealed": reveal, "difference": difference, "editable": _is_text(letter["raw"])}
+        values = {
+            "letter": letter,
+            "revealed": reveal,
+            "difference": difference,
+            "editable": _is_text(letter["raw_edited"] or letter["raw"]),
+        }
         return await self._page("letter.html", request, session, **values)
 
     async def unlock(self, request: Request, session: Session) -> Response:
@@ -145,16 +150,15 @@ class LettersPages:
         service, who, why = fields.get("service", ""), session.email, fields.get("why", "")[:500]
         chosen: dict[str, Any] = {
             "tenant": str(session.tenant), "consumer": fields.get("consumer") or None,
-            "fingerprint": fields.get("group") or None, "lane": fields.get("lane") or None,
+            "fingerprint": fields.get("group") or None,
+            "key_of": str(_uuid(fields["key_of"])) if fields.get("key_of") else None,
             "ids": [str(_uuid(fields["id"]))] if fields.get("id") else None, "why": why,
         }  # fmt: skip
         if did in ("apply", "cancel"):
-            job = str(_uuid(fields.get("job", "")))
-            mine = await self._letters.jobs(who)
-            if job not in {each["id"] for each in mine.items}:
-                raise NoSuchLetter
-            body = {"plan_hash": fields.get("plan_hash", "")} if did == "apply" else None
-            return int((await self._letters.do(service, "POST", f"/jobs/{job}/{did}", who=who, body=body))["letters"])
+            path = f"/jobs/{_uuid(fields.get('job', ''))}/{did}"
+            applied = {"plan_hash": fields.get("plan_hash", "")} if did == "apply" else None
+            job = await self._letters.do(service, "POST", path, who=who, body=applied, tenant=session.tenant)
+            return int(job["letters"])
         if did == "plan" and chosen["fingerprint"]:
             planned: dict[str, Any] = {**chosen, "action": fields.get("action", ""), "rate": RATE}
             return int((await self._letters.do(service, "POST", "/jobs", who=who, body=planned))["letters"])
@@ -163,14 +167,18 @@ class LettersPages:
             if did == "restore":
                 await self._letters.do(service, "POST", f"{path}/restore", who=who, tenant=session.tenant)
                 return 1
-            body = {"value": fields.get("value", "").replace("\r\n", "\n"), "why": why}
+            value = fields.get("value", "").replace("\r\n", "\n") if fields.get("to") != "original" else None
+            body = {"value": value, "why": why}
             await self._letters.do(service, "PUT", f"{path}/value", who=who, body=body, tenant=session.tenant)
             return 1
-        if did not in ("retry", "drop") or not any(chosen[each] for each in ("fingerprint", "lane", "ids")):
+        if did not in ("retry", "drop") or not any(chosen[each] for each in ("fingerprint", "key_of", "ids")):
             # Without any of them it would be about all that the tenant has.
             raise HTTPException(400)
         answer = await self._letters.do(service, "POST", f"/{did}", who=who, body=chosen)
-        return int(answer["asked" if did == "retry" else "dropped"])
+        count = int(answer["asked" if did == "retry" else "dropped"])
+        if not count and answer["left"]:
+            raise CannotDo("it is just being tried; look again in a moment")
+        return count
 
     async def _page(self, template: str, request: Request, session: Session, **values: Any) -> Response:
         zone, now = ZoneInfo(session.timezone), datetime.now(UTC)

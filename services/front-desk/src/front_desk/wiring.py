@@ -14,7 +14,7 @@ from front_desk.admin_api import admin_api
 from front_desk.api import directory_api
 from front_desk.console import console_app
 from front_desk.consumers import BULK, LIVE
-from front_desk.guards import BodyLimit, SecurityHeaders
+from front_desk.guards import SecurityHeaders, too_long
 from front_desk.letters import Letters
 from front_desk.live import LiveBoard
 from front_desk.problems import handle_problems
@@ -25,6 +25,7 @@ from kit.consume import Consumer
 from kit.postgres import Database
 from recovery.dead_letters.api import beside
 from recovery.parts import consuming
+from runtime.bodies import BodyLimit
 from runtime.relay import Relay
 from runtime.service import Component, Every
 from runtime.tracing import QUIET
@@ -93,9 +94,11 @@ def build(settings: Settings, *, database: Database | None = None) -> Service:
     console = console_app(
         database, live, renderer, sign_in, letters, secure_cookies=secure, shown_logins=settings.shown_logins()
     )
-    front: ASGIApp = beside(_Front(rest_app(database, token), console), database, admin_token=token)
-    front = SecurityHeaders(BodyLimit(front, longest=settings.body_max_bytes), https_only=secure)
-    return Service(app=front, components=_components(settings, database, live, letters))
+    longest = settings.body_max_bytes
+    front = BodyLimit(_Front(rest_app(database, token), console), longest=longest, refusal=too_long(longest))
+    # The dead letters have a limit of their own: a value may be longer than what people and partners send.
+    app = SecurityHeaders(beside(front, database, admin_token=token, longest=None), https_only=secure)
+    return Service(app=app, components=_components(settings, database, live, letters))
 
 
 def _components(settings: Settings, database: Database, live: LiveBoard, letters: Letters) -> list[Component]:

@@ -7,26 +7,12 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
-from kit.ids import uuid7
 from kit.postgres import Database, Transaction
-from recovery.dead_letters.book import Selection, find, letters, readable
+from recovery.dead_letters.book import Place, Selection, find, places, readable
 
-__all__ = [
-    "Asker",
-    "CannotDo",
-    "Job",
-    "apply_job",
-    "cancel_job",
-    "drop",
-    "edit",
-    "jobs",
-    "plan_job",
-    "restore",
-    "retry",
-]
+__all__ = ["MOST", "Asker", "CannotDo", "Outcome", "audit", "chosen", "drop", "edit", "restore", "retry"]
 
 MOST = 100_000
 
@@ -45,6 +31,20 @@ _PARK_KEY = """
 INSERT INTO parked_key (consumer, tenant_id, key) SELECT consumer, tenant_id, lane FROM dead_letter
 WHERE id = $1 AND lane IS NOT NULL ON CONFLICT (consumer, key) DO UPDATE SET since = parked_key.since
 """
+# What the worker is just trying can take effect at any moment: it is left alone.
+_CHANGE = {
+    "retry": """
+UPDATE dead_letter SET state = 'retry', job = NULL
+WHERE id = ANY ($1::uuid[]) AND state = 'waiting' AND trying_since IS NULL RETURNING id
+""",
+    "drop": """
+UPDATE dead_letter SET state = 'dropped', job = NULL
+WHERE id = ANY ($1::uuid[]) AND state <> 'dropped' AND trying_since IS NULL RETURNING id
+""",
+}
+_EDIT = """
+UPDATE dead_letter SET edited_value = $2 WHERE id = $1 AND state = 'waiting' AND trying_since IS NULL RETURNING true
+"""
 
 
 class CannotDo(Exception):
@@ -60,73 +60,84 @@ class Asker:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Job:
-    """A bulk action: planned, applied at a rate, cancelled at any time."""
+class Outcome:
+    """How many letters an action took, and how many it left because they were just being tried or had changed."""
 
-    id: UUID
-    consumer: str
-    action: str
-    letters: int
-    plan_hash: str
-    rate: float
-    state: str
     done: int
-    failed: int
-    who: str
-    why: str
+    left: int
 
 
 async def audit(tx: Transaction, ids: Sequence[UUID], action: str, asker: Asker, **detail: object) -> None:
     await tx.execute(_AUDIT, list(ids), action, asker.who, asker.why, json.dumps(detail, default=str))
 
 
-async def retry(database: Database, selection: Selection, asker: Asker) -> int:
-    """Ask for letters to be tried again, each key in its order; return how many. The service's worker does it."""
-    found = [each for each in await letters(database, selection, limit=MOST) if each.state == "waiting"]
+async def retry(database: Database, selection: Selection, asker: Asker) -> Outcome:
+    """Ask for letters to be tried again, each key in its order. The service's worker does it."""
+    found = [each for each in await chosen(database, selection) if each.state == "waiting"]
     if any("@" in each.consumer for each in found):
         raise CannotDo("these failed in a replay; mend what failed and replay them, or drop them")
-    chosen = [each.id for each in found if not each.parked_behind or selection.ids]
+    ids = [each.id for each in found if not each.parked_behind or selection.ids]
     async with database.system() as tx:
-        if selection.ids and len(chosen) == 1 and await tx.fetchval(_EARLIER, chosen[0]):
+        if selection.ids and len(ids) == 1 and await tx.fetchval(_EARLIER, ids[0]):
             raise CannotDo("an earlier letter of this key failed as well; retry the whole key: --key")
-        await tx.execute("UPDATE dead_letter SET state = 'retry' WHERE id = ANY ($1::uuid[])", chosen)
-        await audit(tx, chosen, "retry", asker)
-    return len(chosen)
+        return await _change(tx, ids, "retry", asker)
 
 
-async def edit(database: Database, id_: UUID, value: bytes, asker: Asker) -> str:
-    """Have another value tried in place of the original, which is kept; return the difference of the two."""
+async def chosen(database: Database, selection: Selection) -> list[Place]:
+    """The letters of a selection; those of a replay only when its consumer or they themselves are named."""
+    found = await places(database, selection, MOST)
+    if selection.consumer is not None or selection.ids is not None:
+        return found
+    live = [each for each in found if "@" not in each.consumer]
+    if found and not live:
+        raise CannotDo(f"these failed in a replay; to drop them, name its consumer: --consumer {found[0].consumer}")
+    return live
+
+
+async def _change(tx: Transaction, ids: Sequence[UUID], action: str, asker: Asker) -> Outcome:
+    changed = [row["id"] for row in await tx.fetch(_CHANGE[action], list(ids))]
+    await audit(tx, changed, action, asker)
+    return Outcome(done=len(changed), left=len(ids) - len(changed))
+
+
+async def edit(database: Database, id_: UUID, value: bytes | None, asker: Asker) -> str:
+    """Have another value tried in place of the original, which is kept; return the difference from what was tried.
+
+    Without a value the original is tried again.
+    """
     found = await find(database, id_)
     if found is None:
         raise CannotDo("there is no such letter; it may have been worked off")
     letter, _ = found
-    if letter.state != "waiting":
-        raise CannotDo(f"the letter is in state {letter.state}; only waiting ones are edited")
     if not asker.why:
         raise CannotDo("say why it is edited")
+    # Back to the original is no other value, so that nothing is left that calls it edited.
+    new = None if value == letter.value else value
+    detail = {"sha256": hashlib.sha256(new).hexdigest(), "length": len(new)} if new is not None else {"original": True}
     async with database.system() as tx:
-        await tx.execute("UPDATE dead_letter SET edited_value = $2 WHERE id = $1", id_, value)
-        await audit(tx, [id_], "edit", asker, sha256=hashlib.sha256(value).hexdigest(), length=len(value))
-    return difference(letter.value, value)
+        if not await tx.fetchval(_EDIT, id_, new):
+            state = "being tried" if letter.state == "waiting" else f"in state {letter.state}"
+            raise CannotDo(f"the letter is {state}; only waiting ones are edited")
+        await audit(tx, [id_], "edit", asker, **detail)
+    present = letter.edited if letter.edited is not None else letter.value
+    return difference(present, letter.value if new is None else new)
 
 
-def difference(before: bytes | None, after: bytes) -> str:
+def difference(before: bytes | None, after: bytes | None) -> str:
     """A unified diff of two values, as a person reads them."""
     lines = difflib.unified_diff(
-        readable(before).splitlines(), readable(after).splitlines(), "original", "edited", lineterm=""
+        readable(before).splitlines(), readable(after).splitlines(), "before", "after", lineterm=""
     )
     return "\n".join(lines)
 
 
-async def drop(database: Database, selection: Selection, asker: Asker) -> int:
+async def drop(database: Database, selection: Selection, asker: Asker) -> Outcome:
     """Give letters up; those behind them go on. They can be restored for thirty days."""
     if not asker.why:
         raise CannotDo("say why they are dropped")
-    found = [each.id for each in await letters(database, selection, limit=MOST) if each.state != "dropped"]
+    found = [each.id for each in await chosen(database, selection) if each.state != "dropped"]
     async with database.system() as tx:
-        await tx.execute("UPDATE dead_letter SET state = 'dropped' WHERE id = ANY ($1::uuid[])", found)
-        await audit(tx, found, "drop", asker)
-    return len(found)
+        return await _change(tx, found, "drop", asker)
 
 
 async def restore(database: Database, id_: UUID, asker: Asker) -> None:
@@ -141,58 +152,3 @@ async def restore(database: Database, id_: UUID, asker: Asker) -> None:
         if not done:
             raise CannotDo("there is no such dropped letter")
         await audit(tx, [id_], "restore", asker)
-
-
-async def plan_job(database: Database, selection: Selection, action: str, rate: float, asker: Asker) -> Job:
-    """Freeze which letters a bulk action is about. Changes nothing."""
-    if selection.consumer is None:
-        raise CannotDo("a bulk action is about one consumer's letters; name it")
-    if action == "drop" and not asker.why:
-        raise CannotDo("say why they are dropped")
-    found = [each for each in await letters(database, selection, limit=MOST) if each.state == "waiting"]
-    ids = [each.id for each in found if action == "drop" or not each.parked_behind]
-    if not ids:
-        raise CannotDo("nothing matches: there are no such letters that wait")
-    digest = hashlib.sha256("".join(map(str, ids)).encode()).hexdigest()[:16]
-    async with database.system() as tx:
-        row = await tx.fetchrow(
-            "INSERT INTO dead_letter_job (id, consumer, action, letters, plan_hash, rate, who, why) "
-            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING *",
-            uuid7(), selection.consumer, action, ids, digest, rate, asker.who, asker.why,
-        )  # fmt: skip
-    return _job(row)
-
-
-async def apply_job(database: Database, id_: UUID, plan_hash: str, asker: Asker) -> Job:
-    """Begin a planned job; the service's worker goes through it. Refused when the plan is not the one that was read."""
-    async with database.system() as tx:
-        row = await tx.fetchrow(
-            "UPDATE dead_letter_job SET state = 'running', who = $3 WHERE id = $1 AND plan_hash = $2 "
-            "AND state = 'planned' AND created_at > now() - interval '1 day' RETURNING *",
-            id_, plan_hash, asker.who,
-        )  # fmt: skip
-    if row is None:
-        raise CannotDo("there is no such plan of the last day that waits to be applied; make a new one")
-    return _job(row)
-
-
-async def cancel_job(database: Database, id_: UUID) -> Job:
-    async with database.system() as tx:
-        row = await tx.fetchrow(
-            "UPDATE dead_letter_job SET state = 'cancelled', finished_at = now() WHERE id = $1 "
-            "AND state IN ('planned', 'running') RETURNING *",
-            id_,
-        )
-    if row is None:
-        raise CannotDo("there is no such job that could be cancelled")
-    return _job(row)
-
-
-async def jobs(database: Database) -> list[Job]:
-    async with database.system() as tx:
-        return [_job(row) for row in await tx.fetch("SELECT * FROM dead_letter_job ORDER BY created_at DESC LIMIT 50")]
-
-
-def _job(row: Any) -> Job:
-    values = {name: row[name] for name in Job.__dataclass_fields__ if name != "letters"}
-    return Job(**values, letters=len(row["letters"]))

@@ -1,8 +1,8 @@
 """Dead letters over HTTP, for the command line and the console: under ``/v1/dead-letters`` of every service.
 
-Every request carries the admin token; what changes something names who asks in ``X-Operator``. Values are masked unless
-``reveal`` is asked for, which is audited. Whoever asks for one tenant says so in ``tenant`` everywhere: the letters of
-others are then as good as none.
+Every request carries the admin token; what changes something names who asks in ``X-Operator``. Values, keys and headers
+that can name somebody are masked unless ``reveal`` is asked for, which is audited. Whoever asks for one tenant says so
+in ``tenant`` everywhere: the letters of others are then as good as none.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote
 from uuid import UUID
@@ -21,13 +21,18 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 
 from kit.postgres import Database
-from recovery.dead_letters import actions, book
+from recovery.dead_letters import actions, book, bulk
 from recovery.dead_letters.actions import Asker, CannotDo
 from recovery.dead_letters.book import Letter, Selection
+from recovery.dead_letters.masks import masked_headers, masked_key, masked_value
+from runtime.bodies import BodyLimit
 
 __all__ = ["PREFIX", "beside", "dead_letters_app"]
 
 PREFIX = "/v1/dead-letters"
+# A value of two million characters, escaped; and what the small requests of the services' own APIs need at most.
+BODY_BYTES = 8_000_000
+APP_BODY_BYTES = 65_536
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 
 
@@ -37,19 +42,16 @@ class Chosen(BaseModel):
     consumer: str | None = None
     fingerprint: str | None = None
     lane: str | None = None
+    key_of: UUID | None = None
+    """A letter whose key is meant: keys are not shown, so they can be named by one of their letters."""
     tenant: UUID | None = None
     ids: list[UUID] | None = Field(None, max_length=1000)
     why: str = Field("", max_length=500)
 
-    def selection(self) -> Selection:
-        values = self.model_dump(exclude={"why"})
-        if all(value is None for value in values.values()):
-            raise HTTPException(422, "say which letters: by ids, group, key, tenant or consumer")
-        return Selection(**values)
-
 
 class Edited(BaseModel):
-    value: str = Field(max_length=2_000_000)
+    value: str | None = Field(max_length=2_000_000)
+    """Null for the original."""
     why: str = Field(min_length=1, max_length=500)
 
 
@@ -60,35 +62,50 @@ class Planned(Chosen):
 
 class Applied(BaseModel):
     plan_hash: str
+    why: str = Field("", max_length=500)
 
 
-def beside(app: AsgiApp, database: Database, *, admin_token: str) -> AsgiApp:
-    """A service's app with its dead letters beside it."""
+def beside(app: AsgiApp, database: Database, *, admin_token: str, longest: int | None = APP_BODY_BYTES) -> AsgiApp:
+    """A service's app with its dead letters beside it; without ``longest`` the app bounds its own bodies."""
     letters = dead_letters_app(database, admin_token=admin_token)
+    other = app if longest is None else BodyLimit(app, longest=longest)
 
     async def front(scope: Any, receive: Any, send: Any) -> None:
         ours = scope["type"] == "http" and scope["path"].startswith(PREFIX)
-        await (letters if ours else app)(scope, receive, send)
+        await (letters if ours else other)(scope, receive, send)
 
     return front
 
 
-def dead_letters_app(database: Database, *, admin_token: str) -> FastAPI:
-    def admin(authorization: Annotated[str, Header()] = "") -> None:
-        scheme, _, token = authorization.partition(" ")
-        # An empty token in the settings closes the API; it must not open it.
-        right = bool(admin_token) and secrets.compare_digest(token.encode(), admin_token.encode())
-        if scheme.lower() != "bearer" or not right:
-            raise HTTPException(401, "an admin token is needed", {"WWW-Authenticate": "Bearer"})
+def dead_letters_app(database: Database, *, admin_token: str) -> AsgiApp:
+    """The API behind its guards: who has no token is turned away before a byte of the body is read."""
+    app = BodyLimit(_api(database, admin_token), longest=BODY_BYTES)
+    unknown = JSONResponse(
+        {"detail": "an admin token is needed"}, 401, {"WWW-Authenticate": "Bearer", "Connection": "close"}
+    )
 
+    async def guarded(scope: Any, receive: Any, send: Any) -> None:
+        given = dict(scope["headers"]).get(b"authorization", b"")
+        await (app if _is_admin(given, admin_token) else unknown)(scope, receive, send)
+
+    return guarded
+
+
+def _is_admin(authorization: bytes, admin_token: str) -> bool:
+    scheme, _, token = authorization.partition(b" ")
+    # An empty token in the settings closes the API; it must not open it.
+    return bool(admin_token) and scheme.lower() == b"bearer" and secrets.compare_digest(token, admin_token.encode())
+
+
+def _api(database: Database, secret: str) -> FastAPI:
     app = FastAPI(title=f"Dead letters of {database.service}", version="1", docs_url=None, redoc_url=None,
-                  openapi_url=None, dependencies=[Depends(admin)])  # fmt: skip
+                  openapi_url=None)  # fmt: skip
 
     @app.exception_handler(CannotDo)
     async def refused(_: Request, error: CannotDo) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, 409)
 
-    _looks(app, database)
+    _looks(app, database, secret)
     _deeds(app, database)
     _bulk(app, database)
     return app
@@ -104,7 +121,7 @@ def _asker(x_operator: Annotated[str, Header(max_length=300)] = "") -> str:
 Who = Annotated[str, Depends(_asker)]
 
 
-def _looks(app: FastAPI, database: Database) -> None:
+def _looks(app: FastAPI, database: Database, secret: str) -> None:
     @app.get(PREFIX + "/groups")
     async def groups(consumer: str | None = None, tenant: UUID | None = None) -> dict[str, Any]:
         """What failed for the same reason at the same place, the latest first."""
@@ -112,19 +129,23 @@ def _looks(app: FastAPI, database: Database) -> None:
         return {"service": database.service, "groups": [asdict(each) for each in found]}
 
     @app.get(PREFIX + "/letters")
-    async def letters(
+    async def letters(  # long: every parameter is one of the request's
         consumer: str | None = None,
         fingerprint: str | None = None,
         lane: str | None = None,
+        key_of: UUID | None = None,
         tenant: UUID | None = None,
         state: str | None = None,
         after: Annotated[int, Query(ge=0)] = 0,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> dict[str, Any]:
         """A page in the order in which letters were parked; ``after`` is the last ``seq`` of the page before."""
-        chosen = Selection(consumer=consumer, fingerprint=fingerprint, lane=lane, tenant=tenant, state=state)
+        asked = Chosen(
+            consumer=consumer, fingerprint=fingerprint, lane=lane, key_of=key_of, tenant=tenant, ids=None, why=""
+        )
+        chosen = replace(await _selection(database, asked), state=state)
         found = await book.letters(database, chosen, after=after, limit=limit)
-        return {"service": database.service, "letters": [_shown(each) for each in found]}
+        return {"service": database.service, "letters": [_shown(each, masked_key(each.lane, secret)) for each in found]}
 
     @app.get(PREFIX + "/letters/{id_}")
     async def letter(
@@ -137,10 +158,35 @@ def _looks(app: FastAPI, database: Database) -> None:
                 await actions.audit(tx, [id_], "reveal", Asker(who=_asker(x_operator)))
         one, history = found
         values = {"value": one.value, "edited": one.edited}
-        shown = {name: (book.readable if reveal else book.masked)(value) for name, value in values.items()}
-        raw = base64.b64encode(one.value).decode() if reveal and one.value is not None else None
-        headers = [[name, (value or b"").decode("utf-8", "backslashreplace")] for name, value in one.headers]
-        return {**_shown(one), **shown, "raw": raw, "headers": headers, "history": history}
+        shown = {name: (book.readable if reveal else masked_value)(value) for name, value in values.items()}
+        raw = {
+            name: _base64(value) if reveal else None for name, value in (("raw", one.value), ("raw_edited", one.edited))
+        }
+        headers = [(name, (value or b"").decode("utf-8", "backslashreplace")) for name, value in one.headers]
+        told = _shown(one, one.lane if reveal else masked_key(one.lane, secret))
+        return {**told, **shown, **raw, "headers": headers if reveal else masked_headers(headers), "history": history}
+
+
+def _base64(value: bytes | None) -> str | None:
+    return base64.b64encode(value).decode() if value is not None else None
+
+
+async def _selection(database: Database, asked: Chosen) -> Selection:
+    """What was asked for; the key of ``key_of`` in place of its letter."""
+    selection = Selection(**asked.model_dump(include=set(Selection.__dataclass_fields__)))
+    if asked.key_of is None:
+        return selection
+    letter, _ = await _letter_of(database, asked.key_of, asked.tenant)
+    if letter.lane is None:
+        raise CannotDo("this letter has no key, and nothing waits behind it; name it alone")
+    return replace(selection, lane=letter.lane, consumer=letter.consumer)
+
+
+async def _some(database: Database, asked: Chosen) -> Selection:
+    """The same, and refused when it would be everything there is."""
+    if all(value is None for value in asked.model_dump(exclude={"why", "action", "rate"}).values()):
+        raise HTTPException(422, "say which letters: by ids, group, key, tenant or consumer")
+    return await _selection(database, asked)
 
 
 async def _letter_of(database: Database, id_: UUID, tenant: UUID | None) -> tuple[Letter, list[dict[str, Any]]]:
@@ -150,23 +196,25 @@ async def _letter_of(database: Database, id_: UUID, tenant: UUID | None) -> tupl
     return found
 
 
-def _shown(letter: Letter) -> dict[str, Any]:
-    """Without what the record says."""
-    hidden = ("key", "value", "edited", "headers")
+def _shown(letter: Letter, lane: str | None) -> dict[str, Any]:
+    """Without what the record says, and with its key as given."""
+    hidden = ("key", "value", "edited", "headers", "lane")
     told = {name: getattr(letter, name) for name in Letter.__dataclass_fields__ if name not in hidden}
-    return {**told, "is_edited": letter.edited is not None, "bytes": len(letter.value or b"")}
+    return {**told, "lane": lane, "is_edited": letter.edited is not None, "bytes": len(letter.value or b"")}
 
 
 def _deeds(app: FastAPI, database: Database) -> None:
     @app.post(PREFIX + "/retry")
     async def retry(body: Chosen, who: Who) -> dict[str, int]:
-        """Have letters tried again by the running service, each key in its order."""
-        return {"asked": await actions.retry(database, body.selection(), Asker(who=who, why=body.why))}
+        """Have letters tried again by the running service, each key in its order. ``left``: just being tried."""
+        outcome = await actions.retry(database, await _some(database, body), Asker(who=who, why=body.why))
+        return {"asked": outcome.done, "left": outcome.left}
 
     @app.post(PREFIX + "/drop")
     async def drop(body: Chosen, who: Who) -> dict[str, int]:
-        """Give letters up. What waits behind them goes on."""
-        return {"dropped": await actions.drop(database, body.selection(), Asker(who=who, why=body.why))}
+        """Give letters up. What waits behind them goes on. ``left``: just being tried."""
+        outcome = await actions.drop(database, await _some(database, body), Asker(who=who, why=body.why))
+        return {"dropped": outcome.done, "left": outcome.left}
 
     @app.post(PREFIX + "/letters/{id_}/restore")
     async def restore(id_: UUID, who: Who, tenant: UUID | None = None) -> dict[str, str]:
@@ -177,28 +225,37 @@ def _deeds(app: FastAPI, database: Database) -> None:
 
     @app.put(PREFIX + "/letters/{id_}/value")
     async def edit(id_: UUID, body: Edited, who: Who, tenant: UUID | None = None) -> dict[str, str]:
-        """Have another value tried; the original is kept."""
+        """Have another value tried; the original is kept, and tried again when the value is null."""
         await _letter_of(database, id_, tenant)
-        difference = await actions.edit(database, id_, body.value.encode(), Asker(who=who, why=body.why))
+        value = body.value.encode() if body.value is not None else None
+        difference = await actions.edit(database, id_, value, Asker(who=who, why=body.why))
         return {"difference": difference}
 
 
 def _bulk(app: FastAPI, database: Database) -> None:
     @app.post(PREFIX + "/jobs")
     async def plan(body: Planned, who: Who) -> dict[str, Any]:
-        """Plan a bulk action: freezes which letters. Changes nothing."""
-        chosen = Selection(**body.model_dump(exclude={"why", "action", "rate"}))
+        """Plan a bulk action: freezes which letters. Changes none of them."""
         asker = Asker(who=who, why=body.why)
-        return asdict(await actions.plan_job(database, chosen, body.action, body.rate, asker))
+        selection = await _selection(database, body)
+        return asdict(await bulk.plan_job(database, selection, body.action, body.rate, asker))
 
     @app.post(PREFIX + "/jobs/{id_}/apply")
-    async def apply(id_: UUID, body: Applied, who: Who) -> dict[str, Any]:
-        return asdict(await actions.apply_job(database, id_, body.plan_hash, Asker(who=who)))
+    async def apply(id_: UUID, body: Applied, who: Who, tenant: UUID | None = None) -> dict[str, Any]:
+        """Begin it."""
+        asker = Asker(who=who, why=body.why)
+        return asdict(await bulk.apply_job(database, id_, body.plan_hash, asker, tenant=tenant))
 
     @app.post(PREFIX + "/jobs/{id_}/cancel")
-    async def cancel(id_: UUID, who: Who) -> dict[str, Any]:
-        return asdict(await actions.cancel_job(database, id_))
+    async def cancel(
+        id_: UUID, who: Who, tenant: UUID | None = None, why: Annotated[str, Query(max_length=500)] = ""
+    ) -> dict[str, Any]:
+        """End it. What it has done stays done."""
+        return asdict(await bulk.cancel_job(database, id_, Asker(who=who, why=why), tenant=tenant))
 
     @app.get(PREFIX + "/jobs")
-    async def jobs() -> dict[str, Any]:
-        return {"service": database.service, "jobs": [asdict(each) for each in await actions.jobs(database)]}
+    async def jobs(tenant: UUID | None = None) -> dict[str, Any]:
+        """The latest bulk actions, each with who did what to it."""
+        found = await bulk.jobs(database, tenant)
+        told = [{**asdict(each), "history": await bulk.history(database, each.id)} for each in found]
+        return {"service": database.service, "jobs": told}

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from kit.postgres import Database
 
-__all__ = ["Group", "Letter", "Selection", "find", "groups", "letters", "masked", "readable"]
+__all__ = ["Group", "Letter", "Place", "Selection", "find", "groups", "letters", "places", "readable"]
 
 _GROUPS = """
 SELECT consumer, fingerprint, reason, topic, coalesce(event_type, '') AS event_type, count(*) AS letters,
@@ -33,13 +33,15 @@ JOIN LATERAL (
 WHERE d.parked_behind AND d.state <> 'dropped' AND ($1::uuid IS NULL OR d.tenant_id = $1)
 GROUP BY d.consumer, f.fingerprint
 """
-_LETTERS = """
-SELECT * FROM dead_letter
+_MATCHING = """
+FROM dead_letter
 WHERE ($1::text IS NULL OR consumer = $1) AND ($2::text IS NULL OR fingerprint = $2)
     AND ($3::text IS NULL OR lane = $3) AND ($4::uuid IS NULL OR tenant_id = $4)
     AND ($5::text IS NULL OR state = $5) AND ($6::uuid[] IS NULL OR id = ANY ($6)) AND seq > $7
 ORDER BY seq LIMIT $8
 """
+_LETTERS = "SELECT * " + _MATCHING
+_PLACES = "SELECT id, consumer, state, parked_behind " + _MATCHING
 _AUDIT = "SELECT action, who, why, detail, at FROM dead_letter_audit WHERE letter_id = $1 ORDER BY at, id"
 
 
@@ -102,6 +104,16 @@ class Letter:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """A letter without what was parked: enough to say what can be done with it."""
+
+    id: UUID
+    consumer: str
+    state: str
+    parked_behind: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Selection:
     """Which letters; all that match every part that is given."""
 
@@ -123,11 +135,20 @@ async def groups(database: Database, consumer: str | None = None, tenant: UUID |
 
 async def letters(database: Database, selection: Selection, *, after: int = 0, limit: int = 100) -> list[Letter]:
     """A page, in the order in which they were parked; ``after`` is the ``seq`` of the last one of the page before."""
+    async with database.system() as tx:
+        return [letter_of(row) for row in await tx.fetch(_LETTERS, *_parts(selection), after, limit)]
+
+
+async def places(database: Database, selection: Selection, limit: int) -> list[Place]:
+    """The same without what they hold, of many."""
+    async with database.system() as tx:
+        return [Place(**dict(row)) for row in await tx.fetch(_PLACES, *_parts(selection), 0, limit)]
+
+
+def _parts(selection: Selection) -> tuple[object, ...]:
     s = selection
     ids = list(s.ids) if s.ids is not None else None
-    async with database.system() as tx:
-        rows = await tx.fetch(_LETTERS, s.consumer, s.fingerprint, s.lane, s.tenant, s.state, ids, after, limit)
-    return [letter_of(row) for row in rows]
+    return s.consumer, s.fingerprint, s.lane, s.tenant, s.state, ids
 
 
 async def find(database: Database, id_: UUID) -> tuple[Letter, list[dict[str, Any]]] | None:
@@ -153,21 +174,3 @@ def readable(value: bytes | None) -> str:
         return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
     except ValueError:
         return text
-
-
-def masked(value: bytes | None) -> str:
-    """What a value is made of, without what it says."""
-    if value is None:
-        return ""
-    try:
-        return json.dumps(_shape(json.loads(value)), indent=2, ensure_ascii=False)
-    except ValueError:
-        return f"{len(value)} bytes that are not JSON"
-
-
-def _shape(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _shape(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_shape(value[0]), f"… {len(value) - 1} more"] if len(value) > 1 else [_shape(each) for each in value]
-    return {str: "text", bool: "true or false", int: "number", float: "number"}.get(type(value), "null")

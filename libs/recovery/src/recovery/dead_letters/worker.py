@@ -20,6 +20,7 @@ from kit.handling import Handling
 from kit.postgres import SERVER_AWAY, Database
 from kit.telemetry import get_logger
 from recovery.dead_letters.actions import Asker, audit
+from recovery.dead_letters.bulk import audit_job
 from recovery.replay.letters import record_of
 
 __all__ = ["DeadLetterWorker"]
@@ -53,8 +54,29 @@ SELECT * FROM dead_letter d WHERE consumer = $1 AND state = 'retry' AND (lane IS
 """
 _FAILED = """
 UPDATE dead_letter SET state = 'waiting', parked_behind = false, reason = $2, message = $3, stack_hash = $4,
-    attempts = attempts + $5, retries = retries + 1, last_failed_at = now(), fingerprint = $6, code_version = $7
+    attempts = attempts + $5, retries = retries + 1, last_failed_at = now(), fingerprint = $6, code_version = $7,
+    trying_since = NULL, job = NULL
 WHERE id = $1
+"""
+# From here on nobody drops or edits it. The row as it is now: it may have been edited since it was chosen.
+_CLAIM = """
+UPDATE dead_letter SET trying_since = now()
+WHERE id = $1 AND (state = 'retry' OR (state = 'waiting' AND parked_behind)) RETURNING *
+"""
+_FORGET_CLAIMS = """
+UPDATE dead_letter SET trying_since = NULL WHERE trying_since IS NOT NULL AND consumer = ANY ($1::text[])
+"""
+# A job's letters are asked for at its rate; what came of them is known later.
+_ASK = """
+UPDATE dead_letter SET state = $2, job = $3
+WHERE id = ANY ($1::uuid[]) AND state = 'waiting' AND trying_since IS NULL RETURNING id
+"""
+_STEP = """
+UPDATE dead_letter_job SET done = $2, skipped = skipped + $3, state = $4,
+    finished_at = CASE WHEN $4 = 'done' THEN now() END WHERE id = $1 RETURNING *
+"""
+_CAME_OF_IT = """
+UPDATE dead_letter_job SET retried = retried + $2::int, failed = failed + (1 - $2::int) WHERE id = $1
 """
 _FIGURES = """
 SELECT (SELECT count(*) FROM parked_key WHERE consumer = $1) AS keys, count(*) AS waiting,
@@ -80,6 +102,8 @@ class DeadLetterWorker:
         self._worked = 0
         self._last_error: str | None = None
         self._swept = 0.0
+        # Of a running job the part of a letter that its rate allows already.
+        self._credit: dict[UUID, float] = {}
         for group in self._handlings:
             for metric in (PARKED_KEYS, WAITING, OLDEST):
                 metric.labels(group).set(0)
@@ -127,6 +151,9 @@ class DeadLetterWorker:
                 ):
                     break
                 await asyncio.sleep(5 * self._every)
+            async with self._database.system() as tx:
+                # Of a leader that ended in the middle of a try.
+                await tx.execute(_FORGET_CLAIMS, list(self._handlings))
             while True:
                 await self.work_once()
                 await self._count()
@@ -165,7 +192,11 @@ class DeadLetterWorker:
                 return
 
     async def _work(self, handling: Handling, row: Any) -> bool:
-        """Try one letter; say whether it took effect. Its inbox row makes a second try after a crash harmless."""
+        """Try one letter; false when it failed. Its inbox row makes a second try after a crash harmless."""
+        async with self._database.system() as tx:
+            row = await tx.fetchrow(_CLAIM, row["id"])
+        if row is None:
+            return True  # dropped meanwhile
         failure = await handling.attempt(record_of(row))
         self._worked += 1
         action = "retried" if failure is None else "failed_again"
@@ -175,6 +206,8 @@ class DeadLetterWorker:
                 await tx.execute("DELETE FROM dead_letter WHERE id = $1", row["id"])
             else:
                 await self._keep(tx, handling, row, failure)
+            if row["job"] is not None:
+                await tx.execute(_CAME_OF_IT, row["job"], int(failure is None))
         WORKED.labels(handling.consumer, action).inc()
         return failure is None
 
@@ -204,28 +237,30 @@ class DeadLetterWorker:
     async def _step_jobs(self) -> None:
         async with self._database.system() as tx:
             running = await tx.fetch(_RUNNING, list(self._handlings))
+            self._credit = {job["id"]: self._credit.get(job["id"], 0.0) for job in running}
             for job in running:
                 await self._step(tx, job)
 
     async def _step(self, tx: Any, job: Any) -> None:
-        """As many letters of a job as its rate allows for one look."""
-        count = max(1, round(job["rate"] * self._every))
+        """As many letters of a job as its rate allows for one look; of a slow one none in most looks."""
+        credit = self._credit[job["id"]] + job["rate"] * self._every
+        # The sum of many small steps falls short of a whole number by a hair.
+        count = int(credit + 1e-9)
+        self._credit[job["id"]] = credit - count
+        if not count:
+            return
         ids: list[UUID] = job["letters"][job["done"] : job["done"] + count]
         asker = Asker(who=job["who"], why=job["why"])
         state = "retry" if job["action"] == "retry" else "dropped"
-        changed = await tx.fetch(
-            "UPDATE dead_letter SET state = $2 WHERE id = ANY ($1::uuid[]) AND state = 'waiting' RETURNING id",
-            ids, state,
-        )  # fmt: skip
+        changed = await tx.fetch(_ASK, ids, state, job["id"] if state == "retry" else None)
         await audit(tx, [row["id"] for row in changed], job["action"], asker, job=job["id"])
         if state == "dropped":
             WORKED.labels(job["consumer"], "dropped").inc(len(changed))
         done = job["done"] + len(ids)
-        await tx.execute(
-            "UPDATE dead_letter_job SET done = $2, failed = failed + $3, state = $4, "
-            "finished_at = CASE WHEN $4 = 'done' THEN now() END WHERE id = $1",
-            job["id"], done, len(ids) - len(changed), "done" if done >= len(job["letters"]) else "running",
-        )  # fmt: skip
+        ended = "done" if done >= len(job["letters"]) else "running"
+        row = await tx.fetchrow(_STEP, job["id"], done, len(ids) - len(changed), ended)
+        if ended == "done":
+            await audit_job(tx, row, "done", WORKER)
 
     async def _count(self) -> None:
         async with self._database.system() as tx:
@@ -244,4 +279,5 @@ class DeadLetterWorker:
         self._swept = now
         async with self._database.system() as tx:
             await tx.execute(_FORGET_DROPPED, DROPPED_DAYS)
-            await tx.execute("DELETE FROM dead_letter_audit WHERE at < now() - make_interval(days => $1)", AUDIT_DAYS)
+            for table in ("dead_letter_audit", "dead_letter_job_audit"):
+                await tx.execute(f"DELETE FROM {table} WHERE at < now() - make_interval(days => $1)", AUDIT_DAYS)  # noqa: S608
