@@ -243,7 +243,7 @@ def test_a_reset_reaches_both_ends_and_a_refusal_every_new_one(proxies: Proxies)
 def record(offset: int, event_id: str, version: int, *, partition: int = 0, epoch: int = 0) -> Seen:
     return Seen(
         topic="call.state", partition=partition, offset=offset, at=0.0, key="k", event_id=event_id, tenant="t",
-        effect=f"call 1 v{version}", entity="call 1", version=version, fields={}, digest="", epoch=epoch,
+        effect=f"call 1 v{version}", entity="call 1", version=version, fields={}, epoch=epoch,
     )  # fmt: skip
 
 

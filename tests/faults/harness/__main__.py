@@ -41,10 +41,10 @@ def main() -> int:
     configure_logging("fault-harness", "ERROR")
     outcome = run(options, FaultLayout.of(given.run_dir, given.port_base), Progress(), settle_seconds=given.settle)
     sys.stdout.write(table(outcome) + "\n")
-    if outcome.missing and not only:
+    if outcome.missing and not only and not outcome.violations:
         sys.stdout.write(f"this run proves nothing, it had no: {', '.join(outcome.missing)}\n")
         return 2
-    return 1 if outcome.violations else 0
+    return 1 if outcome.violations else 2 if outcome.untold else 0
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ __all__ = [
     "nothing_overtakes",
     "offsets_behind_outcomes",
     "order_per_key",
+    "ready",
     "same_bytes",
 ]
 
@@ -202,6 +203,11 @@ def isolated(strangers: Iterable[str]) -> list[Violation]:
 def alive(deaths: Iterable[str]) -> list[Violation]:
     """I9: a service dies of nothing but what was done to it."""
     return _found("I9 liveness", "a service died by itself", deaths)
+
+
+def ready(late: Iterable[str], *, within: float) -> list[Violation]:
+    """I9: some time after everything was mended, every service has been ready at once."""
+    return _found("I9 liveness", f"a service was not ready, never with all others, within {within:.0f} s", late)
 
 
 def live(lag: Mapping[str, int], idle: Iterable[str], *, within: float) -> list[Violation]:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import math
 import os
 import shutil
 import signal
@@ -19,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+from confluent_kafka import KafkaException
 from tests.faults.harness import migrating
+from tests.faults.harness.doubt import Doubt, Loss, Standing
 from tests.faults.harness.ledger import Ledger
 from tests.faults.harness.options import Planned
 from tests.faults.harness.saboteur.crash_points import FAKETIME
@@ -31,7 +32,7 @@ from recovery.rewind import rewind
 from trunkline.stack import control, kafka, postgres
 from trunkline.stack.layout import SERVICES, Service
 
-__all__ = ["FAULTS", "Context", "Doubt", "NotHere"]
+__all__ = ["FAULTS", "MIGRATION_POINTS", "Context", "NotHere"]
 
 
 COLUMNS = """
@@ -55,13 +56,8 @@ class NotHere(Exception):
     """This fault cannot be made on this machine, or in this version; the message says why."""
 
 
-@dataclass(slots=True)
-class Doubt:
-    """A window whose acknowledgements a fault took back: what was acknowledged in it may be lost, by design."""
-
-    why: str
-    begin: float
-    end: float = math.inf
+async def _nobody_judges() -> Any:
+    raise NotHere("nobody judges this run")
 
 
 @dataclass
@@ -71,10 +67,14 @@ class Context:
     stack: FaultStack
     ledger: Ledger
     doubts: list[Doubt] = field(default_factory=list)
-    losses: list[float] = field(default_factory=list)
+    losses: list[Loss] = field(default_factory=list)
     """When Kafka lost its data: what was on no outbox, and not handled yet, went with it."""
     kafka_lost: Callable[[], None] = lambda: None
-    """Tells whoever reads the topics that they begin anew."""
+    """Tells whoever reads the topics that they begin anew. The broker is down meanwhile."""
+    standing: Callable[[], Awaitable[Standing]] = _nobody_judges
+    """How far everybody is now; whoever judges knows. This and the next fail when a server does not answer."""
+    ends: Callable[[], Awaitable[dict[tuple[str, int], int]]] = _nobody_judges
+    """Where every partition ends now."""
     caught_up: Callable[[], Awaitable[bool]] | None = None
     """Whether nobody has more to do than what came within the last moments; whoever judges knows."""
     migrations: list[tuple[str, bool]] = field(default_factory=list)
@@ -382,7 +382,7 @@ async def restore_postgres(context: Context, planned: Planned) -> None:
 
     Only when nobody is far behind. What is worked off within the window comes back as not done, however long ago it
     was acknowledged: mails that are sent again, offsets ahead of their outcomes. That is what a restore means, and
-    could not be told from a double.
+    could not be told from a double; so it is noted who was how far.
     """
     deadline = time.monotonic() + CATCH_UP_SECONDS
     while context.caught_up is not None and not await context.caught_up():
@@ -392,17 +392,32 @@ async def restore_postgres(context: Context, planned: Planned) -> None:
     stack, data = context.stack, context.stack.layout.run_dir / "postgres" / "data"
     copy = stack.layout.run_dir / "postgres-copy"
     # Until it is over, everything since its beginning is in doubt.
-    doubt = Doubt("Postgres was restored to an earlier point", time.time())
+    begin = time.time()
+    doubt = Doubt("Postgres was restored to an earlier point", begin, await context.standing())
     context.doubts.append(doubt)
-    await context.stop("postgres")
-    await asyncio.to_thread(_copy, data, copy)
-    await context.start("postgres")
-    await asyncio.sleep(planned.seconds)
-    await context.stop("postgres")
-    await asyncio.to_thread(_copy, copy, data)
-    await context.start("postgres")
-    doubt.end = time.time()
-    shutil.rmtree(copy, ignore_errors=True)
+    try:
+        await context.stop("postgres")
+        await asyncio.to_thread(_copy, data, copy)
+        await context.start("postgres")
+        await asyncio.sleep(planned.seconds)
+        await context.stop("postgres")
+        await asyncio.to_thread(_copy, copy, data)
+        await context.start("postgres")
+        await asyncio.to_thread(wait_until, lambda: postgres.is_up(stack.layout), "Postgres did not come up", 60)
+    finally:
+        # However it went: a window without an end would leave nothing to judge.
+        doubt.ends = await _ends(context)
+        doubt.end = time.time()
+        shutil.rmtree(copy, ignore_errors=True)
+
+
+async def _ends(context: Context) -> dict[tuple[str, int], int] | None:
+    """Where partitions end, if Kafka tells within a while."""
+    for _ in range(5):
+        with contextlib.suppress(KafkaException):
+            return await context.ends()
+        await asyncio.sleep(1)
+    return None
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -413,24 +428,29 @@ def _copy(source: Path, target: Path) -> None:
 async def lose_kafka(context: Context, planned: Planned) -> None:
     """The broker's data is gone; the outboxes still have every event of the last days, and publish them again."""
     stack = context.stack
+    standing = await context.standing()
     await context.stop("kafka")
     data = kafka.home(stack.layout) / "data"
     for entry in data.iterdir():
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    context.losses.append(Loss(time.time(), standing))
+    await asyncio.to_thread(context.kafka_lost)
     await asyncio.to_thread(kafka._format, stack.layout, data, lambda _: None)
     await context.start("kafka")
-    await asyncio.to_thread(wait_until, lambda: kafka.is_up(stack.layout), "Kafka did not come up", 60)
+    await asyncio.to_thread(wait_until, lambda: kafka.is_up(stack.layout), "Kafka did not come up", 120)
     await asyncio.to_thread(kafka.ensure_topics, stack.layout.kafka_bootstrap)
-    context.losses.append(time.time())
-    context.kafka_lost()
     for each in SERVICES:
-        passwords = stack.layout.passwords(each)
-        database = Database(service=each.name, dsn=stack.layout.postgres_dsn, app_password=passwords["app"],
-                            system_password=passwords["system"])  # fmt: skip
-        try:
-            context.ledger.note("rewound", service=each.name, events=await rewind(database, since=None))
-        finally:
-            await database.close()
+        await _while_away(functools.partial(_rewind, context, each))
+
+
+async def _rewind(context: Context, chosen: Service) -> None:
+    passwords = context.stack.layout.passwords(chosen)
+    database = Database(service=chosen.name, dsn=context.stack.layout.postgres_dsn, app_password=passwords["app"],
+                        system_password=passwords["system"])  # fmt: skip
+    try:
+        context.ledger.note("rewound", service=chosen.name, events=await rewind(database, since=None))
+    finally:
+        await database.close()
 
 
 FAULTS: dict[str, Fault] = {

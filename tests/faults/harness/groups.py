@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 from confluent_kafka import Consumer, TopicPartition
@@ -30,6 +31,7 @@ class Groups:
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
         self._clients: dict[str, Consumer] = {}
+        self._lock = threading.Lock()
         self.topics: dict[str, tuple[str, ...]] = {}
 
     def discover(self) -> None:
@@ -50,15 +52,23 @@ class Groups:
         found = self._client(group).committed(partitions, timeout=ANSWER_SECONDS)
         return {(each.topic, each.partition): max(each.offset, 0) for each in found}
 
-    def lag(self) -> dict[str, int]:
-        """How many records each group is behind."""
-        bounds = {
+    def everywhere(self) -> dict[tuple[str, str, int], int]:
+        """What every group has committed, by group, topic and partition."""
+        return {(group, *at): offset for group in self.topics for at, offset in self.committed(group).items()}
+
+    def bounds(self) -> dict[tuple[str, int], tuple[int, int]]:
+        """The first and the next offset of every partition."""
+        return {
             (topic.name, n): self._client("outside").get_watermark_offsets(
                 TopicPartition(topic.name, n), timeout=ANSWER_SECONDS
             )
             for topic in TOPICS.values()
             for n in range(topic.partitions)
         }
+
+    def lag(self) -> dict[str, int]:
+        """How many records each group is behind."""
+        bounds = self.bounds()
         behind: dict[str, int] = {}
         for group in self.topics:
             committed = self.committed(group)
@@ -70,9 +80,10 @@ class Groups:
             client.close()
 
     def _client(self, group: str) -> Any:
-        if group not in self._clients:
-            self._clients[group] = Consumer(
-                {"bootstrap.servers": self._bootstrap, "group.id": group, "enable.auto.commit": False, "log_level": 0,
-                 "reconnect.backoff.max.ms": 1000}
-            )  # fmt: skip
-        return self._clients[group]
+        with self._lock:
+            if group not in self._clients:
+                self._clients[group] = Consumer(
+                    {"bootstrap.servers": self._bootstrap, "group.id": group, "enable.auto.commit": False,
+                     "log_level": 0, "reconnect.backoff.max.ms": 1000}
+                )  # fmt: skip
+            return self._clients[group]

@@ -5,23 +5,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import email.policy
 import json
+import math
 import time
+from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from email.parser import BytesHeaderParser
+from pathlib import Path
 from typing import Any
 
 import asyncpg
-import httpx
 from confluent_kafka import KafkaException
 from tests.faults.harness import checks
 from tests.faults.harness.checks import Violation
+from tests.faults.harness.doubt import Standing
 from tests.faults.harness.faults import Context
 from tests.faults.harness.groups import Groups, owner_of
 from tests.faults.harness.ledger import Ledger, Operation
 from tests.faults.harness.load import ENDS
-from tests.faults.harness.outside import Seen
+from tests.faults.harness.outside import Seen, Tail
 from tests.faults.harness.stack import FaultStack
 
 from kit.ids import name_uuid
@@ -29,13 +34,13 @@ from kit.postgres import SERVER_AWAY
 from trunkline.demo.world import CommandFailed, command
 from trunkline.stack.layout import SERVICES
 
-__all__ = ["HEAL_SECONDS", "Figures", "Judge", "pending_of"]
+__all__ = ["HEAL_SECONDS", "TOO_MUCH", "Figures", "Index", "Judge", "pending_of"]
 
 HEAL_SECONDS = 60.0
-BEFORE, AFTER = 12.0, 6.0
-"""How much wider a window of doubt is taken: what was acknowledged just before may still have been on its way."""
-UNREAD = 40.0
-"""A record of an outsider's may be unread for so long when Kafka's data is lost; no outbox brings it back."""
+MOMENT = 15.0
+"""What the last inputs may take after the limit, when their senders were not done before."""
+TOO_MUCH = 0.25
+"""The share of inputs, events or outcomes that may be in doubt; beyond it a run says nothing."""
 PENDING = """
 SELECT count(*) FROM {schema}.outbox o, {schema}.relay_position p
 WHERE (o.epoch, o.xid, o.seq) > (p.epoch, p.xid, p.seq)
@@ -45,7 +50,9 @@ SELECT e.event_id FROM unnest($2::uuid[], $3::text[]) AS e (tenant_id, event_id)
 WHERE EXISTS (SELECT FROM {schema}.inbox i WHERE i.tenant_id = e.tenant_id AND i.consumer = $1
               AND i.replay_id = '' AND i.event_id = e.event_id)
 """
-UNSENT = "SELECT count(*) FROM notifier.send WHERE state IN ('pending', 'sending')"
+UNSENT = "SELECT recipient FROM notifier.send WHERE state IN ('pending', 'sending')"
+KEPT = "SELECT id FROM {schema}.outbox WHERE id = ANY ($1::uuid[])"
+LETTERS = 'SELECT topic, partition, "offset", event_id FROM {schema}.dead_letter WHERE consumer = $1'
 FEW, MANY = 2, 60
 """Mails and records that come within a moment."""
 
@@ -63,6 +70,12 @@ class Figures:
     told_otherwise: int = 0
     """Rings whose PBX asked again and was told something else: the router had restarted and Postgres was away."""
     doubted: int = 0
+    """Inputs that were under way when a restore took back what had come of them."""
+    forgotten: int = 0
+    """Events of transactions that a restore took back."""
+    passed: int = 0
+    """Pairs of a record and a consumer that were looked at for I7, and how many a restore had taken back."""
+    passed_in_doubt: int = 0
     records: int = 0
     repeated: int = 0
     mails: int = 0
@@ -70,32 +83,77 @@ class Figures:
     poison: int = 0
     probes: int = 0
 
+    @property
+    def in_doubt(self) -> float:
+        """The largest share of anything that was not judged, because a restore took it back."""
+        inputs = sum(self.acknowledged.values()) + self.doubted
+        shares = [(self.doubted, inputs), (self.forgotten, self.records), (self.passed_in_doubt, self.passed)]
+        return max(part / max(whole, 1) for part, whole in shares)
+
 
 class Judge:
-    def __init__(self, stack: FaultStack, ledger: Ledger, groups: Groups, context: Context) -> None:
+    def __init__(self, stack: FaultStack, ledger: Ledger, groups: Groups, context: Context, tail: Tail) -> None:
         self._stack = stack
         self._groups = groups
         self._ledger = ledger
-        self._doubts = context.doubts
+        self.doubts = context.doubts
         self._losses = context.losses
+        self._tail = tail
         self.figures = Figures()
-        self._verified: set[tuple[str, int, str, int, int]] = set()
+        self._index = Index()
+        self._without: set[tuple[str, str]] = set()
+        self.forgotten: frozenset[str] = frozenset()
 
-    def in_doubt(self, at: float) -> bool:
-        return any(doubt.begin - BEFORE <= at <= doubt.end + AFTER for doubt in self._doubts)
+    def in_doubt(self, operation: Operation) -> bool:
+        """Whether a restore may have taken back what was acknowledged."""
+        settled_at = operation.settled_at if operation.acknowledged else math.inf
+        return any(doubt.touches(operation.first_at, settled_at) for doubt in self.doubts)
+
+    async def standing(self) -> Standing:
+        """How far everybody is now."""
+        epoch = self._tail.epoch
+        committed = await asyncio.to_thread(self._groups.everywhere)
+        connection = await self._stack.admin()
+        try:
+            unsent = frozenset(str(row["recipient"]) for row in await connection.fetch(UNSENT))
+        finally:
+            await connection.close()
+        return Standing(epoch, committed, unsent)
+
+    async def ends(self) -> dict[tuple[str, int], int]:
+        return {place: end for place, (_, end) in (await asyncio.to_thread(self._groups.bounds)).items()}
+
+    async def tail_is_there(self) -> bool:
+        """Whether the tail has seen all that lies in the topics now."""
+        return self._tail.has_reached(await asyncio.to_thread(self._groups.bounds))
+
+    async def forget(self, seen: Sequence[Seen]) -> list[Violation]:
+        """Find the events of transactions that a restore took back: seen in its window, and in no outbox now."""
+        firsts = _first_of_each_event(seen)
+        suspects = [e.event_id for e in firsts if e.entity and any(d.may_have_forgotten(e.at) for d in self.doubts)]
+        kept: set[str] = set()
+        if suspects:
+            connection = await self._stack.admin()
+            try:
+                for service in SERVICES:
+                    rows = await connection.fetch(KEPT.format(schema=service.package), suspects)
+                    kept |= {str(row["id"]) for row in rows}
+            finally:
+                await connection.close()
+        self.forgotten = frozenset(suspects) - kept
+        self.figures.forgotten = len(self.forgotten)
+        return []
 
     def outside(self, seen: Sequence[Seen]) -> list[Violation]:
-        """I1, I2, I3 and I6, from the topics alone."""
+        """I1, I2, I3 and I6, from the topics alone. What a restore made forgotten is as if it had never been."""
         self.figures.records = len(seen)
-        firsts = _first_of_each_event(seen)
-        self.figures.repeated = sum(1 for each in seen if each.event_id) - len(firsts)
-        doubtful = {each.entity for each in seen if self.in_doubt(each.at)}
-        certain = [each for each in seen if each.entity not in doubtful]
-        effects = Counter(each.effect for each in firsts if each.entity and each.entity not in doubtful)
+        certain = [each for each in seen if each.event_id not in self.forgotten]
+        firsts = _first_of_each_event(certain)
+        self.figures.repeated = sum(1 for each in certain if each.event_id) - len(firsts)
         return [
             *self._calls([each for each in firsts if each.entity]),
             *self._imports([each for each in firsts if each.entity]),
-            *checks.effects_once(effects),
+            *checks.effects_once(Counter(each.effect for each in firsts if each.entity)),
             *checks.order_per_key(certain),
         ]
 
@@ -105,7 +163,7 @@ class Judge:
         for operation in operations:
             if not operation.acknowledged:
                 self.figures.unknown[operation.kind] += 1
-            elif self.in_doubt(operation.settled_at):
+            elif self.in_doubt(operation):
                 self.figures.doubted += 1
             else:
                 self.figures.acknowledged[operation.kind] += 1
@@ -167,43 +225,49 @@ class Judge:
 
     def mails(self, seen: Sequence[Seen]) -> list[Violation]:
         """I1 and I2 of mails: one cause, one terminal state, at most one mail at the server; unknown is told apart."""
-        listed = httpx.get(f"{self._stack.addresses.mail}/api/mails", timeout=60).json()["mails"]
-        arrived = Counter(str(mail["to"]) for mail in listed)
-        self.figures.mails = len(listed)
+        arrived = _mails_by_recipient(self._stack.layout.mails)
+        self.figures.mails = arrived.total()
         states: dict[str, tuple[int, str]] = {}
         for each in seen:
-            if each.topic == "notification.state":
+            if each.topic == "notification.state" and each.event_id not in self.forgotten:
                 states[each.fields["recipient"]] = max(
                     states.get(each.fields["recipient"], (0, "")), (each.version, each.fields["state"])
                 )
+        mails = self._ledger.of("mail")
+        # A business that a restore forgot has nobody to write to.
+        homeless = {operation.key for operation in self._ledger.of("tenant") if self.in_doubt(operation)}
+        lost = {o.key for o in mails if o.key.partition("@")[2].removesuffix(".example") in homeless}
         wanted, ends = {}, {}
-        for operation in self._sure(self._ledger.of("mail")):
+        for operation in self._sure(o for o in mails if o.key not in lost):
             _, state = states.get(operation.key, (0, ""))
             self.figures.mails_unknown += state == "unknown"
             wanted[operation.key] = {"sent with a mail", "unknown", "unknown with a mail"}
             if state in ("sent", "failed", "unknown", "suppressed"):
                 ends[operation.key] = state + (" with a mail" if arrived[operation.key] else "")
-        asked = {operation.key for operation in self._ledger.of("mail")}
-        doubted = {o.key for o in self._ledger.of("mail") if self.in_doubt(o.settled_at)}
-        once = {f"mail to {to}": count for to, count in arrived.items() if to not in doubted}
+        self.figures.doubted += len(lost)
+        # What had not left when the window began may have left within it, and again after it.
+        again = lost.union((o.key for o in mails if self.in_doubt(o)), *(d.standing.unsent for d in self.doubts))
+        once = {f"mail to {to}": count for to, count in arrived.items() if to not in again}
+        asked = {operation.key for operation in mails}
         return [*checks.all_done(wanted, ends), *checks.effects_once(once), *checks.conserved(asked, set(arrived), {})]
 
     async def poison(self) -> list[Violation]:
         """I6: every record that nobody can read is a dead letter of each of its consumers, byte for byte."""
-        sent = [
-            o
-            for o in self._ledger.of("poison")
-            if o.acknowledged
-            and not self.in_doubt(o.settled_at)
-            and not any(loss - UNREAD <= o.settled_at <= loss for loss in self._losses)
-        ]
+        wanted: dict[str, str] = {}
+        places: dict[str, str] = {}
+        sent = [operation for operation in self._ledger.of("poison") if operation.acknowledged]
+        for operation in sent:
+            value = operation.value
+            topic, partition, offset = str(value["topic"]), int(value["partition"]), int(value["offset"])
+            epoch = sum(loss.at < operation.settled_at for loss in self._losses)
+            for group in self._groups.readers(topic):
+                if self._poison_is_gone(group, epoch, topic, partition, offset):
+                    continue
+                # In another Kafka another record may lie at the same place: each is named by its own key as well.
+                name = f"{group} {topic}[{partition}]@{offset} {operation.key}"
+                wanted[name], places[name] = str(value["digest"]), f"{group} {topic}[{partition}]@{offset}"
         self.figures.poison = len(sent)
-        wanted = {
-            f"{group} {o.value['topic']}[{o.value['partition']}]@{o.value['offset']}": str(o.value["digest"])
-            for o in sent
-            for group in self._groups.readers(str(o.value["topic"]))
-        }
-        kept: dict[str, str] = {}
+        kept: dict[str, set[str]] = defaultdict(set)
         connection = await self._stack.admin()
         try:
             for service in SERVICES:
@@ -212,47 +276,63 @@ class Judge:
                     f"FROM {service.package}.dead_letter WHERE value IS NOT NULL"
                 )
                 for row in rows:
-                    kept[f"{row['consumer']} {row['topic']}[{row['partition']}]@{row['offset']}"] = row["digest"]
+                    kept[f"{row['consumer']} {row['topic']}[{row['partition']}]@{row['offset']}"].add(row["digest"])
         finally:
             await connection.close()
-        return checks.same_bytes(wanted, kept)
+        found = {name: _this_or_any(wanted[name], kept[place]) for name, place in places.items() if kept[place]}
+        return checks.same_bytes(wanted, found)
+
+    def _poison_is_gone(self, group: str, epoch: int, topic: str, partition: int, offset: int) -> bool:
+        """Nobody had read it when its Kafka lost it, or its letter was written in a window that was taken back."""
+        if any(doubt.took_back(group, epoch, topic, partition, offset) for doubt in self.doubts):
+            return True
+        return any(
+            loss.standing.epoch == epoch and loss.standing.is_behind(group, topic, partition, offset)
+            for loss in self._losses
+        )
 
     async def offsets(self, seen: Sequence[Seen], epoch: int) -> list[Violation]:
         """I7, for everything that was committed past since it was last looked at."""
-        groups = self._groups
-        committed = {group: await asyncio.to_thread(groups.committed, group) for group in groups.topics}
-        passed: list[tuple[str, Seen]] = []
-        for each in seen:
-            if each.epoch != epoch or not each.event_id or self.in_doubt(each.at):
-                continue
-            for group in groups.readers(each.topic):
-                place = (group, each.epoch, each.topic, each.partition, each.offset)
-                if place not in self._verified and each.offset < committed[group].get((each.topic, each.partition), 0):
-                    passed.append((group, each))
-        outcomes = await self._outcomes(passed)
-        violations = checks.offsets_behind_outcomes(((group, _place(each)) for group, each in passed), outcomes)
-        if not violations:
-            self._verified |= {(g, each.epoch, each.topic, each.partition, each.offset) for g, each in passed}
-        return violations
+        doubts = [doubt for doubt in self.doubts if not doubt.open]
+        if len(doubts) < len(self.doubts):
+            return []
+        committed = await asyncio.to_thread(self._groups.everywhere)
+        passed = await asyncio.to_thread(self._index.passed, seen, epoch, committed, self._groups.readers)
+        judged = [
+            (g, s) for g, s in passed
+            if not any(d.took_back(g, s.epoch, s.topic, s.partition, s.offset) for d in doubts)
+        ]  # fmt: skip
+        outcomes = await self._outcomes(judged)
+        if len(self.doubts) > len(doubts) or self._tail.epoch != epoch:
+            # A restore came between the question and the answer: all of this is asked again.
+            return []
+        self._index.verified(passed)
+        self.figures.passed += len(passed)
+        self.figures.passed_in_doubt += len(passed) - len(judged)
+        without = {(group, place_of(each)) for group, each in judged} - outcomes
+        self._without |= without
+        return checks.offsets_behind_outcomes(sorted(self._without), ())
 
     async def _outcomes(self, passed: Sequence[tuple[str, Seen]]) -> set[tuple[str, str]]:
         """Which of these have an inbox row or a dead letter."""
         outcomes: set[tuple[str, str]] = set()
+        by_group: dict[str, list[Seen]] = defaultdict(list)
+        for group, each in passed:
+            by_group[group].append(each)
         connection = await self._stack.admin()
         try:
-            for group in {group for group, _ in passed}:
+            for group, mine in by_group.items():
                 schema = owner_of(group).package
-                mine = [each for g, each in passed if g == group]
                 known = await connection.fetch(
                     OUTCOMES.format(schema=schema), group, [m.tenant for m in mine], [m.event_id for m in mine]
                 )
                 handled = {row["event_id"] for row in known}
-                letters = await connection.fetch(f'SELECT topic, partition, "offset" FROM {schema}.dead_letter')
-                parked = {(row["topic"], row["partition"], row["offset"]) for row in letters}
+                letters = await connection.fetch(LETTERS.format(schema=schema), group)
+                parked = {(row["topic"], row["partition"], row["offset"], row["event_id"]) for row in letters}
                 outcomes |= {
-                    (group, _place(m))
+                    (group, place_of(m))
                     for m in mine
-                    if m.event_id in handled or (m.topic, m.partition, m.offset) in parked
+                    if m.event_id in handled or (m.topic, m.partition, m.offset, m.event_id) in parked
                 }
         finally:
             await connection.close()
@@ -280,15 +360,19 @@ class Judge:
                 violations += checks.conserved((), (), counted)
         return violations
 
-    async def settled(self, within: float = HEAL_SECONDS) -> tuple[float, list[Violation]]:
-        """I5 and I9: wait until outboxes are empty and nobody is behind; how long that took, and what is left."""
-        began = time.monotonic()
+    async def settled(self, since: float, within: float, inputs_ended: asyncio.Event) -> tuple[float, list[Violation]]:
+        """I5 and I9: wait until outboxes are empty and nobody is behind; how long after ``since`` (monotonic) that
+        was, and what is left. What still comes in while senders finish has a moment of its own."""
+        ended = math.inf
         while True:
+            if inputs_ended.is_set():
+                ended = min(ended, time.monotonic())
             pending, lag = await self._unfinished()
-            if not any(pending.values()) and not any(lag.values()):
-                return time.monotonic() - began, []
-            if time.monotonic() - began > within:
-                return within, [*checks.drained(pending, within=within), *checks.live(lag, (), within=within)]
+            now = time.monotonic()
+            if ended < math.inf and not any(pending.values()) and not any(lag.values()):
+                return now - since, []
+            if now > max(since + within, ended + MOMENT):
+                return now - since, [*checks.drained(pending, within=within), *checks.live(lag, (), within=within)]
             await asyncio.sleep(0.5)
 
     async def caught_up(self) -> bool:
@@ -298,7 +382,7 @@ class Judge:
         with contextlib.suppress(*SERVER_AWAY, asyncpg.PostgresError):
             connection = await self._stack.admin()
             try:
-                mails = int(await connection.fetchval(UNSENT))
+                mails = len(await connection.fetch(UNSENT))
             finally:
                 await connection.close()
         return mails <= FEW and all(count <= MANY for count in (*pending.values(), *lag.values()))
@@ -344,8 +428,67 @@ def _first_of_each_event(seen: Iterable[Seen]) -> list[Seen]:
     return list(firsts.values())
 
 
-def _place(each: Seen) -> str:
-    return f"{each.topic}[{each.partition}]@{each.offset}"
+def place_of(each: Seen) -> str:
+    """Where it lies, and what: another Kafka may have another record at the same place."""
+    return f"{each.topic}[{each.partition}]@{each.offset} {each.event_id}"
+
+
+def _this_or_any(wanted: str, found: set[str]) -> str:
+    return wanted if wanted in found else min(found)
+
+
+def _mails_by_recipient(folder: Path) -> Counter[str]:
+    """What arrived, from the mail server's own files: asking it for a list of thousands takes minutes."""
+    parser = BytesHeaderParser(policy=email.policy.default)
+    arrived: Counter[str] = Counter()
+    for path in folder.glob("*.eml"):
+        with path.open("rb") as file:
+            arrived[str(parser.parse(file)["to"])] += 1
+    return arrived
+
+
+class Index:
+    """The records of one Kafka by place, and how far each group's outcomes were verified. It grows by what is new."""
+
+    def __init__(self) -> None:
+        self._read = 0
+        self._epoch = 0
+        self._places: dict[tuple[str, int], list[Seen]] = defaultdict(list)
+        self._verified: dict[tuple[str, str, int], int] = {}
+
+    def passed(
+        self, seen: Sequence[Seen], epoch: int, committed: Mapping[tuple[str, str, int], int],
+        readers: Callable[[str], Iterable[str]],
+    ) -> list[tuple[str, Seen]]:  # fmt: skip
+        """What each group has committed past, and was not verified yet."""
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._places.clear()
+            self._verified.clear()
+        while self._read < len(seen) and seen[self._read].epoch <= epoch:
+            each = seen[self._read]
+            if each.epoch == epoch:
+                self._places[each.topic, each.partition].append(each)
+            self._read += 1
+        found = []
+        for (topic, partition), records in self._places.items():
+            for group in readers(topic):
+                offset = committed.get((group, topic, partition), 0)
+                for number in range(self._verified.get((group, topic, partition), 0), len(records)):
+                    if records[number].offset >= offset:
+                        break
+                    if records[number].event_id:
+                        found.append((group, records[number]))
+        return found
+
+    def verified(self, passed: Iterable[tuple[str, Seen]]) -> None:
+        """These need not be looked at again."""
+        newest: dict[tuple[str, str, int], int] = {}
+        for group, each in passed:
+            newest[group, each.topic, each.partition] = each.offset
+        for (group, topic, partition), offset in newest.items():
+            records = self._places[topic, partition]
+            self._verified[group, topic, partition] = bisect_right(records, offset, key=lambda each: each.offset)
 
 
 async def pending_of(stack: FaultStack) -> dict[str, int]:

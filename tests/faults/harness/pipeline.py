@@ -123,7 +123,7 @@ class Pipeline:
         return Seen(
             topic=self.topic, partition=taken[0].partition(), offset=taken[0].offset(), at=0.0, key=self.key(entity),
             event_id=envelope.id, tenant=str(self.tenant), effect=f"{entity} {number}", entity=entity, version=number,
-            fields={"value": value}, digest="",
+            fields={"value": value},
         )  # fmt: skip
 
     def seen(self, at_least: int, *, within: float = PATIENCE) -> list[Seen]:

@@ -198,15 +198,24 @@ class Proxies:
     def __init__(self, *proxies: Proxy) -> None:
         self.by_name = {proxy.name: proxy for proxy in proxies}
         self._numbers = itertools.count()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="proxies", daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.Thread(target=lambda: self._running.run_forever(), name="proxies", daemon=True)
+
+    @property
+    def _running(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            raise RuntimeError("the proxies were not started")
+        return self._loop
 
     def start(self) -> None:
+        self._loop = asyncio.new_event_loop()
         self._thread.start()
         for proxy in self.by_name.values():
             self._call(proxy.start())
 
     def stop(self) -> None:
+        if self._loop is None:
+            return
         for proxy in self.by_name.values():
             self._call(proxy.stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -236,4 +245,4 @@ class Proxies:
         self.by_name[name].reset_all()
 
     def _call(self, work: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(work, self._running).result(10)

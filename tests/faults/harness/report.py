@@ -6,14 +6,14 @@ import statistics
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from tests.faults.harness.checks import Violation
-from tests.faults.harness.judge import Figures
+from tests.faults.harness.judge import HEAL_SECONDS, Figures
 from tests.faults.harness.watch import Recovery
 
-__all__ = ["Outcome", "Progress", "table"]
+__all__ = ["Outcome", "Progress", "table", "totals", "worst"]
 
 
 @dataclass
@@ -30,7 +30,11 @@ class Outcome:
     violations: Sequence[Violation]
     kills: int
     fired: Counter[str]
+    limit: float = HEAL_SECONDS
+    """Seconds that everything had to come to rest after the heal."""
     unanswered_probes: int = 0
+    untold: Sequence[str] = ()
+    """What could not be told: such a run has not held."""
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -53,7 +57,7 @@ class Progress:
 
 def table(outcome: Outcome) -> str:
     figures = outcome.figures
-    by_check = Counter(violation.check.split()[0] for violation in outcome.violations)
+    by_check = totals(outcome.violations)
     rows = [
         ("seed, seconds of faults", f"{outcome.seed}, {outcome.seconds:.0f}"),
         ("inputs acknowledged", _counts(figures.acknowledged)),
@@ -61,14 +65,21 @@ def table(outcome: Outcome) -> str:
         ("  of these taken after all", _counts(figures.taken_after_all) or "0"),
         ("rings answered in time, declared unrecorded", str(figures.unrecorded)),
         ("rings told otherwise when asked again", str(figures.told_otherwise)),
-        ("inputs taken back by a restore, not judged", str(figures.doubted)),
+        (
+            "taken back by restores, not judged",
+            f"{figures.doubted} inputs, {figures.forgotten} events, "
+            f"{figures.passed_in_doubt} of {figures.passed} outcomes",
+        ),
         ("events on Kafka", f"{figures.records}, of which {figures.repeated} repetitions by relays"),
         ("mails", f"{figures.mails} arrived, {figures.mails_unknown} with an unknown outcome"),
         ("poison records parked", str(figures.poison)),
         ("faults", f"{sum(outcome.faults.values())}: {_counts(outcome.faults)}"),
         ("kill -9", f"{outcome.kills}, of which {sum(outcome.fired.values())} at crash points"),
         ("isolation probes", f"{figures.probes}, {outcome.unanswered_probes} while Postgres was away"),
-        ("outboxes empty, nobody behind, after the last input", f"{outcome.settled_seconds:.1f} s (limit 60)"),
+        (
+            "outboxes empty, nobody behind, after the heal",
+            f"{outcome.settled_seconds:.1f} s (limit {outcome.limit:.0f})",
+        ),
         ("losses (I1)", str(by_check["I1"])),
         ("doubles (I2)", str(by_check["I2"])),
         ("reorders (I3)", str(by_check["I3"])),
@@ -83,8 +94,27 @@ def table(outcome: Outcome) -> str:
         lines += ["", "not made:", *(f"  {name}: {why}" for name, why in sorted(outcome.skipped.items()))]
     lines += [f"note: {note}" for note in outcome.notes]
     lines += ["", *(f"VIOLATED  {violation}" for violation in outcome.violations)]
-    lines.append("held" if not outcome.violations else "BROKEN")
+    lines += [f"COULD NOT TELL  {what}" for what in outcome.untold]
+    lines.append("BROKEN" if outcome.violations else "COULD NOT TELL" if outcome.untold else "held")
     return "\n".join(lines)
+
+
+def totals(violations: Iterable[Violation]) -> Counter[str]:
+    """How often each invariant was violated: events, not sentences."""
+    found: Counter[str] = Counter()
+    for violation in violations:
+        found[violation.check.split()[0]] += violation.count
+    return found
+
+
+def worst(looks: Iterable[Violation]) -> list[Violation]:
+    """Of looks at the same thing, each of which sees again what an earlier one saw: the worst of each sentence."""
+    found: dict[tuple[str, str], Violation] = {}
+    for each in looks:
+        known = found.setdefault((each.check, each.sentence), each)
+        if each.count > known.count:
+            found[each.check, each.sentence] = each
+    return list(found.values())
 
 
 def _counts(counter: Counter[str]) -> str:

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
+import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import httpx
 from confluent_kafka import KafkaException
 from tests.faults.harness import checks
 from tests.faults.harness.checks import Violation
 from tests.faults.harness.faults import FAULTS, Context, NotHere
 from tests.faults.harness.groups import Groups
-from tests.faults.harness.judge import HEAL_SECONDS, Judge
+from tests.faults.harness.judge import HEAL_SECONDS, TOO_MUCH, Judge
 from tests.faults.harness.ledger import Ledger
 from tests.faults.harness.load import Load
 from tests.faults.harness.options import KINDS, Options, Planned
 from tests.faults.harness.outside import Tail
-from tests.faults.harness.report import Outcome
+from tests.faults.harness.report import Outcome, worst
 from tests.faults.harness.stack import FaultLayout, FaultStack
 from tests.faults.harness.watch import Deaths, Isolation, Readiness, Transactions
 from tests.faults.harness.world import make_business
@@ -62,14 +63,18 @@ class Run:
         self._tail = Tail(stack.layout.kafka_bootstrap, self._ledger)
         self._context = Context(stack, self._ledger, kafka_lost=self._tail.begin_anew)
         self._groups = Groups(stack.layout.kafka_bootstrap)
-        self._judge = Judge(stack, self._ledger, self._groups, self._context)
+        self._judge = Judge(stack, self._ledger, self._groups, self._context, self._tail)
         self._context.caught_up = self._judge.caught_up
+        self._context.standing = self._judge.standing
+        self._context.ends = self._judge.ends
         self._readiness = Readiness(stack, self._ledger)
         self._transactions = Transactions(stack)
         self._deaths = Deaths(stack)
         self._faults: Counter[str] = Counter()
         self._skipped: dict[str, str] = {}
         self._violations: list[Violation] = []
+        self._looks: list[Violation] = []
+        self._untold: list[str] = []
 
     @property
     def ledger_path(self) -> Path:
@@ -94,30 +99,29 @@ class Run:
         isolation = Isolation(_probe_database(self._stack.layout), tenants)
         stopping = asyncio.Event()
         watchers = [
-            asyncio.create_task(work)
-            for work in (
-                isolation.run(stopping),
-                self._readiness.run(stopping),
-                self._transactions.run(stopping),
-                self._deaths.run(stopping),
-                self._look(stopping),
-            )
+            asyncio.create_task(self._keep_watch(watch, stopping))
+            for watch in (isolation.run, self._readiness.run, self._transactions.run, self._deaths.run, self._look)
         ]
         loading = asyncio.create_task(load.run())
         self._tell(f"load begins: {self._options.calls_per_second} calls/s; {len(self._options.faults)} faults follow")
         await self._follow_the_schedule()
-        await asyncio.to_thread(self._stack.mend)
-        healed = time.time()
-        self._tell("everything is mended; load ends, what is under way is finished")
-        load.stop()
-        await loading
-        seconds = await self._settle(healed)
+        for left in await asyncio.to_thread(self._stack.mend):
+            self._untold.append(f"what was broken could not be mended: {left}")
+        seconds = await self._settle(load, loading)
         stopping.set()
-        for watcher in watchers:
-            await watcher
+        await asyncio.gather(*watchers)
         await isolation.close()
         await self._final(isolation)
         return self._outcome(seconds, isolation)
+
+    async def _keep_watch(self, watch: Callable[[asyncio.Event], Awaitable[None]], stopping: asyncio.Event) -> None:
+        """A watcher that fails is said and goes on: nothing may be looked at for half a run only."""
+        while not stopping.is_set():
+            try:
+                await watch(stopping)
+            except Exception as error:
+                self._ledger.note("harness_error", error=f"{watch.__qualname__}: {type(error).__name__}: {error}")
+                await asyncio.sleep(1)
 
     async def _follow_the_schedule(self) -> None:
         """Faults at their moments. One that stands alone waits for the others, and the rest of the schedule for it."""
@@ -174,54 +178,73 @@ class Run:
     async def _offsets_now(self) -> None:
         """I7 in the middle of a run: without Kafka or Postgres there is nothing to compare."""
         try:
-            found = await self._judge.offsets(list(self._tail.seen), self._tail.epoch)
+            found = await self._judge.offsets(self._tail.seen, self._tail.epoch)
         except Exception as error:
             self._ledger.note("look_failed", why=repr(error))
             return
-        self._violations += found
+        self._looks += found
 
-    async def _settle(self, healed: float) -> float:
-        seconds, violations = await self._judge.settled(self._settle_seconds)
+    async def _settle(self, load: Load, loading: asyncio.Task[None]) -> float:
+        """Everything is mended: load ends, and from now on everything has so long to come to rest."""
+        healed, began, ended = time.time(), time.monotonic(), asyncio.Event()
+        self._tell("everything is mended; load ends, what is under way is finished")
+        load.stop()
+        loading.add_done_callback(lambda _: ended.set())
+        seconds, violations = await self._judge.settled(began, self._settle_seconds, ended)
         self._violations += violations
-        self._tell(f"settled {time.time() - healed:.1f} s after the heal" if not violations else "did not settle")
-        await self._readiness.all_ready(self._settle_seconds)
+        self._tell(f"settled {seconds:.1f} s after the heal" if not violations else "did not settle")
+        await asyncio.wait([loading])
+        if (error := loading.exception()) is not None:
+            self._untold.append(f"load broke off: {type(error).__name__}: {error}")
+        late = await self._readiness.never_all_ready(healed, healed + self._settle_seconds)
+        self._violations += checks.ready(late, within=self._settle_seconds)
         return seconds
 
     async def _final(self, isolation: Isolation) -> None:
-        await self._until_tail_is_still()
-        seen = list(self._tail.seen)
+        await self._until_tail_is_there()
+        seen, judge = list(self._tail.seen), self._judge
         self._tell(f"judging {len(seen)} events")
-        self._violations += self._judge.outside(seen)
-        judge = self._judge
-        self._violations += await self._asked(lambda: asyncio.to_thread(judge.mails, seen))
-        self._violations += await self._asked(judge.poison)
-        self._violations += await self._asked(lambda: judge.offsets(seen, self._tail.epoch))
-        self._violations += await self._asked(judge.audit)
+        await self._asked("what a restore made forgotten", lambda: judge.forget(seen))
+        self._violations += await self._asked("the topics", lambda: asyncio.to_thread(judge.outside, seen))
+        self._violations += await self._asked("mails", lambda: asyncio.to_thread(judge.mails, seen))
+        self._violations += await self._asked("dead letters", judge.poison)
+        self._looks += await self._asked("outcomes", lambda: judge.offsets(seen, self._tail.epoch))
+        self._violations += worst(self._looks)
+        self._violations += await self._asked("the audit log", judge.audit)
         self._violations += checks.isolated(isolation.strangers)
         self._violations += checks.live({}, self._transactions.idle, within=60)
         self._violations += checks.alive(self._deaths.strange)
-        self._violations += checks.live(dict.fromkeys(self._readiness.last, 1), (), within=60)
         broken = [name for name, whole in self._context.migrations if not whole]
         self._violations += checks.conserved((), (), {f"schemas of {name}": (1, 0) for name in broken})
         self._judge.figures.probes = isolation.probes
+        if judge.figures.in_doubt > TOO_MUCH:
+            self._untold.append(f"too much in doubt: {judge.figures.in_doubt:.0%} of something was taken back")
 
-    async def _asked(self, question: Callable[[], Awaitable[list[Violation]]]) -> list[Violation]:
-        """The answer; asked again for a while when a server does not give it, as a busy machine's may not."""
+    async def _asked(self, what: str, question: Callable[[], Awaitable[list[Violation]]]) -> list[Violation]:
+        """The answer; asked again for a while when a server does not give it, as a busy machine's may not.
+
+        One that does not come is said, and the run goes on: an hour's other answers are not thrown away with it.
+        """
         deadline = time.monotonic() + self._settle_seconds
         while True:
             try:
                 return await question()
-            except (*SERVER_AWAY, KafkaException, httpx.HTTPError):
-                if time.monotonic() > deadline:
-                    raise
+            except Exception as error:
+                away = isinstance(error, (*SERVER_AWAY, KafkaException))
+                if not away or time.monotonic() > deadline:
+                    self._ledger.note("unanswered", what=what, why=traceback.format_exc())
+                    self._untold.append(f"{what}: {type(error).__name__}: {error}")
+                    return []
                 await asyncio.sleep(1)
 
-    async def _until_tail_is_still(self) -> None:
-        count, still = -1, 0
-        while still < 4:
-            still = still + 1 if count == len(self._tail.seen) else 0
-            count = len(self._tail.seen)
+    async def _until_tail_is_there(self) -> None:
+        deadline = time.monotonic() + self._settle_seconds
+        while time.monotonic() < deadline:
+            with contextlib.suppress(KafkaException):
+                if await self._judge.tail_is_there():
+                    return
             await asyncio.sleep(0.3)
+        self._untold.append(f"the topics could not be read to their ends within {self._settle_seconds:.0f} s")
 
     def _outcome(self, settled: float, isolation: Isolation) -> Outcome:
         fired = Counter(f"{each['process'].partition('-')[0]}.{each['point']}" for each in self._stack.fired())
@@ -235,8 +258,9 @@ class Run:
             faults=self._faults,
             skipped=self._skipped,
             recoveries=self._readiness.recoveries,
-            # A look in the middle of a run sees again what an earlier one saw.
-            violations=list(dict.fromkeys(self._violations)),
+            violations=self._violations,
+            untold=self._untold,
+            limit=self._settle_seconds,
             kills=kills,
             fired=fired,
             unanswered_probes=isolation.unanswered,

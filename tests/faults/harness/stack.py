@@ -22,6 +22,7 @@ from trunkline.demo.command import addresses_of
 from trunkline.demo.world import Addresses
 from trunkline.stack import control, kafka
 from trunkline.stack.layout import SERVICES, Layout
+from trunkline.stack.problems import Problem
 from trunkline.stack.processes import servers, services
 
 __all__ = ["PROXIED", "FaultLayout", "FaultStack", "wait_until"]
@@ -114,18 +115,26 @@ class FaultStack:
         self.proxies.stop()
         self._unmount()
 
-    def mend(self) -> None:
-        """Undo what a fault that broke off may have left: everything is on its way up after this."""
+    def mend(self) -> list[str]:
+        """Undo what a fault that broke off may have left: everything is on its way up after this, but for what it
+        returns."""
         for name in PROXIED:
             self.proxies.heal(name)
         for left in (self.layout.folder / "armed").iterdir():
             left.unlink(missing_ok=True)
+        for left in self.layout.folder.glob("clock.*"):
+            left.unlink(missing_ok=True)
         for name in ("postgres", "kafka"):
             (self.disk(name) / "ballast").unlink(missing_ok=True)
+        failed = []
         for process in (*servers(self.layout), *services(self.layout)):
             self.signal(process.name, signal.SIGCONT)
             if not self.process(process.name):
-                control.start_one(self.layout, process.name)
+                try:
+                    control.start_one(self.layout, process.name)
+                except Problem as problem:
+                    failed.append(f"{process.name}: {problem}")
+        return failed
 
     @property
     def addresses(self) -> Addresses:

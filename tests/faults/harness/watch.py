@@ -92,24 +92,26 @@ class Readiness:
         self._ledger = ledger
         self.recoveries: list[Recovery] = []
         self.last: list[str] = []
-        self._ready = asyncio.Event()
+        self.all_ready_at = 0.0
+        """When the last look began that found every service ready."""
 
     def healed(self, kind: str, target: str) -> None:
         self.recoveries.append(Recovery(kind, target, time.time()))
 
-    async def all_ready(self, within: float) -> None:
-        """Wait until every service is, or until it has taken too long: then ``last`` says who is not."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._ready.wait(), within)
+    async def never_all_ready(self, since: float, until: float) -> list[str]:
+        """Wait until a look that began after ``since`` found every service ready; by ``until``, who was not."""
+        while self.all_ready_at < since:
+            if time.time() > until:
+                return sorted(self.last) or ["one after the other"]
+            await asyncio.sleep(0.1)
+        return []
 
     async def run(self, stopping: asyncio.Event) -> None:
         while not stopping.is_set():
             began = time.time()
             self.last = await asyncio.to_thread(self._stack.not_ready)
-            if self.last:
-                self._ready.clear()
-            else:
-                self._ready.set()
+            if not self.last:
+                self.all_ready_at = began
                 for each in self.recoveries:
                     # A look that began before the fault ended says nothing about it; a killed process may not have
                     # been missed yet.
