@@ -223,7 +223,7 @@ def test_libraries_and_services_import_only_downward() -> None:
         "identifiers": set[str](),
         "configuration": set[str](),
         "kit": {"contracts"},
-        "runtime": {"contracts", "kit"},
+        "runtime": {"contracts", "kit", "configuration"},
         "recovery": {"contracts", "kit", "runtime"},
         **{key: {"contracts", "identifiers", "configuration", "kit", "runtime", "recovery"} for key in packages},
     }

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
+
+from runtime.commands import complete_on, fail, settings_of
 
 if TYPE_CHECKING:
     from anomaly_engine.cases import Outcome
@@ -70,7 +71,7 @@ def run(
             async with database.transaction(tenant) as tx:
                 known = await store.find_tenant(tx)
             if known is None:
-                _fail("No tenant has this id here; its directory event may not have arrived yet.")
+                fail("No tenant has this id here; its directory event may not have arrived yet.")
             if dry_run:
                 return [await detector.dry_run(known, each, as_of=at) for each in chosen]
             found = [await detector.detect(known, each, as_of=at, again=True) for each in chosen]
@@ -94,7 +95,7 @@ def run_cases(rule: RuleOption = None, as_json: JsonOption = False) -> None:
     try:
         cases = [case for each in chosen for case in load_cases(each)]
     except CaseMistake as mistake:
-        _fail(str(mistake))
+        fail(str(mistake))
 
     async def work(database: Database) -> list[Outcome]:
         from kit.ids import uuid7
@@ -142,7 +143,7 @@ def _rules() -> dict[str, Rule]:
     try:
         return load_rules()
     except RuleMistake as mistake:
-        _fail(str(mistake))
+        fail(str(mistake))
 
 
 def _chosen(name: str | None) -> list[Rule]:
@@ -150,7 +151,7 @@ def _chosen(name: str | None) -> list[Rule]:
     if name is None:
         return list(known.values())
     if name not in known:
-        _fail(f"There is no rule {name}; there are {', '.join(known)}.")
+        fail(f"There is no rule {name}; there are {', '.join(known)}.")
     return [known[name]]
 
 
@@ -160,45 +161,19 @@ def _time(text: str | None) -> datetime:
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        _fail("--as-of must be an ISO time, for instance 2026-03-02T09:00:00+05:30.")
+        fail("--as-of must be an ISO time, for instance 2026-03-02T09:00:00+05:30.")
     if at.tzinfo is None:
-        _fail("--as-of needs a zone, for instance +05:30 or Z at its end.")
+        fail("--as-of needs a zone, for instance +05:30 or Z at its end.")
     return at
 
 
 def _settings() -> Settings:
     from anomaly_engine.settings import Settings
-    from configuration import ConfigurationError
-    from runtime.logs import configure_logging
 
-    try:
-        settings = Settings.load()
-    except ConfigurationError as error:
-        _fail(str(error))
-    configure_logging(settings.service, "WARNING")
-    return settings
+    return settings_of(Settings)
 
 
 def _run(settings: Settings, work: Callable[[Database], Coroutine[Any, Any, Any]]) -> Any:
-    from asyncpg import InvalidPasswordError, PostgresConnectionError
-
     from anomaly_engine.wiring import make_database
 
-    async def within() -> Any:
-        database = make_database(settings)
-        try:
-            return await work(database)
-        finally:
-            await database.close()
-
-    try:
-        return asyncio.run(within())
-    except InvalidPasswordError:
-        _fail("Postgres refuses the password: set TRUNKLINE_ANOMALY_ENGINE_{APP,SYSTEM,RO}_PASSWORD.")
-    except (ConnectionError, TimeoutError, PostgresConnectionError):
-        _fail("Postgres cannot be reached: start it with `trunkline up`, or set TRUNKLINE_POSTGRES_DSN.")
-
-
-def _fail(sentence: str) -> NoReturn:
-    typer.echo(sentence, err=True)
-    raise typer.Exit(1)
+    return complete_on(make_database, settings, work)

@@ -8,10 +8,12 @@ import json
 import time
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
+
+from runtime.commands import complete_on, fail, settings_of
 
 if TYPE_CHECKING:
     from kit.postgres import Database
@@ -46,10 +48,10 @@ def pulse(
             _show_preview(_run(settings, lambda database: _preview(database, tenant)), as_json)
             return
         if not settings.sending_enabled:
-            _fail("Sending is held back; set TRUNKLINE_NOTIFIER_SENDING_ENABLED=true to let mails out.")
+            fail("Sending is held back; set TRUNKLINE_NOTIFIER_SENDING_ENABLED=true to let mails out.")
         send: Send = _run(settings, lambda database: _send_pulse(settings, database, tenant, wait))
     except CannotSend as error:
-        _fail(str(error))
+        fail(str(error))
     described = _describe(send)
     reason = f" ({send.reason})" if send.reason else ""
     typer.echo(json.dumps(described) if as_json else f"{described['state']}: {send.subject_line}{reason}")
@@ -121,7 +123,7 @@ def resolve(
     from notifier.resolve import resolve as decide
 
     if sent == resend:
-        _fail("Say either --sent or --resend.")
+        fail("Say either --sent or --resend.")
 
     async def work(database: Database) -> Send:
         return await decide(
@@ -136,7 +138,7 @@ def resolve(
     try:
         resolved: Send = _run(_settings(), work)
     except CannotResolve as error:
-        _fail(str(error))
+        fail(str(error))
     typer.echo(json.dumps(_describe(resolved)) if as_json else f"{resolved.id} is {resolved.state.value} now")
 
 
@@ -165,38 +167,12 @@ def _show_preview(preview: Preview, as_json: bool) -> None:
 
 
 def _settings() -> Settings:
-    from configuration import ConfigurationError
     from notifier.settings import Settings
-    from runtime.logs import configure_logging
 
-    try:
-        settings = Settings.load()
-    except ConfigurationError as error:
-        _fail(str(error))
-    configure_logging(settings.service, "WARNING")
-    return settings
+    return settings_of(Settings)
 
 
 def _run(settings: Settings, work: Callable[[Database], Coroutine[Any, Any, Any]]) -> Any:
-    from asyncpg import InvalidPasswordError, PostgresConnectionError
-
     from notifier.wiring import make_database
 
-    async def within() -> Any:
-        database = make_database(settings)
-        try:
-            return await work(database)
-        finally:
-            await database.close()
-
-    try:
-        return asyncio.run(within())
-    except InvalidPasswordError:
-        _fail("Postgres refuses the password: set TRUNKLINE_NOTIFIER_APP_PASSWORD and …_SYSTEM_PASSWORD.")
-    except (ConnectionError, TimeoutError, PostgresConnectionError):
-        _fail("Postgres cannot be reached: start it with `trunkline up`, or set TRUNKLINE_POSTGRES_DSN.")
-
-
-def _fail(sentence: str) -> NoReturn:
-    typer.echo(sentence, err=True)
-    raise typer.Exit(1)
+    return complete_on(make_database, settings, work)

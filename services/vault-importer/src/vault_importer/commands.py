@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
+
+from runtime.commands import complete, fail, settings_of
 
 if TYPE_CHECKING:
     from vault_importer.accounts import Account
@@ -45,33 +46,10 @@ FIELDS = (
 )
 
 
-def _fail(sentence: str) -> NoReturn:
-    typer.echo(sentence, err=True)
-    raise typer.Exit(1)
-
-
 def _settings() -> Settings:
-    from configuration import ConfigurationError
-    from runtime.logs import configure_logging
     from vault_importer.settings import Settings
 
-    try:
-        settings = Settings.load()
-    except ConfigurationError as error:
-        _fail(str(error))
-    configure_logging(settings.service, "WARNING")
-    return settings
-
-
-def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    from asyncpg import InvalidPasswordError, PostgresConnectionError
-
-    try:
-        return asyncio.run(coroutine)
-    except (ConnectionError, TimeoutError, PostgresConnectionError):
-        _fail("Postgres cannot be reached: start it with `trunkline up`, or set TRUNKLINE_POSTGRES_DSN.")
-    except InvalidPasswordError:
-        _fail("Postgres refuses the password: set TRUNKLINE_VAULT_IMPORTER_APP_PASSWORD and …_SYSTEM_PASSWORD.")
+    return settings_of(Settings)
 
 
 def _read_key(path: Path | None) -> bytes | None:
@@ -83,9 +61,9 @@ def _read_key(path: Path | None) -> bytes | None:
     try:
         return parse_root_key(sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes())
     except BackupRefused as refused:
-        _fail(str(refused))
+        fail(str(refused))
     except OSError as error:
-        _fail(f"The key file cannot be read: {error.strerror}.")
+        fail(f"The key file cannot be read: {error.strerror}.")
 
 
 @account_app.command("add")
@@ -122,9 +100,9 @@ def account_add(
             await database.close()
 
     try:
-        account = _run(work())
+        account = complete(settings, work())
     except (SealingError, InvalidNumber) as error:
-        _fail(str(error))
+        fail(str(error))
     typer.echo(json.dumps({"account_id": str(account.id)}) if as_json else f"{account.id}")
 
 
@@ -143,7 +121,7 @@ def account_list(as_json: JsonOption = False) -> None:
         finally:
             await database.close()
 
-    accounts: list[Account] = _run(work())
+    accounts: list[Account] = complete(settings, work())
     rows = [
         {
             "account_id": str(a.id),
@@ -178,15 +156,15 @@ def import_(
     bar = _progress_bar()
     try:
         with bar as progress:
-            run = _run(_import(settings, file, account, _read_key(key_file), address_book, progress))
+            run = complete(settings, _import(settings, file, account, _read_key(key_file), address_book, progress))
     except BackupRefused as refused:
         if as_json:
             typer.echo(json.dumps({"state": "failed", "reason": refused.code, "error": str(refused)}))
-        _fail(f"Refused: {refused}")
+        fail(f"Refused: {refused}")
     except SealingError as error:
-        _fail(str(error))
+        fail(str(error))
     if run is None:
-        _fail("No account has this id; `trunkline vault account list` shows them.")
+        fail("No account has this id; `trunkline vault account list` shows them.")
     _print_import(run, time.monotonic() - began, as_json)
 
 
@@ -220,7 +198,7 @@ async def _import(
         )
         async with alone_with_account(database, account.id) as alone:
             if not alone:
-                _fail("Another process is importing a backup of this account; run this again when it has finished.")
+                fail("Another process is importing a backup of this account; run this again when it has finished.")
             return await import_backup(job)
     finally:
         await database.close()
@@ -270,7 +248,7 @@ def verify(
         finally:
             await database.close()
 
-    verdict: Verdict = _run(work())
+    verdict: Verdict = complete(settings, work())
     broken = verdict.broken
     noted = f"{verdict.records}:{verdict.head.hex()}"
     if as_json:
@@ -279,7 +257,7 @@ def verify(
     elif broken is None:
         typer.echo(f"{verdict.records} records, unbroken; note the head elsewhere: {noted}")
     if broken is not None:
-        _fail(f"Record {broken.sequence} {broken.reason}; the {verdict.records} before it are good.")
+        fail(f"Record {broken.sequence} {broken.reason}; the {verdict.records} before it are good.")
 
 
 def _parse_head(head: str | None) -> tuple[int, bytes] | None:
@@ -289,7 +267,7 @@ def _parse_head(head: str | None) -> tuple[int, bytes] | None:
     try:
         return int(sequence), bytes.fromhex(digest)
     except ValueError:
-        _fail("--head must be SEQUENCE:HASH as a verification prints it.")
+        fail("--head must be SEQUENCE:HASH as a verification prints it.")
 
 
 @app.command()
