@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import ThreadingHTTPServer
 from typing import Any
 from uuid import uuid4
@@ -46,6 +47,8 @@ def test_seconds_are_the_age_of_the_record_that_is_read_next() -> None:
     assert seconds_behind(behind, {(*PLACE, 60): 1000.0}, now=990.0) == 0.0
     assert seconds_behind(behind, {(*PLACE, 60): None}, now=1030.0) == 0.0
     assert seconds_behind(lag_of("g", PLACE, Bounds(20, 100), 100), {(*PLACE, 100): 1.0}, now=1030.0) == 0.0
+    # Not read: nobody knows. Caught up is another thing.
+    assert seconds_behind(behind, {}, now=1030.0) is None
 
 
 def test_a_declared_reader_that_has_never_run_is_expected() -> None:
@@ -135,6 +138,16 @@ def test_what_was_seen_is_served_and_grows_older_between_looks(
     assert found["trunkline_kafka_up"] == {(): 1}
     # It never committed: there is no offset to show.
     assert "trunkline_consumer_committed_offset" not in found
+
+
+def test_a_lag_that_could_not_be_read_is_no_figure_and_not_zero(
+    exporter: LagExporter, broker: Broker, get: Get
+) -> None:
+    broker.snapshot = replace(broker.snapshot, written_at={})
+    exporter.look()
+    found = samples(get("/metrics")[1])
+    assert found["trunkline_consumer_lag_records"] == {("g", "3", "call.state"): 80}
+    assert "trunkline_consumer_lag_seconds" not in found
 
 
 def test_while_kafka_is_away_the_last_figures_stand_for_a_minute_and_then_go(
@@ -239,7 +252,9 @@ def of(snapshot: Snapshot, group: str, topic: str) -> dict[int, Lag]:
 
 
 def seconds(snapshot: Snapshot, lag: Lag) -> float:
-    return seconds_behind(lag, snapshot.written_at, time.time())
+    behind = seconds_behind(lag, snapshot.written_at, time.time())
+    assert behind is not None, "it was not read"
+    return behind
 
 
 @pytest.mark.real
@@ -302,6 +317,10 @@ def test_what_retention_took_before_it_was_read_is_seen(kafka_bootstrap: str, to
     assert (lag.missed, lag.records, lag.committed) == (5, 3, 2)
     assert snapshot.bounds[topic, 0] == Bounds(7, 10)
     assert 300 <= seconds(snapshot, lag) < 360
+    # Had it been taken between the look at the bounds and the reading, nothing were known of its age; nor later.
+    for _ in range(2):
+        reader._learn({(topic, 0, 2), (topic, 0, 10)})
+        assert reader._written_at == {(topic, 0, 10): None}
 
 
 @pytest.mark.real

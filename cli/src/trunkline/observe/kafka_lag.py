@@ -28,7 +28,10 @@ class Snapshot:
     lags: tuple[Lag, ...]
     members: Mapping[str, int]
     written_at: Mapping[Place, float | None]
-    """When the records that groups read next were written, in seconds of the epoch."""
+    """When the records that groups read next were written, in seconds of the epoch.
+
+    Nothing for what has been compacted away; a record that could not be read is not among them.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +172,15 @@ class LagReader:
                 place = None if topic is None or partition is None else waiting.pop((topic, partition), None)
                 if place is None:
                     continue
-                # The end without a record: all that was behind this place has been compacted away.
-                self._written_at[place] = None if message.error() else _seconds(message.timestamp())
+                error = message.error()
+                if error is None:
+                    written = _seconds(message.timestamp())
+                    if written is not None:
+                        self._written_at[place] = written
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    # The end without a record: all that was behind this place has been compacted away.
+                    self._written_at[place] = None
+                # Any other error says nothing of the record: it is read again at the next look.
                 self._consumer.pause([TopicPartition(*place[:2])])
         finally:
             # A partition that is assigned again would still be paused.

@@ -50,9 +50,13 @@ def lag_of(group: str, partition: Partition, bounds: Bounds, committed: int | No
     )
 
 
-def seconds_behind(lag: Lag, written_at: Mapping[Place, float | None], now: float) -> float:
-    """The age of the record that the group reads next; 0 when there is none."""
-    written = written_at.get(lag.next) if lag.records else None
+def seconds_behind(lag: Lag, written_at: Mapping[Place, float | None], now: float) -> float | None:
+    """The age of the record that the group reads next; 0 when there is none, nothing while it could not be read."""
+    if not lag.records:
+        return 0.0
+    if lag.next not in written_at:
+        return None
+    written = written_at[lag.next]
     return 0.0 if written is None else max(0.0, now - written)
 
 

@@ -113,7 +113,7 @@ def _groups(snapshot: Snapshot, now: float) -> Iterator[GaugeMetricFamily]:
     )
     seconds = GaugeMetricFamily(
         "trunkline_consumer_lag_seconds",
-        "Age of the oldest record that a consumer group has not yet committed; 0 when it has caught up",
+        "Age of the oldest record that a group has not yet committed; 0 when it has caught up, nothing while unread",
         labels=["group", "topic", "partition"],
     )
     committed = GaugeMetricFamily(
@@ -129,7 +129,9 @@ def _groups(snapshot: Snapshot, now: float) -> Iterator[GaugeMetricFamily]:
     for lag in snapshot.lags:
         place = [lag.group, lag.partition[0], str(lag.partition[1])]
         records.add_metric(place, lag.records)
-        seconds.add_metric(place, seconds_behind(lag, snapshot.written_at, now))
+        behind = seconds_behind(lag, snapshot.written_at, now)
+        if behind is not None:
+            seconds.add_metric(place, behind)
         missed.add_metric(place, lag.missed)
         if lag.committed is not None:
             committed.add_metric(place, lag.committed)
