@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from opentelemetry import trace
 
+from kit.telemetry import exemplar
 from trunkline.observability import generate, lint, promql
 from trunkline.observability.alerts import GROUPS
 from trunkline.observability.dashboards import DASHBOARDS
@@ -99,6 +102,7 @@ def _placed(**at: int) -> Callable[[dict[str, Any]], None]:
         (_expr("rate(up[5m])"), r"looks over \[5m\]"),
         (_expr("rate(up)"), "has a rate without a window"),
         (_expr("trunkline_webhooks_total"), "shows the counter trunkline_webhooks_total itself"),
+        (_expr("rate(a_bucket[$__rate_interval])"), "asks for no exemplars"),
         (_placed(x=20), "it leaves the grid"),
         (_placed(x=0, y=0), "it lies over another panel"),
     ],
@@ -186,3 +190,18 @@ def test_comparisons_become_values(expr: str, found: str) -> None:
 def test_variables_are_put_in_as_grafana_does() -> None:
     values = {"__range": "1h", "tenant": ".*"}
     assert promql.substituted('a{t=~"$tenant"}[$__range] ${tenant:regex} $other', values) == 'a{t=~".*"}[1h] .* $other'
+
+
+def test_exemplars_lead_from_a_panel_to_a_trace() -> None:
+    asked = [target for board in boards() for panel in board["panels"] for target in panel.get("targets", [])
+             if target.get("exemplar")]  # fmt: skip
+    assert len(asked) > 10
+    assert all("_bucket" in target["expr"] and target["range"] for target in asked)
+    source = yaml.safe_load((ROOT / "deploy/grafana/provisioning/datasources/prometheus.yml").read_text())
+    (leads_to,) = source["datasources"][0]["jsonData"]["exemplarTraceIdDestinations"]
+    with trace.use_span(trace.NonRecordingSpan(trace.SpanContext(1, 1, False, trace.TraceFlags(1)))):
+        mark = exemplar()
+    assert mark is not None
+    assert leads_to["name"] in mark
+    # A single $ would be taken for a variable of the environment.
+    assert leads_to["url"].endswith("$${__value.raw}")

@@ -70,6 +70,8 @@ def _in_panel(panel: Mapping[str, Any]) -> Iterator[str]:
         yield "it leaves the grid"
     for target in targets:
         yield from _in_query(target, panel["type"])
+        if panel["type"] == "timeseries" and "_bucket" in target["expr"] and not target.get("exemplar"):
+            yield f"query {target['refId']} reads a histogram and asks for no exemplars"
 
 
 def _in_query(target: Mapping[str, Any], kind: str) -> Iterator[str]:

@@ -89,7 +89,9 @@ def graph(
         panel.thresholds(_thresholds(("green", None), ("red", limit)))
         panel.thresholds_style(common.GraphThresholdsStyleConfig().mode(common_models.GraphThresholdsStyleMode.DASHED))
     for place, query in enumerate(queries):
-        panel.with_target(_target(query, place).range())
+        target = _target(query, place).range()
+        # Only buckets carry exemplars: the dots that lead from a measurement to its trace.
+        panel.with_target(target.exemplar(True) if "_bucket" in query.expr else target)
     return panel
 
 
