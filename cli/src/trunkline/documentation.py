@@ -25,8 +25,10 @@ SOURCES = ("libs/*/src", "services/*/src", "cli/src")
 _HEAD = """# Metrics
 
 Made from the code by `python -m trunkline.documentation`; do not edit it. Every service serves its own at `/metrics`
-on its HTTP port. Labels are closed lists (services, topics, rules, outcomes): never a tenant's or a person's data.
-The unit `1` is a count. Those of `trunkline` are the lag exporter's, which `trunkline up --observe` starts.
+on its HTTP port. Labels are closed lists (services, topics, rules, outcomes), never a person's data and never a tenant,
+except in `trunkline_tenant*`, which carry tenants' opaque ids and come from the tenants exporter, for operators alone.
+The unit `1` is a count. Those of `trunkline` are the lag exporter's and the tenants exporter's, which
+`trunkline up --observe` starts.
 """
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
+from runtime import service
 from runtime.service import Every, Measured, Probes
 
 
@@ -125,7 +126,7 @@ async def test_a_failing_run_is_followed_by_the_next() -> None:
     await every.stop()
 
 
-async def test_requests_are_counted_by_route_and_never_by_what_was_asked_for() -> None:
+async def test_requests_are_counted_by_route_and_never_by_what_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["path"].startswith("/calls/"):
             scope["route"] = SimpleNamespace(path="/calls/{call_id}")
@@ -138,6 +139,12 @@ async def test_requests_are_counted_by_route_and_never_by_what_was_asked_for() -
     async def ignore(_: Any) -> None: ...
 
     measured = Measured("toy", app)
+
+    def answered(outcome: str) -> float | None:
+        return REGISTRY.get_sample_value("trunkline_http_answers_total", {"service": "toy", "outcome": outcome})
+
+    # Before the first request: a rate sees no counter that is born with what it counts.
+    assert [answered(each) for each in ("in_time", "late", "failed")] == [0, 0, 0]
     for path in ("/calls/1", "/calls/2", "/.env", "/wp-login"):
         await measured({"type": "http", "path": path, "method": "GET"}, ignore, ignore)
     with pytest.raises(RuntimeError):
@@ -150,6 +157,10 @@ async def test_requests_are_counted_by_route_and_never_by_what_was_asked_for() -
     assert counted("/calls/{call_id}", "GET", "200") == 2
     assert counted("unmatched", "GET", "404") == 2
     assert counted("/calls/{call_id}", "other", "500") == 1
+    assert [answered(each) for each in ("in_time", "late", "failed")] == [4, 0, 1]
+    monkeypatch.setattr(service, "LATE_SECONDS", -1.0)
+    await measured({"type": "http", "path": "/calls/1", "method": "GET"}, ignore, ignore)
+    assert answered("late") == 1
 
 
 PROGRAM = """

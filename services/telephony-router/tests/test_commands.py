@@ -121,6 +121,26 @@ async def test_what_if_and_rebuilding_are_commands(tenant: UUID) -> None:
     assert json.loads(in_a_thread("rebuild-view", "--json").stdout) == {"entries": 0}
 
 
+@pytest.mark.real
+@pytest.mark.usefixtures("environment")
+async def test_what_is_parked_is_listed_retried_and_dropped_by_commands(database: Database, tenant: UUID) -> None:
+    async with database.system() as tx:
+        for number in range(3):
+            await tx.execute(
+                "INSERT INTO intake (tenant_id, identity, kind, account_id, call_id, received_at, signal, body, parked)"
+                " VALUES ($1, $2, 'status', $1, $1, now(), '{}', '', 'a word nobody knows')",
+                tenant,
+                str(number),
+            )
+    listed = json.loads(in_a_thread("parked", "list", "--json").stdout)
+    assert [(row["vendor"], row["parked"]) for row in listed] == [("unknown", "a word nobody knows")] * 3
+    assert in_a_thread("parked", "list").stdout.count("a word nobody knows") == 3
+    assert in_a_thread("parked", "retry").exit_code == 1
+    assert in_a_thread("parked", "retry", str(listed[0]["seq"])).stdout == "1 will be processed again\n"
+    assert in_a_thread("parked", "drop", "--all").stdout == "2 dropped\n"
+    assert in_a_thread("parked", "list").stdout == ""
+
+
 @pytest.mark.usefixtures("environment")
 @pytest.mark.real
 async def test_a_database_that_is_not_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tenant: UUID) -> None:

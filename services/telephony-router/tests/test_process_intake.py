@@ -14,13 +14,15 @@ from uuid import UUID, uuid4
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY as METRICS_REGISTRY
 
 from contracts.directory import StaffV1
 from contracts.registry import REGISTRY
 from kit.postgres import Database
+from kit.testing import eventually
 from telephony_router import store
 from telephony_router.answer_ring import answer_to_json, intake_of
-from telephony_router.process_intake import process_some
+from telephony_router.process_intake import IntakeProcessor, process_some
 from telephony_router.project_directory import project_staff
 from telephony_router.record import PostgresIntakes
 from telephony_router.routing import Decision, Target
@@ -218,8 +220,50 @@ async def test_an_unknown_status_is_parked_and_blocks_nothing(office: Office) ->
     await process_some(office.database)
     assert (await office.call())["state"] == "completed"
     async with office.database.system() as tx:
-        assert (await store.intake_backlog(tx))[2] == 1
+        assert [parked for _, _, parked in (await store.intake_backlog(tx)).values()] == [1]
         assert "no-channel" in await tx.fetchval("SELECT parked FROM intake WHERE parked IS NOT NULL")
+
+
+async def test_what_is_parked_is_measured_by_vendor_from_the_start(office: Office) -> None:
+    def sample(name: str, **labels: str) -> float | None:
+        return METRICS_REGISTRY.get_sample_value(f"trunkline_intake_{name}", labels)
+
+    async with office.database.transaction(office.account.tenant) as tx:
+        await store.add_account(
+            tx, account_id=office.account.id, vendor="generic", label="PBX", secret=str(uuid4()), sealed_tokens=[]
+        )
+    processor = IntakeProcessor(office.database, vendors=("generic", "silent"))
+    assert sample("processed_total", vendor="silent", outcome="parked") == 0
+    before = sample("processed_total", vendor="generic", outcome="parked") or 0
+    await office.takes(RING, replace(COURSE[0], status="unknown", status_raw="no-channel"))
+    # The second is one that breaks what processes it, and is parked by another way.
+    await office.stores(replace(office.intake(replace(RING, call_id="broken")), signal="{not json"))
+    await process_some(office.database)
+    await processor.start()
+    try:
+        await eventually(lambda: sample("parked", vendor="generic") == 2)
+    finally:
+        await processor.stop()
+    assert (sample("parked", vendor="silent"), sample("waiting", vendor="generic")) == (0, 0)
+    assert sample("processed_total", vendor="generic", outcome="parked") == before + 2
+
+
+async def test_parked_webhooks_are_processed_again_or_dropped(office: Office) -> None:
+    broken = replace(office.intake(RING), signal="{not json")
+    await office.stores(broken)
+    await office.takes(replace(COURSE[0], status="unknown", status_raw="no-channel"))
+    await process_some(office.database)
+    async with office.database.system() as tx:
+        first, second = [row["seq"] for row in await store.parked_intake(tx, 10)]
+        # What broke on it is mended.
+        await tx.execute("UPDATE intake SET signal = $1 WHERE seq = $2", office.intake(RING).signal, first)
+        assert await store.unpark_intake(tx, [first]) == 1
+        assert await store.drop_parked_intake(tx, []) == 1
+    assert await process_some(office.database) == 1
+    assert (await office.call())["asked_at"] is not None
+    async with office.database.system() as tx:
+        assert await store.parked_intake(tx, 10) == []
+        assert await store.unpark_intake(tx, [second]) == 0, "what is dropped stays dropped"
 
 
 async def test_a_webhook_nobody_can_read_is_parked_and_blocks_nothing(office: Office) -> None:

@@ -16,8 +16,10 @@ RULES = Path("deploy/prometheus/rules")
 INDEX = Path(RUNBOOKS) / "README.md"
 _HEAD = """# Alerts
 
-Made by `trunkline dashboards generate`; do not edit it. A *page* wakes somebody, a *ticket* waits for the morning,
-*none* is for machines. Behind each: what it means, what it does to people, where to look, what to do, when it is done.
+Made by `trunkline dashboards generate`; do not edit it. A *page* is meant to wake somebody, a *ticket* waits for the
+morning, *none* is for machines. Prometheus only evaluates them, and `trunkline doctor` shows what fires: who is told is
+an Alertmanager's business, for which `deploy/prometheus/prometheus.yml` has a block to uncomment. Behind each: what it
+means, what it does to people, where to look, what to do, when it is done.
 
 | alert | severity | after | what to do |
 |---|---|---|---|

@@ -234,9 +234,21 @@ async def _database(layout: Layout) -> list[Check]:
             "SELECT rolname FROM pg_roles WHERE (rolsuper OR rolbypassrls) AND rolname ~ $1",
             f"^({'|'.join(schemas)})_(owner|app|system|ro)$",
         )
+        routed = await connection.fetchval("SELECT to_regclass('telephony_router.intake') IS NOT NULL")
+        parked = await connection.fetchval(_PARKED) if routed else 0
     finally:
         await connection.close()
     open_tables = [row["name"] for row in rows] + [row["rolname"] for row in bypass]
+    fenced = Check("row-level security", "PASS", "forced on every tenant's table, no role above it")
     if open_tables:
-        return [Check("row-level security", "FAIL", f"not forced: {', '.join(open_tables)}", "trunkline migrate")]
-    return [Check("row-level security", "PASS", "forced on every tenant's table, no role above it")]
+        fenced = Check("row-level security", "FAIL", f"not forced: {', '.join(open_tables)}", "trunkline migrate")
+    return [fenced, _parked_webhooks(parked)]
+
+
+_PARKED = "SELECT count(*) FROM telephony_router.intake WHERE parked IS NOT NULL AND processed_at IS NULL"
+
+
+def _parked_webhooks(count: int) -> Check:
+    if count:
+        return Check("webhooks", "WARN", f"{count} were taken in and had no effect", "trunkline router parked list")
+    return Check("webhooks", "PASS", "none is parked")

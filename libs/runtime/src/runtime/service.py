@@ -111,6 +111,12 @@ HTTP_SECONDS = Histogram(
     ["service", "route"],
     buckets=HTTP_BUCKETS,
 )
+HTTP_ANSWERS = Counter(
+    "trunkline_http_answers",
+    "HTTP requests by how they were answered: in_time, late (after 500 ms), failed (5xx). All are there from the start",
+    ["service", "outcome"],
+)
+LATE_SECONDS = 0.5
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -125,6 +131,8 @@ class Measured:
     def __init__(self, service: str, app: AsgiApp) -> None:
         self._service = service
         self._app = app
+        # A counter that is born with the first failure gives no rate of a burst: it begins at zero.
+        self._answers = {each: HTTP_ANSWERS.labels(service, each) for each in ("in_time", "late", "failed")}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -145,7 +153,9 @@ class Measured:
             route = str(scope.get("trunkline.route") or getattr(scope.get("route"), "path", "unmatched"))
             method = scope["method"] if scope["method"] in METHODS else "other"
             HTTP_REQUESTS.labels(self._service, route, method, str(status)).inc()
-            HTTP_SECONDS.labels(self._service, route).observe(seconds or time.monotonic() - began, exemplar())
+            took = seconds or time.monotonic() - began
+            HTTP_SECONDS.labels(self._service, route).observe(took, exemplar())
+            self._answers["failed" if status >= 500 else "late" if took > LATE_SECONDS else "in_time"].inc()
             trace.end(method=method, route=route, status=status)
 
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import secrets
 import sys
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 app = typer.Typer(name="router", help="Calls: vendor accounts, the routing view, what-if.", no_args_is_help=True)
 account_app = typer.Typer(help="Vendor accounts and their webhook addresses.", no_args_is_help=True)
 app.add_typer(account_app, name="account")
+parked_app = typer.Typer(help="Webhooks that were acknowledged and could have no effect.", no_args_is_help=True)
+app.add_typer(parked_app, name="parked")
 
 TenantOption = Annotated[UUID, typer.Option(help="The tenant's id.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
@@ -136,6 +138,62 @@ def account_list(tenant: TenantOption, as_json: JsonOption = False) -> None:
     for each in accounts:
         state = "disabled" if each["disabled_at"] else "live"
         typer.echo(f"{each['id']}  {each['vendor']:<8} {state:<8} {each['tokens']} token(s)  {each['label']}")
+
+
+SeqsArgument = Annotated[list[int] | None, typer.Argument(help="Numbers, as the list shows them.")]
+AllOption = Annotated[bool, typer.Option("--all", help="All that are parked.")]
+
+
+@parked_app.command("list")
+def parked_list(
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100, as_json: JsonOption = False
+) -> None:
+    """What is parked, of every tenant, and why."""
+    from telephony_router import store
+
+    rows = _run(_of_all_tenants(lambda tx: store.parked_intake(tx, limit)))
+    if as_json:
+        typer.echo(json.dumps(rows, default=str))
+        return
+    for row in rows:
+        at = row["received_at"].isoformat(timespec="seconds")
+        typer.echo(f"{row['seq']}  {at}  {row['vendor']:<8} {row['kind']:<6} call {row['call_id']}  {row['parked']}")
+
+
+@parked_app.command("retry")
+def parked_retry(seqs: SeqsArgument = None, every: AllOption = False) -> None:
+    """Process them once more, now that the cause is mended."""
+    from telephony_router import store
+
+    chosen = _chosen(seqs, every)
+    typer.echo(f"{_run(_of_all_tenants(lambda tx: store.unpark_intake(tx, chosen)))} will be processed again")
+
+
+@parked_app.command("drop")
+def parked_drop(seqs: SeqsArgument = None, every: AllOption = False) -> None:
+    """They need nobody: they leave the list, and are kept for as long as processed ones."""
+    from telephony_router import store
+
+    chosen = _chosen(seqs, every)
+    typer.echo(f"{_run(_of_all_tenants(lambda tx: store.drop_parked_intake(tx, chosen)))} dropped")
+
+
+def _chosen(seqs: list[int] | None, every: bool) -> list[int]:
+    if bool(seqs) == every:
+        _fail("name the webhooks by their numbers, or say --all")
+    return seqs or []
+
+
+async def _of_all_tenants(work: Callable[[Any], Awaitable[Any]]) -> Any:
+    """Past the tenants' fence, as the plumbing goes."""
+    from telephony_router.wiring import make_database
+
+    database = make_database(_settings())
+    try:
+        async with database.system() as tx:
+            return await work(tx)
+    finally:
+        await database.close()
 
 
 @app.command("rebuild-view")

@@ -22,6 +22,7 @@ log = get_logger(__name__)
 PREFIX = "/v1/hooks/"
 BODY_MAX = 64 * 1024
 QUERY_MAX = 8 * 1024
+OUTCOMES = {2: "taken", 4: "refused", 5: "failed"}
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -63,6 +64,10 @@ class Hooks:
         self._recorder = recorder
         self._clock = clock
         self._public_base_url = public_base_url.rstrip("/")
+        # A counter that is born with the first failure gives no rate of a burst: it begins at zero.
+        for vendor in (*vendors, "unknown"):
+            for outcome in OUTCOMES.values():
+                child(METRICS.webhook_answers, vendor, outcome)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.monotonic()
@@ -81,6 +86,7 @@ class Hooks:
             log.exception("webhook_failed", vendor=label[0], hook=label[1])
             response = Response(body=b'{"error":"internal"}', content_type="application/json", status=500)
         child(METRICS.webhooks, *label, str(response.status)).inc()
+        child(METRICS.webhook_answers, label[0], OUTCOMES.get(response.status // 100, "taken")).inc()
         if vendor is not None and response.status == 200 and vendor.hooks.get(hook) == "ring":
             child(METRICS.answer_seconds, label[0]).observe(time.monotonic() - began, exemplar())
         await _send(send, response, headers, with_body=scope["method"] != "HEAD")

@@ -39,6 +39,11 @@ class METRICS:
     webhooks = Counter(
         "trunkline_webhooks", "Webhooks by what became of them (the HTTP status we sent)", ["vendor", "hook", "code"]
     )
+    webhook_answers = Counter(
+        "trunkline_webhook_answers",
+        "Webhooks by how they were answered: taken (2xx), refused (4xx), failed (5xx). All are there from the start",
+        ["vendor", "outcome"],
+    )
     proofs = Counter(
         "trunkline_webhook_proofs", "Accepted webhooks by the form of the proof that held", ["vendor", "proof"]
     )
@@ -57,9 +62,10 @@ class METRICS:
     )
     journal_bytes = Gauge("trunkline_journal_bytes", "Bytes waiting in the local journal for Postgres")
     journal_corrupt = Counter("trunkline_journal_corrupt_records", "Journal lines that failed their checksum")
-    intake_waiting = Gauge("trunkline_intake_waiting", "Webhooks taken in and not yet processed")
-    intake_age = Gauge("trunkline_intake_oldest_age_seconds", "Age of the oldest webhook not yet processed")
-    intake_processed = Counter("trunkline_intake_processed", "Webhooks processed, by outcome", ["outcome"])
+    intake_waiting = Gauge("trunkline_intake_waiting", "Webhooks taken in and not yet processed", ["vendor"])
+    intake_age = Gauge("trunkline_intake_oldest_age_seconds", "Age of the oldest webhook not yet processed", ["vendor"])
+    intake_parked = Gauge("trunkline_intake_parked", "Webhooks that had no effect and wait for somebody", ["vendor"])
+    intake_processed = Counter("trunkline_intake_processed", "Webhooks processed, by outcome", ["vendor", "outcome"])
     view_writes = Counter("trunkline_view_writes", "Entries written to the Redis view, by outcome", ["outcome"])
     view_drift = Counter("trunkline_view_drift", "Entries of the Redis view that a sweep had to repair")
     did_conflicts = Counter("trunkline_did_conflicts", "Claims of a DID that already rings for another tenant, refused")

@@ -100,9 +100,9 @@ async def _one_by_one(database: Database, tenant: UUID, rows: Sequence[tuple[int
 
 
 async def _park(database: Database, tenant: UUID, seq: int, reason: str) -> None:
-    METRICS.intake_processed.labels("parked").inc()
     async with database.transaction(tenant) as tx:
-        await store.park_intake(tx, seq, reason)
+        vendor = await store.park_intake(tx, seq, reason)
+    METRICS.intake_processed.labels(vendor, "parked").inc()
 
 
 async def _process(database: Database, tenant: UUID, rows: Sequence[tuple[int, UUID]]) -> None:
@@ -121,7 +121,9 @@ async def _process(database: Database, tenant: UUID, rows: Sequence[tuple[int, U
             except Unprocessable as error:
                 batch.parked[row.seq] = (str(error), row)
         await _write(tx, batch, [row.seq for row in claimed if row.seq not in batch.parked])
-    METRICS.intake_processed.labels("done").inc(len(claimed) - len(batch.parked))
+    for row in claimed:
+        outcome = "parked" if row.seq in batch.parked else "done"
+        METRICS.intake_processed.labels(signals[row.seq].vendor, outcome).inc()
 
 
 def _numbers(signals: Iterable[CallSignal], calls: Iterable[CallRecord]) -> set[str]:
@@ -219,7 +221,6 @@ async def _write(tx: Transaction, batch: _Batch, done: list[int]) -> None:
     if batch.events:
         await outbox.append_many(tx, batch.events, traces=batch.traces)
     for seq, (reason, row) in batch.parked.items():
-        METRICS.intake_processed.labels("parked").inc()
         log.warning(
             "webhook_parked", seq=seq, reason=reason, call_id=str(row.call_id), trace_id=trace_id_of(row.traceparent)
         )
@@ -239,6 +240,7 @@ class IntakeProcessor:
         self,
         database: Database,
         *,
+        vendors: Iterable[str] = (),
         on_change: Callable[[], None] = lambda: None,
         busy: Callable[[], bool] = lambda: False,
         poll_seconds: float = 0.1,
@@ -246,6 +248,10 @@ class IntakeProcessor:
         keep_days: int = 30,
     ) -> None:
         self._database = database
+        self._vendors = {*vendors, "unknown"}
+        for vendor in self._vendors:
+            for outcome in ("done", "parked"):
+                METRICS.intake_processed.labels(vendor, outcome)
         self._on_change = on_change
         self._busy = busy
         self._poll = poll_seconds
@@ -311,7 +317,10 @@ class IntakeProcessor:
             return
         self._looked_at = now
         async with self._database.system() as tx:
-            waiting, oldest, _ = await store.intake_backlog(tx)
+            backlog = await store.intake_backlog(tx)
             await store.prune_intake(tx, self._keep_days)
-        METRICS.intake_waiting.set(waiting)
-        METRICS.intake_age.set((datetime.now(UTC) - oldest).total_seconds() if oldest else 0)
+        for vendor in self._vendors | backlog.keys():
+            waiting, oldest, parked = backlog.get(vendor, (0, None, 0))
+            METRICS.intake_waiting.labels(vendor).set(waiting)
+            METRICS.intake_age.labels(vendor).set((datetime.now(UTC) - oldest).total_seconds() if oldest else 0)
+            METRICS.intake_parked.labels(vendor).set(parked)

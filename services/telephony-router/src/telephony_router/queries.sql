@@ -30,10 +30,11 @@ RETURNING tenant_id, identity, CASE WHEN repeats > 0 THEN answer END AS answer, 
 SELECT seq, tenant_id, call_id FROM intake WHERE processed_at IS NULL AND parked IS NULL ORDER BY seq LIMIT $1
 
 -- name: intake_backlog
--- How many webhooks wait and since when, and how many are parked.
-SELECT count(*) FILTER (WHERE parked IS NULL) AS waiting, min(received_at) FILTER (WHERE parked IS NULL) AS oldest,
-       count(*) FILTER (WHERE parked IS NOT NULL) AS parked
-FROM intake WHERE processed_at IS NULL
+-- By vendor: how many webhooks wait and since when, and how many are parked.
+SELECT coalesce(account.vendor, 'unknown') AS vendor, count(*) FILTER (WHERE parked IS NULL) AS waiting,
+       min(received_at) FILTER (WHERE parked IS NULL) AS oldest, count(*) FILTER (WHERE parked IS NOT NULL) AS parked
+FROM intake LEFT JOIN account ON (account.tenant_id, account.id) = (intake.tenant_id, intake.account_id)
+WHERE processed_at IS NULL GROUP BY 1
 
 -- name: claim_intake
 -- The rows that are still to be processed, now that their calls are held, as they came.
@@ -45,8 +46,25 @@ FROM intake WHERE seq = ANY($1::bigint[]) AND processed_at IS NULL AND parked IS
 UPDATE intake SET processed_at = now() WHERE seq = ANY($1::bigint[])
 
 -- name: park_intake
--- This row cannot have an effect, and why.
+-- This row cannot have an effect, and why. Says whose webhook it is.
 UPDATE intake SET parked = $2 WHERE seq = $1
+RETURNING (SELECT vendor FROM account WHERE (account.tenant_id, account.id) = (intake.tenant_id, intake.account_id))
+
+-- name: parked_intake
+-- What is parked, oldest first.
+SELECT seq, intake.tenant_id, coalesce(account.vendor, 'unknown') AS vendor, kind, call_id, received_at, parked
+FROM intake LEFT JOIN account ON (account.tenant_id, account.id) = (intake.tenant_id, intake.account_id)
+WHERE processed_at IS NULL AND parked IS NOT NULL ORDER BY seq LIMIT $1
+
+-- name: unpark_intake
+-- Parked rows are to be processed once more; all of them when none is named.
+UPDATE intake SET parked = NULL
+WHERE processed_at IS NULL AND parked IS NOT NULL AND (seq = ANY($1::bigint[]) OR $1::bigint[] = '{}') RETURNING seq
+
+-- name: drop_parked_intake
+-- Parked rows need nobody any more: they are kept for as long as processed ones, with their reason.
+UPDATE intake SET processed_at = now()
+WHERE processed_at IS NULL AND parked IS NOT NULL AND (seq = ANY($1::bigint[]) OR $1::bigint[] = '{}') RETURNING seq
 
 -- name: prune_intake
 -- Forget processed webhooks that no sender repeats any more.

@@ -131,10 +131,9 @@ async def waiting_intake(tx: Transaction, limit: int) -> list[tuple[int, UUID, U
     return [(row["seq"], row["tenant_id"], row["call_id"]) for row in await tx.fetch(Q.waiting_intake, limit)]
 
 
-async def intake_backlog(tx: Transaction) -> tuple[int, datetime | None, int]:
-    """How many webhooks wait, since when the oldest does, and how many are parked."""
-    row = await tx.fetchrow(Q.intake_backlog)
-    return (row["waiting"], row["oldest"], row["parked"]) if row is not None else (0, None, 0)
+async def intake_backlog(tx: Transaction) -> dict[str, tuple[int, datetime | None, int]]:
+    """By vendor: how many webhooks wait, since when the oldest does, and how many are parked."""
+    return {row["vendor"]: (row["waiting"], row["oldest"], row["parked"]) for row in await tx.fetch(Q.intake_backlog)}
 
 
 async def claim_intake(tx: Transaction, seqs: Sequence[int]) -> list[IntakeRow]:
@@ -145,8 +144,23 @@ async def mark_processed(tx: Transaction, seqs: Sequence[int]) -> None:
     await tx.execute(Q.mark_processed, list(seqs))
 
 
-async def park_intake(tx: Transaction, seq: int, reason: str) -> None:
-    await tx.execute(Q.park_intake, seq, reason)
+async def park_intake(tx: Transaction, seq: int, reason: str) -> str:
+    """Returns the vendor whose webhook it is."""
+    return await tx.fetchval(Q.park_intake, seq, reason) or "unknown"
+
+
+async def parked_intake(tx: Transaction, limit: int) -> list[dict[str, Any]]:
+    return [dict(row) for row in await tx.fetch(Q.parked_intake, limit)]
+
+
+async def unpark_intake(tx: Transaction, seqs: Sequence[int]) -> int:
+    """Let parked webhooks be processed once more, all of them when none is named; how many there were."""
+    return len(await tx.fetch(Q.unpark_intake, list(seqs)))
+
+
+async def drop_parked_intake(tx: Transaction, seqs: Sequence[int]) -> int:
+    """Parked webhooks that need nobody any more, all of them when none is named; how many there were."""
+    return len(await tx.fetch(Q.drop_parked_intake, list(seqs)))
 
 
 async def prune_intake(tx: Transaction, keep_days: int) -> None:
@@ -230,6 +244,7 @@ __all__ += [
     "call_story",
     "changes_since",
     "claim_intake",
+    "drop_parked_intake",
     "find_calls",
     "forget_changes",
     "intake_backlog",
@@ -238,10 +253,12 @@ __all__ += [
     "mark_processed",
     "note_changes",
     "park_intake",
+    "parked_intake",
     "promote_unclaimed",
     "prune_intake",
     "put_rows",
     "staff_by_number",
+    "unpark_intake",
     "view_callers",
     "view_dids",
     "view_tenants",

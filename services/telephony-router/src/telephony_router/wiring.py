@@ -213,6 +213,7 @@ def _plumbing(settings: Settings, database: Database) -> list[Component]:
 def _intake(settings: Settings, database: Database, keeper: ViewKeeper, answerer: RingAnswerer) -> IntakeProcessor:
     return IntakeProcessor(
         database,
+        vendors=VENDORS,
         on_change=keeper.doorbell.set,
         busy=answerer.busy,
         poll_seconds=settings.intake_poll_ms / 1000,

@@ -85,19 +85,27 @@ and sum by (vendor) (increase(trunkline_ring_answer_seconds_count[$window])) >= 
     ),
     Alert(
         name="WebhooksWait",
-        expr="trunkline_intake_oldest_age_seconds > ${age_seconds}",
+        expr="max by (vendor) (trunkline_intake_oldest_age_seconds) > ${age_seconds}",
         windows={"age": MINUTE},
         wait=2 * MINUTE,
         severity="page",
-        summary="The oldest webhook has waited {{ $value | humanizeDuration }} to be processed",
+        summary="The oldest webhook of {{ $labels.vendor }} has waited {{ $value | humanizeDuration }} to be processed",
         runbook="webhooks-wait",
+    ),
+    Alert(
+        name="WebhooksParked",
+        expr="max by (vendor) (trunkline_intake_parked) > 0",
+        wait=MINUTE,
+        severity="ticket",
+        summary="{{ $value }} webhooks of {{ $labels.vendor }} were taken in and had no effect",
+        runbook="webhooks-parked",
     ),
     Alert(
         name="WebhooksRefused",
         expr="""
-sum by (vendor) (rate(trunkline_webhooks_total{code=~"4.."}[$window]))
-  / sum by (vendor) (rate(trunkline_webhooks_total[$window])) > 0.2
-and sum by (vendor) (increase(trunkline_webhooks_total[$window])) >= 20
+sum by (vendor) (rate(trunkline_webhook_answers_total{outcome="refused"}[$window]))
+  / sum by (vendor) (rate(trunkline_webhook_answers_total[$window])) > 0.2
+and sum by (vendor) (increase(trunkline_webhook_answers_total[$window])) >= 20
 """,
         windows={"window": 30 * MINUTE},
         wait=5 * MINUTE,

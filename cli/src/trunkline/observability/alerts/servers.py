@@ -81,6 +81,18 @@ sum by (server) (pg_stat_activity_count) / on (server) max by (server) (pg_setti
         runbook="kafka-down",
     ),
     Alert(
+        name="LagNotMeasured",
+        # That Kafka is away the lag exporter says itself, and KafkaDown tells; here it says nothing, or old things.
+        expr="""
+up{job="lag-exporter"} == 0
+or (time() - trunkline_lag_exporter_last_success_timestamp_seconds > 120 unless trunkline_kafka_up == 0)
+""",
+        wait=MINUTE,
+        severity="page",
+        summary="Nobody measures how far consumers are behind and whether Kafka answers: alerts about both are silent",
+        runbook="lag-not-measured",
+    ),
+    Alert(
         name="DiskFilling",
         expr="node_filesystem_avail_bytes / node_filesystem_size_bytes < 0.15",
         wait=5 * MINUTE,

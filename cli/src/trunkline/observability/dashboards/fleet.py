@@ -1,4 +1,4 @@
-"""The first page: is anything wrong, are the promises kept, how much of the budgets is left."""
+"""The first page: is anything wrong, are the promises kept, how fast are the budgets used up."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _kept(objective: Objective) -> Panel:
 def _burn(objective: Objective) -> Panel:
     return graph(
         f"Burn: {objective.title}", "x",
-        "How many times as fast as allowed the month's budget of bad requests is used, over the last hour. At 1 "
+        "How many times as fast as allowed a month's budget of bad requests is being used, over the last hour. At 1 "
         "it lasts exactly 30 days; at 14.4 somebody is woken.",
         Query(f"{objective.ratio(HOUR)} / {objective.budget:g}", f"{{{{{objective.label}}}}}"),
         limit=14.4, width=6,
@@ -50,20 +50,23 @@ ALARMS = Row("Now", (
 ))  # fmt: skip
 
 PROMISES = Row("Promises over the last day", tuple(_kept(objective) for objective in OBJECTIVES))
-BUDGETS = Row("Budgets", tuple(_burn(objective) for objective in OBJECTIVES))
+BUDGETS = Row("How fast the budgets are used", tuple(_burn(objective) for objective in OBJECTIVES))
 
 REQUESTS = Row("HTTP", (
     graph("Requests", "reqps", "Requests to each service, by its name.",
           Query(per_second("trunkline_http_requests_total", "service"), "{{service}}"), width=8),
     graph("Server errors", "percentunit", "Share of requests that were answered with a 5xx status; the limit is 1 %.",
-          Query(share('trunkline_http_requests_total{code=~"5.."}', "trunkline_http_requests_total", "service"),
+          Query(share('trunkline_http_answers_total{outcome="failed"}', "trunkline_http_answers_total", "service"),
                 "{{service}}"), limit=0.01, width=8),
     graph("Time to answer", "s", "99 of 100 requests are answered faster; the limit is 500 ms.",
           Query(quantile(0.99, "trunkline_http_request_duration_seconds", "service"), "{{service}}"),
           limit=0.5, width=8),
     listing("Slowest routes", "s", "The routes whose slowest hundredth takes longest, over the range shown.",
             'topk(15, histogram_quantile(0.99, sum by (service, route, le) '
-            '(rate(trunkline_http_request_duration_seconds_bucket[$__range]))))', width=24),
+            '(rate(trunkline_http_request_duration_seconds_bucket[$__range]))))'),
+    listing("Refused and failed, by route", "short",
+            "Requests answered with 4xx or 5xx since the service started, by route, method and status: most first.",
+            'topk(15, sum by (service, route, method, code) (trunkline_http_requests_total{code=~"4..|5.."}))'),
 ))  # fmt: skip
 
 PROCESSES = Row("Processes", (
@@ -88,6 +91,6 @@ PROCESSES = Row("Processes", (
 BOARD = Board(
     uid="trunkline-fleet",
     title="Trunkline: fleet and promises",
-    description="Is anything wrong, are the promises kept, how much of each month's budget is left.",
+    description="Is anything wrong, are the promises kept, how fast is each budget being used up.",
     rows=(ALARMS, PROMISES, BUDGETS, REQUESTS, PROCESSES),
 )

@@ -12,17 +12,17 @@ SECONDS = "trunkline_ring_answer_seconds"
 TOTALS = Row("Now", (
     figure("Taken in", "percentunit",
            "Share of webhooks answered with 2xx, of those not rightly refused (4xx). The target is 99 %.",
-           "1 - " + share('trunkline_webhooks_total{vendor=~"$vendor", code=~"5.."}',
-                          'trunkline_webhooks_total{vendor=~"$vendor", code=~"2..|5.."}'), bad_below=0.99),
+           "1 - " + share('trunkline_webhook_answers_total{vendor=~"$vendor", outcome="failed"}',
+                          'trunkline_webhook_answers_total{vendor=~"$vendor", outcome!="refused"}'), bad_below=0.99),
     figure("Webhooks", "reqps", "Webhooks a second, of all vendors chosen above.", per_second(HOOKS)),
     figure("Median answer", "s", "Half of the ringing callers wait less. Vendors publish 250 ms as what they expect.",
            quantile(0.5, SECONDS, "", VENDOR), bad_above=0.25),
     figure("99 of 100", "s", "The slowest hundredth of the answers; more than 1 s is what vendors call slow.",
            quantile(0.99, SECONDS, "", VENDOR), bad_above=1),
-    figure("Waiting", "short", "Webhooks taken in and not yet processed.", "sum(trunkline_intake_waiting)",
-           bad_above=500),
+    figure("Waiting", "short", "Webhooks taken in and not yet processed.",
+           f"sum(max by (vendor) (trunkline_intake_waiting{VENDOR}))", bad_above=500),
     figure("Oldest", "s", "Age of the oldest webhook that is not yet processed.",
-           "max(trunkline_intake_oldest_age_seconds)", bad_above=60),
+           f"max(trunkline_intake_oldest_age_seconds{VENDOR})", bad_above=60),
 ))  # fmt: skip
 
 TRAFFIC = Row("Traffic", (
@@ -32,7 +32,8 @@ TRAFFIC = Row("Traffic", (
     graph("Answers by status", "reqps", "The HTTP status that we answered with.",
           Query(per_second(HOOKS, "code"), "{{code}}"), stacked=True),
     graph("Refused", "percentunit", "Share refused with 4xx: a wrong secret or signature, or a body nobody can read.",
-          Query(share('trunkline_webhooks_total{vendor=~"$vendor", code=~"4.."}', HOOKS, "vendor"), "{{vendor}}"),
+          Query(share('trunkline_webhook_answers_total{vendor=~"$vendor", outcome="refused"}',
+                      f"trunkline_webhook_answers_total{VENDOR}", "vendor"), "{{vendor}}"),
           limit=0.2),
 ))  # fmt: skip
 
@@ -42,7 +43,7 @@ ANSWERS = Row("Ringing callers", (
           Query(quantile(0.99, SECONDS, "vendor", VENDOR), "{{vendor}} 99 %"), limit=0.25),
     graph("Asked again", "reqps",
           "Rings of a call that had its answer already, by where the answer was kept. Vendors repeat what is slow.",
-          Query(per_second("trunkline_ring_replays_total", "vendor, source"), "{{vendor}} {{source}}")),
+          Query(per_second(f"trunkline_ring_replays_total{VENDOR}", "vendor, source"), "{{vendor}} {{source}}")),
     graph("Proofs", "reqps", "Accepted webhooks by the form of the proof that held: a signature, a secret in the path.",
           Query(per_second(f"trunkline_webhook_proofs_total{VENDOR}", "vendor, proof"), "{{vendor}} {{proof}}")),
     graph("Made durable", "reqps",
@@ -52,9 +53,11 @@ ANSWERS = Row("Ringing callers", (
 
 PROCESSING = Row("Processing", (
     graph("Processed", "ops", "Webhooks processed after they were taken in; parked ones need somebody.",
-          Query(per_second("trunkline_intake_processed_total", "outcome"), "{{outcome}}")),
-    graph("Waiting", "short", "Webhooks taken in and not yet processed.",
-          Query("sum(trunkline_intake_waiting)", "waiting")),
+          Query(per_second(f"trunkline_intake_processed_total{VENDOR}", "vendor, outcome"), "{{vendor}} {{outcome}}")),
+    graph("Waiting and parked", "short",
+          "Webhooks taken in and not yet processed, and those that had no effect: trunkline router parked list.",
+          Query(f"max by (vendor) (trunkline_intake_waiting{VENDOR})", "{{vendor}} waiting"),
+          Query(f"max by (vendor) (trunkline_intake_parked{VENDOR})", "{{vendor}} parked")),
     listing("Since when", "short", "Webhooks of the range shown, by vendor, hook and status.",
             f"sum by (vendor, hook, code) (increase({HOOKS}[$__range]))", width=24),
 ))  # fmt: skip
