@@ -9,12 +9,14 @@ import os
 import pwd
 import re
 import shutil
+import signal
 import socket
 import stat
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -286,6 +288,45 @@ def test_a_lock_that_a_dead_supervisor_left_is_not_believed(layout: Layout) -> N
     (layout.run_dir / "state.json").write_text('{"pid": 1, "processes": {"kafka": {}}}', encoding="utf-8")
     assert control.supervisor_pid(layout) is None
     assert control.state(layout) == {}
+
+
+SPEAKER = """
+import http.server, sys
+class Speaker(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(sys.argv[2].encode())
+    def log_message(self, *_):
+        pass
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Speaker).serve_forever()
+"""
+
+
+def test_who_answers_is_asked_only_when_it_is_the_one_that_was_to_be_started(layout: Layout) -> None:
+    """A supervisor that is slow to read its table leaves the old process running, and that says 200 as well."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{port}/"
+
+    def speaker(word: str) -> Process:
+        return Process(name="speaker", argv=(sys.executable, "-c", SPEAKER, str(port), word), ready_url=url)
+
+    layout.run_dir.mkdir()
+    try:
+        control._run(layout, [speaker("old")])
+        control._wait_http(layout, [speaker("old")])
+        slow = control.supervisor_pid(layout)
+        assert slow is not None
+        os.kill(slow, signal.SIGSTOP)
+        threading.Timer(1.0, os.kill, (slow, signal.SIGCONT)).start()
+        control._run(layout, [speaker("new")])
+        control._wait_http(layout, [speaker("new")])
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            assert answer.read() == b"new"
+    finally:
+        control.down(layout)
 
 
 def test_only_processes_of_this_stack_are_ended_as_orphans(layout: Layout) -> None:

@@ -22,7 +22,7 @@ from trunkline.stack import checks, kafka, observers, postgres, redis
 from trunkline.stack.layout import DEFAULT_PORT_BASE, SERVICES, Layout, Service
 from trunkline.stack.probes import probe
 from trunkline.stack.problems import Problem
-from trunkline.stack.processes import Process, read_table, servers, services, watchers, write_table
+from trunkline.stack.processes import Process, digest_of_table, read_table, servers, services, watchers, write_table
 from trunkline.stack.supervisor import MARK, lock_path, state_path
 
 __all__ = ["clean", "down", "migrate_all", "probe", "start_one", "state", "stop_one", "supervisor_pid", "up"]
@@ -46,9 +46,7 @@ def supervisor_pid(layout: Layout) -> int | None:
 
 def state(layout: Layout) -> dict[str, Any]:
     """What the supervisor knows of each process; empty when it is not running."""
-    if supervisor_pid(layout) is None or not state_path(layout).exists():
-        return {}
-    found: dict[str, Any] = json.loads(state_path(layout).read_text(encoding="utf-8"))["processes"]
+    found: dict[str, Any] = _written_by_the_supervisor(layout).get("processes", {})
     return found
 
 
@@ -128,18 +126,36 @@ def _still_running(layout: Layout) -> list[Process]:
 
 
 def _run(layout: Layout, processes: Sequence[Process]) -> None:
+    """Returns when the supervisor runs these: until then, whoever answers may be one that is about to be stopped."""
     write_table(layout, processes)
     pid = supervisor_pid(layout)
     if pid is not None:
         os.kill(pid, signal.SIGHUP)
-        return
-    layout.logs.mkdir(parents=True, exist_ok=True)
-    with (layout.logs / "supervisor.log").open("ab") as log:
-        # It forks, so that nobody has to wait for it; its parent, which this waits for, ends at once.
-        subprocess.run(
-            [sys.executable, "-m", "trunkline.stack.supervisor", str(layout.run_dir), str(layout.port_base)],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, check=True,
-        )  # fmt: skip
+    else:
+        layout.logs.mkdir(parents=True, exist_ok=True)
+        with (layout.logs / "supervisor.log").open("ab") as log:
+            # It forks, so that nobody has to wait for it; its parent, which this waits for, ends at once.
+            subprocess.run(
+                [sys.executable, "-m", "trunkline.stack.supervisor", str(layout.run_dir), str(layout.port_base)],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, check=True,
+            )  # fmt: skip
+    _wait_until(lambda: _taken_over(layout), "the supervisor did not take its table over", "supervisor")
+
+
+def _taken_over(layout: Layout) -> bool:
+    found = _written_by_the_supervisor(layout)
+    # One of an older release does not say which table it has.
+    return bool(found) and found.get("table") in (digest_of_table(layout), None)
+
+
+def _written_by_the_supervisor(layout: Layout) -> dict[str, Any]:
+    """Its state file; empty when it is not running, or has not written what a killed one left there anew."""
+    pid = supervisor_pid(layout)
+    try:
+        found: dict[str, Any] = json.loads(state_path(layout).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return found if pid is not None and found["pid"] == pid else {}
 
 
 def stop_one(layout: Layout, name: str) -> None:

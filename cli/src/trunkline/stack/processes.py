@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 from trunkline.stack import kafka, observers, postgres, redis
 from trunkline.stack.layout import SERVICES, Layout
 
-__all__ = ["Process", "read_table", "servers", "services", "watchers", "write_table"]
+__all__ = ["Process", "digest_of_table", "read_table", "servers", "services", "watchers", "write_table"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +109,12 @@ def read_table(layout: Layout) -> list[Process]:
     known = {each.name for each in fields(Process)}
     rows = [{name: value for name, value in row.items() if name in known} for row in rows]
     return [Process(**{**row, "argv": tuple(row["argv"])}) for row in rows]
+
+
+def digest_of_table(layout: Layout) -> str:
+    """Tells one table from another; nothing when there is none."""
+    path = table_path(layout)
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
 
 
 def table_path(layout: Layout) -> Path:

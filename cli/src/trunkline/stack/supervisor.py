@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 from trunkline.stack.children import ending_with_parent
 from trunkline.stack.layout import Layout
 from trunkline.stack.probes import probe
-from trunkline.stack.processes import Process, read_table
+from trunkline.stack.processes import Process, digest_of_table, read_table
 
 __all__ = ["MARK", "Backoff", "lock_path", "main", "state_path"]
 
@@ -169,6 +169,8 @@ class _Supervisor:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._kept: dict[str, _Kept] = {}
+        self._applied = ""
+        """The table that what runs was made from: what it no longer has is gone, what it has is being started."""
         self._reread = asyncio.Event()
         self._stopping = asyncio.Event()
 
@@ -185,7 +187,11 @@ class _Supervisor:
                 _rotate(path)
             if self._reread.is_set() and not self._stopping.is_set():
                 self._reread.clear()
+                # Written anew between the two, it is read once more.
+                digest = digest_of_table(self._layout)
                 await self._apply({process.name: process for process in read_table(self._layout)})
+                self._applied = digest
+                self._write_state()
         await self._stop_all()
 
     def _stop(self) -> None:
@@ -202,7 +208,6 @@ class _Supervisor:
         for name, process in wanted.items():
             if name not in self._kept:
                 self._kept[name] = _Kept(process, self._layout, self._write_state)
-        self._write_state()
 
     async def _stop_all(self) -> None:
         """Services first, then what they need."""
@@ -220,7 +225,9 @@ class _Supervisor:
         path = state_path(self._layout)
         processes = {name: kept.describe() for name, kept in self._kept.items()}
         fresh = path.with_suffix(".new")
-        fresh.write_text(json.dumps({"pid": os.getpid(), "processes": processes}), encoding="utf-8")
+        fresh.write_text(
+            json.dumps({"pid": os.getpid(), "table": self._applied, "processes": processes}), encoding="utf-8"
+        )
         fresh.replace(path)
 
 
