@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -59,6 +60,23 @@ def test_every_service_can_be_asked_for_replays() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("service", sorted(services()))
+def test_what_can_be_rebuilt_is_made_by_one_consumer_that_tells_nobody(service: str) -> None:
+    """A rebuild reads all topics of a table in one run, and what the run emitted would be told a second time."""
+    module = importlib.import_module(services()[service].module)
+    for table in getattr(module, "TABLES", ()):
+        readers = [
+            {subscription.topic: subscription for subscription in subscriptions}
+            for subscriptions in module.CONSUMERS.values()
+            if set(table.made_from) <= {subscription.topic for subscription in subscriptions}
+        ]
+        assert readers, table.name
+        if table.made_from:
+            assert not [
+                topic for topic in table.made_from if readers[0][topic].emits or readers[0][topic].replay != "safe"
+            ]
+
+
 def test_an_id_names_its_service() -> None:
     for id_ in ("1121-3f9a2c", "nobody.1121-3f9a2c"):
         with pytest.raises(Refused):
@@ -88,7 +106,7 @@ def test_a_target_is_one_of_three(target: str) -> None:
 
 NUMBER = "+919847000010"
 FOUND = TableDiff(
-    table="customer_number", added=1, removed=0, changed=0, unchanged=3, conflicts=0,
+    table="customer_number", added=1, removed=0, changed=0, unchanged=3, conflicts=0, unseen=2,
     changes=(
         Change(
             key={"tenant_id": uuid4(), "number": NUMBER, "customer_id": "c1", "version": 3}, kind="added",
@@ -114,6 +132,8 @@ def test_a_difference_says_nothing_of_anybody_unless_it_is_asked_to(
         assert reveal or "…10" in text
     assert "not handled 2 x directory.customer.v1 of …10: unclassified: ValueError" in said.out
     assert "--with-failures" in said.err
+    assert "not met" in said.out
+    assert "they stay as they are" in " ".join(said.err.split())
 
 
 def test_of_a_key_ids_and_numbers_are_shown_and_texts_are_not() -> None:
@@ -142,3 +162,17 @@ def test_failures_of_a_shadow_run_are_listed_where_they_are_and_not_looked_for_a
     assert "dlq" not in said
     show.entry(replace(entry, plan=replace(plan, target="live")), [])
     assert f"dlq list --consumer brain-distiller@{plan.id}" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_plan_says_which_tables_start_empty_and_how_far_that_reaches(capsys: pytest.CaptureFixture[str]) -> None:
+    plan = Plan(
+        id="front-desk.1121-3f9a2c", service="front-desk", consumer="front-desk", target="shadow", source="topics",
+        asked_from="", asked_to="", starts_empty=("board_fact",), starts_as_live=("board_call", "board_mail"),
+    )  # fmt: skip
+    show.plan(plan)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "start empty board_fact: rebuilt from these events" in said
+    assert "incomplete" in said
+    assert "start as live board_call, board_mail: an event that a handler knows" in said
+    show.plan(replace(plan, reaches_back=True))
+    assert "incomplete" not in capsys.readouterr().out

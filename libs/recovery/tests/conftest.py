@@ -43,6 +43,8 @@ class Service:
     replayable: Replayable
     factor: int = 1
     fails_on: frozenset[int] = frozenset()
+    projects: bool = False
+    """Whether the handler keeps a projection: it takes only newer versions, and tells nobody."""
     handled: int = 0
 
     async def handle(self, received: Sequence[Received[Toy]], tx: Transaction) -> None:
@@ -50,8 +52,10 @@ class Service:
             if each.event.number in self.fails_on:
                 raise ValueError("not this one")
         rows = [(e.event.entity, e.event.number, e.event.number * self.factor) for e in received]
-        await tx.execute(UPSERT, tx.tenant, *(list(column) for column in zip(*rows, strict=True)))
-        await append_many(tx, [each.event for each in received])
+        guard = " WHERE sum.number < excluded.number" if self.projects else ""
+        await tx.execute(UPSERT + guard, tx.tenant, *(list(column) for column in zip(*rows, strict=True)))
+        if not self.projects:
+            await append_many(tx, [each.event for each in received])
         self.handled += len(received)
 
     async def rows(self) -> dict[tuple[str, int], int]:

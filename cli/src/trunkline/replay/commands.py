@@ -97,6 +97,10 @@ def plan_(  # long: every parameter is an option of the command
     from_store: Annotated[
         bool, typer.Option("--from-store", help="Instead of topics: have the owner tell a topic again from its store.")
     ] = False,
+    rebuild: Annotated[
+        bool,
+        typer.Option("--rebuild", help="Projections start empty and are made anew; with --target shadow, to the end."),
+    ] = False,
     rate: Annotated[float, typer.Option(min=0.1, help="At most so many records a second.")] = 1000.0,
     out: Annotated[Path | None, typer.Option(help="Write the plan here, to apply it.")] = None,
     as_json: Json = False,
@@ -116,7 +120,7 @@ def plan_(  # long: every parameter is an option of the command
     asked = Asked(
         consumer=consumer or service, target=chosen, topics=tuple(topic or ()), start=start, end=end,
         source="store" if from_store else "dead_letters" if dead_letters else "topics",
-        fingerprint=dead_letters, tenants=tuple(tenant or ()), filters=filters, rate=rate,
+        fingerprint=dead_letters, tenants=tuple(tenant or ()), filters=filters, rebuild=rebuild, rate=rate,
     )  # fmt: skip
 
     async def make() -> Plan:

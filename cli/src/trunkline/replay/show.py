@@ -63,9 +63,24 @@ def plan(made: Plan) -> None:
     rows += [("handler", f"{topic}: {class_}") for topic, class_ in sorted(made.classes.items())]
     rows += [("no effect", line) for line in made.suppressed]
     rows += [("[yellow]hole[/]", line) for line in made.holes]
+    rows += _beginnings(made)
     out.print(_pairs(rows))
     if not made.records and made.target != "rewind":
         err.print("[yellow]Nothing matches: there is nothing to replay.[/]")
+
+
+def _beginnings(made: Plan) -> list[tuple[str, str]]:
+    """Which tables of a shadow run start empty and which as live has them, and what follows from it."""
+    rows = []
+    if made.starts_empty:
+        rows.append(("start empty", f"{', '.join(made.starts_empty)}: rebuilt from these events"))
+        if not made.reaches_back:
+            rows.append(("[yellow]incomplete[/]", "not all keys since the first event: rows that the range says "
+                         "nothing of stay as they are"))  # fmt: skip
+    if made.starts_as_live:
+        rows.append(("start as live", f"{', '.join(made.starts_as_live)}: an event that a handler knows, or knows a "
+                     "newer version of, changes nothing in them"))  # fmt: skip
+    return rows
 
 
 def findings(found: Findings) -> None:
@@ -171,13 +186,16 @@ def hidden(value: Any) -> str:
 def diff(found: Sequence[TableDiff], letters: Sequence[Letters], id_: str, *, reveal: bool) -> None:
     """Counts of every table, then the changed rows: names of columns only, unless revealed."""
     table = Table(box=None, padding=(0, 1))
-    for column in ("table", "added", "removed", "changed", "unchanged", "conflicts"):
+    unseen = any(each.unseen for each in found)
+    for column in ("table", "added", "removed", "changed", "unchanged", "conflicts", *(["not met"] if unseen else [])):
         table.add_column(column, justify="left" if column == "table" else "right")
     for each in found:
         conflicts = f"[red]{each.conflicts:,}[/]" if each.conflicts else "0"
         table.add_row(each.table, f"{each.added:,}", f"{each.removed:,}", f"{each.changed:,}", f"{each.unchanged:,}",
-                      conflicts)  # fmt: skip
+                      conflicts, *([f"{each.unseen:,}"] if unseen else []))  # fmt: skip
     out.print(table)
+    if unseen:
+        err.print("Rows that were not met are older than the range, or of other keys; they stay as they are.")
     for each in found:
         for change in each.changes:
             key = escape(" ".join(_key(change, reveal=reveal).values()))

@@ -6,6 +6,7 @@ from brain_distiller.consumers import DIRECTORY, MESSAGES
 from brain_distiller.settings import Settings
 from brain_distiller.tell_again import tell_facts
 from brain_distiller.wiring import database_of
+from contracts.directory import CustomerV1
 from contracts.facts import FactExtractedV1
 from recovery.replay.plan import Replayable, ShadowTable
 
@@ -16,8 +17,8 @@ CONSUMERS = {"brain-distiller": MESSAGES, "brain-distiller.directory": DIRECTORY
 
 #: Everything that the handlers write, in the order in which rows may come.
 TABLES = (
-    ShadowTable(name="customer"),
-    ShadowTable(name="customer_number"),
+    ShadowTable(name="customer", made_from=(CustomerV1.topic(),)),
+    ShadowTable(name="customer_number", made_from=(CustomerV1.topic(),)),
     ShadowTable(name="source"),
     ShadowTable(name="fact"),
     ShadowTable(name="fact_version"),

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from contracts.anomalies import AnomalyFiredV1
+from contracts.calls import CallInboundV1, CallStateV1
+from contracts.facts import FactExtractedV1
+from contracts.notifications import NotificationStateV1
+from contracts.vault import MessageImportedV1, VaultStateV1
 from front_desk import board_store
 from front_desk.consumers import BULK, LIVE
 from front_desk.settings import Settings
@@ -15,13 +20,13 @@ CONSUMERS = {"front-desk": LIVE, "front-desk-archive": BULK}
 
 #: Everything that the handlers write, in the order in which rows may come.
 TABLES = (
-    ShadowTable(name="board_call"),
-    ShadowTable(name="board_fact"),
-    ShadowTable(name="board_anomaly"),
-    ShadowTable(name="board_mail"),
-    ShadowTable(name="board_import"),
-    ShadowTable(name="board_message"),
-    ShadowTable(name="board_chat"),
+    ShadowTable(name="board_call", made_from=(CallInboundV1.topic(), CallStateV1.topic()), gathers=True),
+    ShadowTable(name="board_fact", made_from=(FactExtractedV1.topic(),)),
+    ShadowTable(name="board_anomaly", made_from=(AnomalyFiredV1.topic(),)),
+    ShadowTable(name="board_mail", made_from=(NotificationStateV1.topic(),), gathers=True),
+    ShadowTable(name="board_import", made_from=(VaultStateV1.topic(),), gathers=True),
+    ShadowTable(name="board_message", made_from=(MessageImportedV1.topic(),), gathers=True),
+    ShadowTable(name="board_chat", made_from=(MessageImportedV1.topic(),), gathers=True),
 )
 
 

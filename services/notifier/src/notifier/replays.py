@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contracts.directory import TenantV1
 from notifier.consumers import SUBSCRIPTIONS
 from notifier.settings import Settings
 from notifier.wiring import make_database
@@ -13,7 +14,7 @@ __all__ = ["CONSUMERS", "replays"]
 CONSUMERS = {"notifier": SUBSCRIPTIONS}
 
 #: Everything that the handlers write, in the order in which rows may come.
-TABLES = (ShadowTable(name="recipient"),)
+TABLES = (ShadowTable(name="recipient", made_from=(TenantV1.topic(),)),)
 
 
 def replays() -> Replayable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contracts.directory import TenantV1
 from contracts.vault import MessageImportedV1
 from recovery.replay.plan import Replayable, ShadowTable
 from vault_importer.consumers import SUBSCRIPTIONS
@@ -15,7 +16,7 @@ __all__ = ["CONSUMERS", "replays"]
 CONSUMERS = {"vault-importer": SUBSCRIPTIONS}
 
 #: Everything that the handlers write, in the order in which rows may come.
-TABLES = (ShadowTable(name="tenant_profile"),)
+TABLES = (ShadowTable(name="tenant_profile", made_from=(TenantV1.topic(),)),)
 
 
 def replays() -> Replayable:

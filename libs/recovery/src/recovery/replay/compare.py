@@ -11,10 +11,9 @@ from typing import Any
 
 from recovery.replay.plan import Refused, ShadowTable
 
-__all__ = ["CHANGED", "CONFLICT", "Change", "Table", "TableDiff", "diff_of", "sum_of", "table_of"]
+__all__ = ["CONFLICT", "Change", "Table", "TableDiff", "diff_of", "sum_of", "table_of"]
 
 CONFLICT = "live IS DISTINCT FROM base AND live IS DISTINCT FROM shadow"
-CHANGED = "base IS DISTINCT FROM shadow"
 
 _COLUMNS = """
 SELECT a.attname AS name, a.attidentity <> '' AS identity, coalesce(pg_get_expr(d.adbin, d.adrelid), '') AS default
@@ -50,6 +49,8 @@ class TableDiff:
     changed: int
     unchanged: int
     conflicts: int
+    unseen: int
+    """Rows of an incomplete rebuild that its range says nothing of; they stay as they are."""
     changes: tuple[Change, ...]
     """The first thousand, by key."""
 
@@ -73,10 +74,18 @@ class Table:
     """Columns outside the key whose default is asked for at every write, such as ``now()``, with that default."""
     numbered: frozenset[str]
     """Columns outside the key that Postgres numbers by itself."""
+    starts_empty: bool
+    complete: bool
+    """Whether a row that the shadow has not is gone. Of an incomplete rebuild it is one that was not met."""
 
     @property
     def base(self) -> str:
         return f"{self.shadow}__base"
+
+    @property
+    def changed(self) -> str:
+        """The condition that the replay changed a row."""
+        return "base IS DISTINCT FROM shadow" + ("" if self.complete else " AND shadow IS NOT NULL")
 
     def row(self, alias: str) -> str:
         """The compared columns of an alias as one value, null when there is no such row."""
@@ -95,7 +104,9 @@ class Table:
         """
 
 
-async def table_of(connection: Any, table: ShadowTable, *, live: str) -> Table:
+async def table_of(
+    connection: Any, table: ShadowTable, *, live: str, starts_empty: bool = False, complete: bool = True
+) -> Table:
     """Read what the catalogue says of a table in the service's schema ``live``."""
     place = f"{live}.{table.name}"
     columns = await connection.fetch(_COLUMNS, place)
@@ -110,19 +121,22 @@ async def table_of(connection: Any, table: ShadowTable, *, live: str) -> Table:
     return Table(
         name=table.name, live=place, shadow=f"{live}_shadow.{table.name}", columns=names, key=key,
         compared=tuple(name for name in names if name not in apart), written=written, numbered=numbered,
+        starts_empty=starts_empty, complete=complete or not starts_empty,
     )  # fmt: skip
 
 
 async def diff_of(connection: Any, table: Table, examples: int) -> TableDiff:
     """What the replay changed of the tenant that is set."""
     counts = await connection.fetchrow(f"""
-        SELECT count(*) FILTER (WHERE base IS NULL) AS added, count(*) FILTER (WHERE shadow IS NULL) AS removed,
+        SELECT count(*) FILTER (WHERE base IS NULL) AS added,
+            count(*) FILTER (WHERE shadow IS NULL AND {table.complete}) AS removed,
+            count(*) FILTER (WHERE shadow IS NULL AND NOT {table.complete}) AS unseen,
             count(*) FILTER (WHERE base <> shadow) AS changed, count(*) FILTER (WHERE base = shadow) AS unchanged,
-            count(*) FILTER (WHERE {CHANGED} AND {CONFLICT}) AS conflicts
+            count(*) FILTER (WHERE {table.changed} AND {CONFLICT}) AS conflicts
         FROM ({table.rows()}) d
     """)
     rows = await connection.fetch(
-        f"SELECT *, ({CONFLICT}) AS conflict FROM ({table.rows()}) d WHERE {CHANGED} "
+        f"SELECT *, ({CONFLICT}) AS conflict FROM ({table.rows()}) d WHERE {table.changed} "
         f"ORDER BY {', '.join(table.key)} LIMIT {examples}"
     )
     return TableDiff(table=table.name, changes=tuple(_change(row, table) for row in rows), **dict(counts))
@@ -146,7 +160,7 @@ def sum_of(table: str, parts: Sequence[TableDiff], examples: int) -> TableDiff:
     """The differences of several tenants as one."""
     counts = {
         name: sum(getattr(part, name) for part in parts)
-        for name in ("added", "removed", "changed", "unchanged", "conflicts")
+        for name in ("added", "removed", "changed", "unchanged", "conflicts", "unseen")
     }
     changes = tuple(change for part in parts for change in part.changes)[:examples]
     return TableDiff(table=table, changes=changes, **counts)

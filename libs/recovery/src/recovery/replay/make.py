@@ -13,7 +13,8 @@ from aiokafka import TopicPartition
 from contracts.event import rfc3339
 from kit.handling import code_version
 from recovery.replay.letters import LETTERS, planned_letters
-from recovery.replay.plan import Filters, Plan, Refused, Replayable, Span, Target, new_id
+from recovery.replay.plan import Filters, Plan, Refused, Replayable, ShadowTable, Span, Target, new_id
+from recovery.replay.rebuild import check_range, reaches_back, rebuilt_tables, with_all_events
 from recovery.replay.reemit import count_store, reemitter_of, store_place
 from recovery.replay.topics import Bound, Census, LogReader, wanted
 
@@ -36,6 +37,8 @@ class Asked:
     fingerprint: str = ""
     tenants: tuple[UUID, ...] = ()
     filters: Filters = field(default_factory=Filters)
+    rebuild: bool = False
+    """Whether projections start empty and are made anew from the events."""
     rate: float = 1000.0
     allow_effects: bool = False
     """Whether a rewound group may have effects on others again."""
@@ -43,6 +46,8 @@ class Asked:
 
 async def make_plan(replayable: Replayable, asked: Asked) -> Plan:
     """Resolve, count, and freeze. Changes nothing. Raises :class:`Refused` for what must not be replayed."""
+    if asked.rebuild and (asked.target, asked.source) != ("shadow", "topics"):
+        raise Refused("a rebuild is for --target shadow and reads topics; neither dead letters nor stores have all")
     if asked.source == "store":
         return await _of_store(replayable, asked)
     if asked.source == "dead_letters" and "@" in asked.consumer:
@@ -110,7 +115,12 @@ async def _of_topics(replayable: Replayable, asked: Asked, reader: LogReader, cl
         last = min(end[p], committed.get(p, 0)) if asked.target != "rewind" else committed.get(p, 0)
         first = max(start[p], oldest[p])
         spans.append(Span(topic=p.topic, partition=p.partition, start=min(first, last), end=last, oldest=oldest[p]))
-    census = await reader.census(spans, asked.filters, every_hop=asked.target == "rewind")
+    rebuilt, filters, complete = [], asked.filters, reaches_back(spans, asked.filters)
+    if asked.rebuild:
+        rebuilt = rebuilt_tables(replayable, set(classes), filters, to_the_end=asked.end is None)
+        check_range(rebuilt, complete=complete)
+        filters = with_all_events(filters)
+    census = await reader.census(spans, filters, every_hop=asked.target == "rewind")
     return Plan(
         id=new_id(replayable.service),
         service=replayable.service,
@@ -120,7 +130,7 @@ async def _of_topics(replayable: Replayable, asked: Asked, reader: LogReader, cl
         asked_from=_said(asked.start, "the oldest"),
         asked_to=_said(asked.end, "where the live consumer is"),
         spans=tuple(spans),
-        filters=asked.filters,
+        filters=filters,
         records=census.records,
         size=census.size,
         by_type=dict(sorted(census.by_type.items())),
@@ -131,6 +141,9 @@ async def _of_topics(replayable: Replayable, asked: Asked, reader: LogReader, cl
         classes=classes,
         suppressed=tuple(_suppressed(classes, asked.target)),
         effects=tuple(_effects(classes, asked.target)),
+        starts_empty=tuple(table.name for table in rebuilt),
+        starts_as_live=_copied(replayable, asked.target, rebuilt),
+        reaches_back=complete,
         rate=asked.rate,
         kafka_cluster=await reader.cluster(),
         code_version=code_version(replayable.service),
@@ -208,8 +221,14 @@ async def _of_letters(replayable: Replayable, asked: Asked, parked_by: str) -> P
         filters=asked.filters, letters=tuple(str(id_) for id_, _ in chosen), records=census.records, size=census.size,
         by_type=dict(sorted(census.by_type.items())), tenants=tuple(sorted(census.tenants)), keys=len(census.keys),
         unreadable=census.unreadable, classes=classes, suppressed=tuple(_suppressed(classes, asked.target)),
+        starts_as_live=_copied(replayable, asked.target, []),
         rate=asked.rate, code_version=code_version(replayable.service), made_at=rfc3339(datetime.now(UTC)),
     )  # fmt: skip
+
+
+def _copied(replayable: Replayable, target: Target, rebuilt: Sequence[ShadowTable]) -> tuple[str, ...]:
+    """The tables that a shadow run begins with as live has them."""
+    return tuple(table.name for table in replayable.shadow_tables if target == "shadow" and table not in rebuilt)
 
 
 async def _of_store(replayable: Replayable, asked: Asked) -> Plan:

@@ -24,7 +24,7 @@ __all__ = [
 Target = Literal["live", "shadow", "rewind", "reemit"]
 KEEPS = timedelta(hours=24)
 # Fields that plans in a book may be older than; they count only where they say something.
-YOUNGER = ("effects",)
+YOUNGER = ("effects", "starts_empty", "starts_as_live", "reaches_back")
 STRICTNESS = ("safe", "suppress_effects", "forbidden")
 
 StorePlace = tuple[datetime, UUID]
@@ -69,6 +69,10 @@ class ShadowTable:
 
     name: str
     ignore: tuple[str, ...] = ()
+    made_from: tuple[str, ...] = ()
+    """Of a projection, which can be rebuilt: the topics whose events alone make it, by handlers that emit nothing."""
+    gathers: bool = False
+    """Whether a row is made of several events, so that a part of them makes another row."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +151,8 @@ class Filters:
     """Only what this replay emitted; without it, what replays emitted is passed over: one hop and no more."""
     sample: float = 1.0
     """The share of keys that is taken, always the same keys."""
+    replayed: bool = False
+    """Whether what replays emitted is taken like everything else."""
 
     def chosen(self) -> dict[str, str]:
         """What is asked for, by the option that asks for it."""
@@ -188,6 +194,12 @@ class Plan:
     """Which effects will not happen, in sentences."""
     effects: tuple[str, ...] = ()
     """Which effects on the outside world were allowed, in sentences."""
+    starts_empty: tuple[str, ...] = ()
+    """The tables of a shadow run that are rebuilt."""
+    starts_as_live: tuple[str, ...] = ()
+    """The other tables of a shadow run."""
+    reaches_back: bool = False
+    """Whether the source holds everything since the first event, so that what it does not bring about is gone."""
     rate: float = 1000.0
     kafka_cluster: str = ""
     code_version: str = ""
@@ -202,6 +214,8 @@ class Plan:
         for name in YOUNGER:
             if not values[name]:
                 del values[name]
+        if not self.filters.replayed:
+            del values["filters"]["replayed"]
         return hash_of(values)
 
     def to_json(self) -> str:

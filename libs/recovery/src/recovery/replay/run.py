@@ -21,6 +21,7 @@ from recovery.replay.leftovers import Leftovers
 from recovery.replay.letters import LETTERS, letters_of, read_letters
 from recovery.replay.pace import Pace, Progress, Step
 from recovery.replay.plan import Plan, Refused, Replayable
+from recovery.replay.rebuild import reach
 from recovery.replay.reemit import reemit
 from recovery.replay.shadow import Shadow
 from recovery.replay.throttle import Limits, Pressure, Throttle
@@ -158,7 +159,8 @@ class Run:
             start = entry.positions.get(LETTERS, 0)
             letters = read_letters(live, plan.letters, start=start, chunk=chunk)
             return await self._handle_letters(letters, handling, pace, start=start, chunk=chunk)
-        return await self._handle_ranges(reader.read(plan.spans, at=entry.positions, chunk=chunk), plan, handling, pace)
+        spans = await reach(plan, reader)
+        return await self._handle_ranges(reader.read(spans, at=entry.positions, chunk=chunk), plan, handling, pace)
 
     async def _target(self, entry: Entry) -> Database:
         if entry.plan.target == "live":

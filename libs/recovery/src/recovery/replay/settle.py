@@ -12,7 +12,7 @@ import asyncpg
 from kit.postgres import TRY_AGAIN_AT_ONCE, Transaction
 from recovery.replay.alone import alone
 from recovery.replay.book import Book, Entry
-from recovery.replay.compare import CHANGED, CONFLICT, Table
+from recovery.replay.compare import CONFLICT, Table
 from recovery.replay.plan import Plan, Refused, Replayable
 from recovery.replay.shadow import Shadow
 
@@ -83,11 +83,16 @@ async def promote(
             if not entry.plan.tenants:
                 raise Refused(f"the plan of {id_} has no records; there is nothing to promote")
             failed = sum(each.letters for each in await shadow.letters(entry.plan))
+            if failed and entry.plan.starts_empty:
+                raise Refused(
+                    f"{failed} records could not be handled, so the rebuilt rows of their keys are wrong or missing: "
+                    f"`trunkline replay status {id_}` lists them. Mend the handler, then: trunkline replay resume {id_}"
+                )
             if failed and not with_failures:
                 raise Refused(
                     f"{failed} records could not be handled, and what they would have changed is missing: "
-                    f"`trunkline replay status {id_}` lists them. Mend the handler and make the run again, or promote "
-                    "it --with-failures"
+                    f"`trunkline replay status {id_}` lists them. Mend the handler, then: trunkline replay resume "
+                    f"{id_}; or promote it --with-failures"
                 )
             promotion = _Promotion(replayable, entry.plan, shadow)
             counts = await promotion.run(who=who, why=why, failed=failed)
@@ -111,7 +116,7 @@ class _Promotion:
         counts: Counter[str] = Counter()
         try:
             async with database.transaction(tenants[0]) as tx:
-                tables = await self._shadow.tables(tx)
+                tables = await self._shadow.tables(tx, self._plan)
                 await tx.hold_keys(await self._keys(tx, tenants))
                 if not await tx.fetchval(_PROMOTED, self._plan.id):
                     raise Refused(f"{self._plan.id} was promoted or cancelled before")
@@ -176,7 +181,7 @@ def _work(table: Table) -> str:
 async def _collect(tx: Transaction, table: Table) -> None:
     await _lock(tx, table)
     await tx.execute(f"""
-        CREATE TEMPORARY TABLE {_work(table)} ON COMMIT DROP AS SELECT * FROM ({table.rows()}) d WHERE {CHANGED}
+        CREATE TEMPORARY TABLE {_work(table)} ON COMMIT DROP AS SELECT * FROM ({table.rows()}) d WHERE {table.changed}
     """)
     conflicts = await tx.fetchval(f"SELECT count(*) FROM {_work(table)} WHERE {CONFLICT}")
     if conflicts:
@@ -194,10 +199,8 @@ async def _lock(tx: Transaction, table: Table) -> None:
     if not await tx.fetchval("SELECT has_any_column_privilege($1::text, 'UPDATE')", table.live):
         return
     keys = ", ".join(table.key)
-    await tx.execute(
-        f"SELECT FROM {table.live} l JOIN (SELECT {keys} FROM ({table.rows()}) d WHERE {CHANGED}) c USING ({keys}) "
-        f"ORDER BY {keys} FOR UPDATE OF l"
-    )
+    changed = f"SELECT {keys} FROM ({table.rows()}) d WHERE {table.changed}"
+    await tx.execute(f"SELECT FROM {table.live} l JOIN ({changed}) c USING ({keys}) ORDER BY {keys} FOR UPDATE OF l")
 
 
 async def _apply(tx: Transaction, table: Table, change: str) -> Counter[str]:
@@ -225,8 +228,10 @@ def _statement(table: Table, change: str) -> str:
     sets = [f"{c} = s.{c}" for c in table.columns if c not in table.key and c not in table.written
             and c not in table.numbered]  # fmt: skip
     # When a row was written, or by which transaction, is now and this one: but only of what the handlers touched.
+    # A rebuild touches every row, so of a time it cannot be told whether it is that of the row's first or last writing.
+    kept = {c for c, default in table.written.items() if table.starts_empty and default == "now()"}
     sets += [f"{c} = CASE WHEN s.{c} IS DISTINCT FROM b.{c} THEN {default} ELSE t.{c} END"
-             for c, default in table.written.items()]  # fmt: skip
+             for c, default in table.written.items() if c not in kept]  # fmt: skip
     own = " AND ".join(f"t.{k} = s.{k}" for k in table.key)
     return (
         f"UPDATE {table.live} t SET {', '.join(sets)} {joined} LEFT JOIN {table.base} b ON {base} "

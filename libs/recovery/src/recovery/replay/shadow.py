@@ -1,7 +1,7 @@
 """A shadow run: handlers write copies of the service's tables, which are compared and then promoted, or thrown away.
 
 Each table has two copies in the service's shadow schema: ``<table>``, which the handlers write, and ``<table>__base``,
-how it was when the copy was made (:mod:`recovery.replay.compare`).
+how it was when the copy was made (:mod:`recovery.replay.compare`). A projection that is rebuilt starts empty.
 
 Handlers run as the service's read-only role: by the database's own rules they can write nowhere else, and what they
 append to the outbox stays in the shadow's until it is promoted (:mod:`recovery.replay.settle`). What they cannot
@@ -31,7 +31,7 @@ _LETTERS = """
 SELECT coalesce(event_type, topic) AS kind, coalesce(lane, '') AS key, count(*) AS letters,
     (array_agg(reason ORDER BY parked_behind, seq))[1] AS reason,
     (array_agg(message ORDER BY parked_behind, seq))[1] AS message
-FROM {schema}.dead_letter WHERE consumer = $1 GROUP BY 1, 2 ORDER BY letters DESC, kind, key
+FROM {schema}.dead_letter WHERE consumer = $1 AND state <> 'dropped' GROUP BY 1, 2 ORDER BY letters DESC, kind, key
 """
 
 
@@ -152,9 +152,9 @@ class Shadow:
                 # One snapshot for all tables of a tenant, so that they fit together.
                 async with reader.transaction(isolation="repeatable_read"):
                     await reader.execute("SELECT set_config('app.tenant', $1, true)", str(tenant))
-                    for table in await self.tables(reader):
+                    for table in await self.tables(reader, plan):
                         names, done = ", ".join(table.columns), ""
-                        for target in (table.shadow, table.base):
+                        for target in (table.base,) if table.starts_empty else (table.shadow, table.base):
                             done = await reader.execute(
                                 f"INSERT INTO {target} ({names}) OVERRIDING SYSTEM VALUE "
                                 f"SELECT {names} FROM {table.live} WHERE tenant_id = $1", tenant
@@ -162,15 +162,21 @@ class Shadow:
                         rows += int(done.split()[-1])
         return rows
 
-    async def tables(self, connection: Any) -> list[Table]:
-        """The tables that a run copies, in the order in which rows may be inserted."""
-        return [await table_of(connection, table, live=self._live) for table in self._replayable.shadow_tables]
+    async def tables(self, connection: Any, plan: Plan) -> list[Table]:
+        """The tables of a run, in the order in which rows may be inserted."""
+        return [
+            await table_of(
+                connection, table, live=self._live, starts_empty=table.name in plan.starts_empty,
+                complete=plan.reaches_back,
+            )
+            for table in self._replayable.shadow_tables
+        ]  # fmt: skip
 
     async def diff(self, plan: Plan, *, examples: int = EXAMPLES) -> list[TableDiff]:
         """What the replay changed, key by key; compares, changes nothing."""
         async with self._as("app") as connection:
             found = []
-            for table in await self.tables(connection):
+            for table in await self.tables(connection, plan):
                 parts = []
                 for tenant in plan.tenants:
                     async with connection.transaction():

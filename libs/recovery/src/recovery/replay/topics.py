@@ -184,7 +184,8 @@ def wanted(record: Any, filters: Filters, *, every_hop: bool = False) -> bool:
     What replays emitted passes only when one of them is asked for, or with ``every_hop``.
     """
     headers = {name: value for name, value in record.headers if name.startswith("ce_") and value}
-    if not every_hop and headers.get("ce_replayid", b"").decode("utf-8", "replace") != filters.replay:
+    own_hop = headers.get("ce_replayid", b"").decode("utf-8", "replace") == filters.replay
+    if not (own_hop or every_hop or filters.replayed):
         return False
     for name, allowed in (("ce_tenant", filters.tenants), ("ce_type", filters.types), ("ce_id", filters.event_ids)):
         if allowed and headers.get(name, b"").decode("utf-8", "replace") not in allowed:
