@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,8 @@ from zlib import crc32
 
 import asyncpg
 import pytest
+from prometheus_client import REGISTRY
+from prometheus_client.openmetrics.exposition import generate_latest
 
 from contracts.envelope import partition_key
 from kit import outbox
@@ -176,6 +179,28 @@ async def test_a_key_that_is_parked_early_in_a_long_batch_holds_back_what_is_lat
     assert [(row["offset"], row["reason"]) for row in kept] == [
         (0, "unlucky"), (len(batch) - 2, "parked_behind"), (len(batch) - 1, "parked_behind"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("together", [False, True])
+async def test_events_that_share_a_transaction_are_each_measured_with_their_own_trace(
+    bench: Bench, ledger: Ledger, database: Database, together: bool
+) -> None:
+    batch = batch_of(bench, *((name, 1) for name in in_one_lane(bench, 3)))
+    traces = [f"{number:032x}" for number in (7, 8, 9)]
+    # So long ago that each is counted in a bucket of its own; the last is not recorded, so nobody would find it.
+    for each, age, trace, recorded in zip(batch, (2, 20, 200), traces, ("01", "01", "00"), strict=True):
+        time = (datetime.now(UTC) - timedelta(seconds=age)).isoformat().encode()
+        each.headers = [(n, time if n == "ce_time" else v) for n, v in each.headers]
+        each.headers.append(("traceparent", f"00-{trace}-00f067aa0ba902b7-{recorded}".encode()))
+    consumer = f"marked-{together}"
+    subscription = on_batch(bench.event, record_all) if together else on(bench.event, record)
+    handling = Handling(database=database, consumer=consumer, subscriptions=[subscription], registry=bench.registry)
+
+    await handling.handle(batch)
+
+    assert len(await ledger()) == 3
+    lines = [line for line in generate_latest(REGISTRY).decode().splitlines() if f'consumer="{consumer}"' in line]
+    assert [line.split('"')[-2] for line in lines if " # {trace_id=" in line] == traces[:2]
 
 
 @pytest.mark.parametrize("together", [False, True])

@@ -7,12 +7,15 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from contracts.envelope import Envelope, partition_key
 from contracts.event import in_utc
@@ -83,6 +86,28 @@ async def test_a_records_headers_are_those_of_its_envelope(make_database: MakeDa
     for row, envelope in zip(rows, wanted, strict=True):
         headers = [(name, value.encode()) for name, value in publisher.headers(row).items()]
         assert sorted(headers) == sorted(envelope.to_headers())
+
+
+async def test_publishing_what_is_old_links_to_its_trace_and_does_not_stretch_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr("runtime.publisher.tracer", provider.get_tracer("test"))
+    trace_id = 0x4BF92F3577B34DA6A3CE929D0E0E4736
+    publisher = Publisher(bootstrap="127.0.0.1:1", service=SERVICE)
+    fresh = uuid7()
+    found = []
+    for event_id in (fresh, UUID(int=fresh.int - (3_600_000 << 80))):
+        row = ("t", "{}", "t.v1", f"{uuid4()}:k", str(event_id), "2026-01-01T00:00:00.000000Z", "", "", "",
+               f"00-{trace_id:032x}-00f067aa0ba902b7-01", 1, 700, 1)  # fmt: skip
+        headers = publisher.headers(row, spans=True)
+        (span,) = exporter.get_finished_spans()
+        exporter.clear()
+        assert span.context is not None
+        assert headers["traceparent"].split("-")[1] == f"{span.context.trace_id:032x}"
+        found.append((span.context.trace_id == trace_id, [link.context.trace_id for link in span.links]))
+    assert found == [(True, []), (False, [trace_id])]
 
 
 def rows_of(bench: Bench, values: list[str | None], first: int = 1) -> list[tuple[Any, ...]]:

@@ -26,7 +26,7 @@ from contracts.registry import REGISTRY, ContractViolation, Registry, UnknownMaj
 from kit.dead_letters import DeadLetterLimits, DeadLetters, Failure, Parking
 from kit.delivery import Deletion, Poison, Received, Retry, Subscription, claim_many
 from kit.postgres import SERVER_AWAY, TRY_AGAIN_AT_ONCE, Database
-from kit.telemetry import METRICS, exemplar, get_logger, get_tracer, parent_of, spans_are_exported
+from kit.telemetry import METRICS, exemplar, get_logger, get_tracer, is_past, parent_of, spans_are_exported
 
 __all__ = ["Halted", "Handling"]
 
@@ -52,6 +52,8 @@ class _Work:
     envelope: Envelope
     payload: Event | Deletion
     subscription: Subscription
+    again: bool = False
+    """Whether it was parked and is worked off now."""
 
     @property
     def key(self) -> str:
@@ -132,7 +134,7 @@ class Handling:
             work = self._decode(record)
         except tuple(UNREADABLE) as error:
             return Failure.of(UNREADABLE[type(error)], error, 1)
-        return await self._attempt(work) if work is not None else None
+        return await self._attempt(replace(work, again=True)) if work is not None else None
 
     def _read(self, record: Any) -> _Work | _Unreadable | None:
         try:
@@ -288,7 +290,7 @@ class Handling:
     def _span(self, *works: _Work) -> Any:
         """One span of processing: continues the trace of a single event, links to the traces of many.
 
-        A replay links as well: the old trace ended long ago and is not stretched to today.
+        A replay, a dead letter and what has waited for long link as well: the old trace is not stretched to today.
         """
         topic = works[0].record.topic
         parents = [parent_of({"traceparent": w.envelope.traceparent}) for w in works[:128] if w.envelope.traceparent]
@@ -308,7 +310,7 @@ class Handling:
             place = {"messaging.destination.partition.id": str(works[0].record.partition),
                      "messaging.kafka.offset": works[0].record.offset}  # fmt: skip
             given["attributes"] = {**attributes, **place, "trunkline.event_id": works[0].envelope.id}
-        if alone:
+        if alone and not works[0].again and not is_past(works[0].envelope.id, works[0].envelope.time):
             given["context"] = parents[0]
         else:
             given["links"] = [Link(get_current_span(parent).get_span_context()) for parent in parents]
@@ -319,10 +321,11 @@ class Handling:
         if works:
             self._count(works[0].record.topic, "handled", len(works))
             age = METRICS.event_age.labels(self.consumer, works[0].record.topic)
-            now, mark = datetime.now(UTC), exemplar()
+            now = datetime.now(UTC)
             for work in works:
                 if not work.envelope.replayid:
-                    age.observe(max(0.0, (now - work.envelope.time).total_seconds()), mark)
+                    waited = (now - work.envelope.time).total_seconds()
+                    age.observe(max(0.0, waited), exemplar(work.envelope.traceparent))
 
     async def _park(self, record: Any, envelope: Envelope | None, failure: Failure) -> None:
         async with self._parking:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import structlog
@@ -20,6 +22,7 @@ __all__ = [
     "exemplar",
     "get_logger",
     "get_tracer",
+    "is_past",
     "parent_of",
     "redact",
     "spans_are_exported",
@@ -81,6 +84,10 @@ _GSTIN_OR_PAN = re.compile(r"\b(?:\d{2})?[A-Z]{5}\d{4}[A-Z](?:[0-9A-Z]{3})?\b")
 _QUOTED = re.compile(r"""(?<!\w)[bBrRuUfF]{0,2}(['"`])(?:\\(?:.|\Z)|(?!\1)[^\\]|\1(?=\w))*(?:\1|\Z)""", re.DOTALL)
 
 
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-([0-9a-f]{2})")
+PAST_SECONDS = 300.0
+
+
 def redact(text: str) -> str:
     """Mask what looks like a phone number, an e-mail address, a GSTIN or a PAN."""
     if "@" in text:
@@ -136,8 +143,14 @@ def current_traceparent() -> str:
     return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
 
 
-def exemplar() -> dict[str, str] | None:
-    """The label of a histogram's exemplar: the trace that this measurement belongs to, if it is recorded."""
+def exemplar(traceparent: str = "") -> dict[str, str] | None:
+    """The label of a histogram's exemplar: the trace that this measurement belongs to, if it is recorded.
+
+    That of ``traceparent``, or the current one when that is none.
+    """
+    told = _TRACEPARENT.fullmatch(traceparent)
+    if told is not None:
+        return {"trace_id": told[1]} if int(told[2], 16) & 1 else None
     context = trace.get_current_span().get_span_context()
     return {"trace_id": format(context.trace_id, "032x")} if context.is_valid and context.trace_flags.sampled else None
 
@@ -145,6 +158,19 @@ def exemplar() -> dict[str, str] | None:
 def trace_id_of(traceparent: str) -> str:
     """The id of a traceparent's trace, as logs and exemplars have it."""
     return traceparent[3:35]
+
+
+def is_past(event_id: str, time: datetime) -> bool:
+    """Whether an event is so old that its trace has ended: what comes of it now links to that, and does not stretch it.
+
+    By the time in its id where there is one: an event may tell today of what happened long ago.
+    """
+    try:
+        id_ = UUID(event_id)
+    except ValueError:
+        id_ = None
+    appended = (id_.int >> 80) / 1000 if id_ is not None and id_.version == 7 else time.timestamp()
+    return datetime.now(UTC).timestamp() - appended > PAST_SECONDS
 
 
 def parent_of(headers: Mapping[str, str]) -> Context:

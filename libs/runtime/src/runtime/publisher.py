@@ -17,14 +17,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
-from opentelemetry.trace import SpanKind
+from opentelemetry.context import Context
+from opentelemetry.trace import Link, SpanKind, get_current_span
 
 from contracts.envelope import CONTENT_TYPE, SPEC_VERSION
 from contracts.registry import REGISTRY
-from kit.telemetry import current_traceparent, get_tracer, parent_of, spans_are_exported
+from kit.telemetry import current_traceparent, get_tracer, is_past, parent_of, spans_are_exported
 
 __all__ = ["COLUMNS", "Held", "Place", "PublishError", "Publisher"]
 
@@ -208,7 +210,7 @@ class Publisher:
         if replay:
             headers["ce_replayid"] = replay
         if trace:
-            headers["traceparent"] = _published(topic, trace) if spans else trace
+            headers["traceparent"] = _published(topic, trace, id_, at) if spans else trace
         return headers
 
     def _of_type(self, type_: str) -> dict[str, str]:
@@ -222,8 +224,11 @@ def _end_of(topic: str, partition: int) -> str:
     return f"{topic}/{partition}"
 
 
-def _published(topic: str, traceparent: str) -> str:
-    """The span of publishing continues the trace of the transaction that appended the event."""
-    context = parent_of({"traceparent": traceparent})
-    with tracer.start_as_current_span(f"{topic} publish", context=context, kind=SpanKind.PRODUCER):
+def _published(topic: str, traceparent: str, event_id: str, at: str) -> str:
+    """The span of publishing continues the trace of the transaction that appended the event; one that ended long ago,
+    as when the relay was wound back, it links to."""
+    given: dict[str, Any] = {"context": parent_of({"traceparent": traceparent})}
+    if is_past(event_id, datetime.fromisoformat(at)):
+        given = {"context": Context(), "links": [Link(get_current_span(given["context"]).get_span_context())]}
+    with tracer.start_as_current_span(f"{topic} publish", kind=SpanKind.PRODUCER, **given):
         return current_traceparent() or traceparent
