@@ -17,6 +17,9 @@ from tests.faults.harness.ledger import Ledger, Operation
 from tests.faults.harness.outside import Seen, Tail
 from tests.faults.harness.report import Outcome, table, totals, worst
 from tests.faults.harness.stack import FaultLayout, FaultStack
+from tests.faults.harness.watch import Deaths
+
+from contracts.topics import TOPICS
 
 GROUP, TOPIC = "front-desk.calls", "call.state"
 NOWHERE = "127.0.0.1:1"
@@ -109,7 +112,7 @@ def test_the_tail_is_there_when_it_has_read_every_partition_to_its_end(tmp_path:
 
 def outcome(figures: Figures, *violations: Violation) -> Outcome:
     return Outcome(
-        seed=1, seconds=60, settled_seconds=3.2, figures=figures, faults=Counter(), skipped={}, recoveries=(),
+        seed=1, seconds=60, settled_seconds=3.2, figures=figures, faults=Counter(), skipped=Counter(), recoveries=(),
         violations=violations, kills=1, fired=Counter(), limit=300,
     )  # fmt: skip
 
@@ -148,3 +151,40 @@ def test_an_input_that_was_never_acknowledged_is_in_doubt_for_ever_after(judge: 
     asked = Operation("mail", "a@b.example", state="info", first_at=50, settled_at=51)
     assert judge.in_doubt(asked)
     assert not judge.in_doubt(dataclasses.replace(asked, state="ok"))
+
+
+def state(restarts: int, last_exit: str | None, state: str = "running") -> dict[str, dict[str, object]]:
+    return {"notifier": {"restarts": restarts, "last_exit": last_exit, "state": state}}
+
+
+def test_a_service_ends_of_nothing_but_what_was_done_to_it(tmp_path: Path) -> None:
+    stack = FaultStack(FaultLayout(tmp_path, 7800))
+    deaths = Deaths(stack)
+    for look in (state(0, None), state(1, "signal 9"), state(1, "signal 9"), state(2, "exit 0")):
+        deaths.note(look)
+    assert deaths.too_many() == ["notifier ended 2 times, was killed 0 times and restarted as stuck 1 times; "
+                                 "the last time with exit 0"]  # fmt: skip
+    stack.kills["notifier"] = 1
+    assert deaths.too_many() == []
+    deaths.note(state(2, "exit 0", "stopping"))
+    deaths.note(state(3, "signal 9"))
+    assert deaths.too_many() == [], "killed because it did not end in time when it was stuck"
+    deaths.note(state(4, "exit 1"))
+    assert len(deaths.too_many()) == 1
+    assert deaths.strange == set()
+
+
+def test_consumers_that_nobody_found_are_missed() -> None:
+    groups = Groups(NOWHERE)
+    assert "call.state for front-desk" in groups.missing()
+    for name in {consumer for topic in TOPICS.values() for consumer in topic.consumers}:
+        groups.topics[name] = tuple(topic.name for topic in TOPICS.values() if name in topic.consumers)
+    assert groups.missing() == []
+    groups.topics["front-desk"] = ()
+    assert "call.state for front-desk" in groups.missing()
+
+
+def test_a_run_whose_probes_saw_nothing_is_too_poor() -> None:
+    enough = Figures(acknowledged=Counter(ring=1, status=1, mail=1, **{"import": 1}), probes=3, probes_that_saw=3)
+    assert outcome(enough).missing == []
+    assert outcome(dataclasses.replace(enough, probes_that_saw=0)).missing == ["isolation probe that saw rows"]

@@ -30,6 +30,7 @@ __all__ = [
     "order_per_key",
     "ready",
     "same_bytes",
+    "stopped",
 ]
 
 EXAMPLES = 3
@@ -203,6 +204,11 @@ def isolated(strangers: Iterable[str]) -> list[Violation]:
 def alive(deaths: Iterable[str]) -> list[Violation]:
     """I9: a service dies of nothing but what was done to it."""
     return _found("I9 liveness", "a service died by itself", deaths)
+
+
+def stopped(beyond: Iterable[str]) -> list[Violation]:
+    """I9: a consumer that fails on everything stops at its limits instead of draining its topic."""
+    return _found("I9 liveness", "a consumer parked more than its limits allow, and went on", beyond)
 
 
 def ready(late: Iterable[str], *, within: float) -> list[Violation]:

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ from tests.faults.harness.options import Planned
 from tests.faults.harness.saboteur.crash_points import FAKETIME
 from tests.faults.harness.stack import FaultStack, wait_until
 
+from kit.dead_letters import DeadLetterLimits
 from kit.migrations import provision
 from kit.postgres import SERVER_AWAY, Database, role_dsn, schema_of
 from recovery.rewind import rewind
@@ -42,6 +44,7 @@ WHERE table_schema NOT IN ('pg_catalog', 'information_schema') ORDER BY 1, 2, 3
 
 
 CATCH_UP_SECONDS = 40.0
+SOME_POISON = 10
 MIGRATION_POINTS = (
     ("inside_a_migration", 0),
     ("inside_a_migration_file", 4),
@@ -77,6 +80,8 @@ class Context:
     """Where every partition ends now."""
     caught_up: Callable[[], Awaitable[bool]] | None = None
     """Whether nobody has more to do than what came within the last moments; whoever judges knows."""
+    beyond_limits: list[str] = field(default_factory=list)
+    """Consumers that parked more than they may, and did not stop."""
     migrations: list[tuple[str, bool]] = field(default_factory=list)
     """Migrations that were killed, and whether the schema came out as that of a whole run."""
     _table: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -160,6 +165,7 @@ async def storm(context: Context, planned: Planned) -> None:
                    f"TRUNKLINE_{package.upper()}_HTTP_PORT": str(spare)}  # fmt: skip
     url, end = f"http://127.0.0.1:{spare}/readyz", time.monotonic() + planned.seconds
     while time.monotonic() < end:
+        context.stack.guests[planned.target] += 1
         with _process([sys.executable, "-m", package], environment):
             up = asyncio.to_thread(wait_until, lambda: control.probe(url)[0] == 200, "no second process", 15)
             with contextlib.suppress(TimeoutError):
@@ -343,8 +349,9 @@ async def _schema(stack: FaultStack, database: str) -> list[Any]:
 
 async def bad_deploy(context: Context, planned: Planned) -> None:
     """Every event fails: the consumer must stop at its limits. Then the handler is mended and the service restarted."""
-    stack, package = context.stack, service(planned.target).package
-    path = stack.arm(package, "after_claim_before_handler", -1)
+    stack, chosen = context.stack, service(planned.target)
+    before, processes = await _letters(stack, chosen), _processes_so_far(stack, chosen)
+    path = stack.arm(chosen.package, "after_claim_before_handler", -1)
     halted = f"{stack.layout.url(planned.target)}/readyz"
     try:
         await asyncio.to_thread(
@@ -352,10 +359,39 @@ async def bad_deploy(context: Context, planned: Planned) -> None:
         )
         context.ledger.note("halted", service=planned.target)
     except TimeoutError:
-        raise NotHere("too few events for the limits in this window") from None
+        # Each process of the service counts for itself; what was unreadable before anything failed counts as well.
+        allowed = DeadLetterLimits().consecutive * (1 + _processes_so_far(stack, chosen) - processes) + SOME_POISON
+        parked = await _letters(stack, chosen) - before
+        beyond = [f"{consumer} {count}" for consumer, count in parked.items() if count > allowed]
+        if not beyond:
+            raise NotHere("too few events for the limits in this window") from None
+        context.beyond_limits += beyond
     finally:
         path.unlink(missing_ok=True)
         stack.signal(planned.target, signal.SIGKILL)
+
+
+async def _letters(stack: FaultStack, chosen: Service) -> Counter[str]:
+    """How many records each consumer of the service has parked for their own sake."""
+    found: Counter[str] = Counter()
+
+    async def attempt() -> None:
+        connection = await stack.admin()
+        try:
+            rows = await connection.fetch(
+                f"SELECT consumer, count(*) AS n FROM {chosen.package}.dead_letter WHERE NOT parked_behind GROUP BY 1"
+            )
+        finally:
+            await connection.close(timeout=5)
+        found.update({str(row["consumer"]): int(row["n"]) for row in rows})
+
+    await _while_away(attempt)
+    return found
+
+
+def _processes_so_far(stack: FaultStack, chosen: Service) -> int:
+    """How many processes of the service there have been."""
+    return int(stack.process(chosen.name).get("restarts", 0)) + stack.guests[chosen.name]
 
 
 async def disk_full(context: Context, planned: Planned) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 from confluent_kafka import Consumer, TopicPartition
@@ -34,11 +35,30 @@ class Groups:
         self._lock = threading.Lock()
         self.topics: dict[str, tuple[str, ...]] = {}
 
-    def discover(self) -> None:
+    def discover(self, within: float = 60.0) -> None:
+        """Wait until every consumer of every topic, as the table of topics has them, has partitions of it: a group
+        that is just rebalancing has none, and would never be looked at."""
+        deadline = time.monotonic() + within
+        while True:
+            self._ask()
+            missing = self.missing()
+            if not missing:
+                return
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"nobody reads {', '.join(missing)} (after {within:.0f} s)")
+            time.sleep(0.5)
+
+    def missing(self) -> list[str]:
+        """What a topic's declared consumers do not read, and what is read by others."""
+        declared = {(topic.name, consumer) for topic in TOPICS.values() for consumer in topic.consumers}
+        found = {(topic, owner_of(group).name) for group, topics in self.topics.items() for topic in topics}
+        return sorted(f"{topic} for {consumer}" for topic, consumer in declared ^ found)
+
+    def _ask(self) -> None:
         admin = AdminClient({"bootstrap.servers": self._bootstrap, "log_level": 0})
         listed = admin.list_consumer_groups().result(ANSWER_SECONDS).valid
         names = [each.group_id for each in listed if any(each.group_id.startswith(s.name) for s in SERVICES)]
-        for name, future in admin.describe_consumer_groups(names).items():
+        for name, future in admin.describe_consumer_groups(names).items() if names else ():
             members = future.result(ANSWER_SECONDS).members
             read = {each.topic for member in members for each in member.assignment.topic_partitions}
             self.topics[name] = tuple(sorted(read))

@@ -53,6 +53,9 @@ WHERE EXISTS (SELECT FROM {schema}.inbox i WHERE i.tenant_id = e.tenant_id AND i
 UNSENT = "SELECT recipient FROM notifier.send WHERE state IN ('pending', 'sending')"
 KEPT = "SELECT id FROM {schema}.outbox WHERE id = ANY ($1::uuid[])"
 LETTERS = 'SELECT topic, partition, "offset", event_id FROM {schema}.dead_letter WHERE consumer = $1'
+UNPROCESSED = "SELECT count(*) FROM telephony_router.intake WHERE processed_at IS NULL AND parked IS NULL"
+CALM = 4
+"""So many looks in a row find nothing to do."""
 FEW, MANY = 2, 60
 """Mails and records that come within a moment."""
 
@@ -82,6 +85,7 @@ class Figures:
     mails_unknown: int = 0
     poison: int = 0
     probes: int = 0
+    probes_that_saw: int = 0
 
     @property
     def in_doubt(self) -> float:
@@ -361,19 +365,44 @@ class Judge:
         return violations
 
     async def settled(self, since: float, within: float, inputs_ended: asyncio.Event) -> tuple[float, list[Violation]]:
-        """I5 and I9: wait until outboxes are empty and nobody is behind; how long after ``since`` (monotonic) that
-        was, and what is left. What still comes in while senders finish has a moment of its own."""
-        ended = math.inf
+        """I5 and I9: wait until outboxes are empty, nobody is behind and nothing waits; how long after ``since``
+        (monotonic) that was, and what is left. What comes in while senders finish has a moment of its own.
+
+        What is handled makes more to do: at rest is what is found at rest several times, with no record more.
+        """
+        ended, calm, records = math.inf, 0, -1
         while True:
             if inputs_ended.is_set():
                 ended = min(ended, time.monotonic())
-            pending, lag = await self._unfinished()
+            waiting, pending, lag = await self._waiting(), *await self._unfinished()
             now = time.monotonic()
-            if ended < math.inf and not any(pending.values()) and not any(lag.values()):
+            quiet = not any((*waiting.values(), *pending.values(), *lag.values()))
+            calm = calm + 1 if quiet and records == len(self._tail.seen) and ended < math.inf else 0
+            records = len(self._tail.seen)
+            if calm >= CALM:
                 return now - since, []
-            if now > max(since + within, ended + MOMENT):
-                return now - since, [*checks.drained(pending, within=within), *checks.live(lag, (), within=within)]
+            if now > max(since + within, ended + MOMENT) and not quiet:
+                left = {**waiting, **lag}
+                return now - since, [*checks.drained(pending, within=within), *checks.live(left, (), within=within)]
             await asyncio.sleep(0.5)
+
+    async def _waiting(self) -> dict[str, int]:
+        """What was taken and is not worked off, where no offset and no outbox tells of it."""
+        with contextlib.suppress(*SERVER_AWAY, asyncpg.PostgresError):
+            connection = await self._stack.admin()
+            try:
+                mails, webhooks = len(await connection.fetch(UNSENT)), int(await connection.fetchval(UNPROCESSED))
+            finally:
+                await connection.close()
+            return {
+                "mails not sent": mails,
+                "webhooks not processed": webhooks,
+                "journals not drained": self._journals(),
+            }
+        return {"postgres": 1}
+
+    def _journals(self) -> int:
+        return sum(path.stat().st_size > 0 for path in (self._stack.layout.run_dir / "router" / "journal").glob("*"))
 
     async def caught_up(self) -> bool:
         """Whether nobody has more to do than what came within the last moments."""

@@ -25,7 +25,7 @@ class Outcome:
     settled_seconds: float
     figures: Figures
     faults: Counter[str]
-    skipped: dict[str, str]
+    skipped: Counter[str]
     recoveries: Sequence[Recovery]
     violations: Sequence[Violation]
     kills: int
@@ -35,13 +35,15 @@ class Outcome:
     unanswered_probes: int = 0
     untold: Sequence[str] = ()
     """What could not be told: such a run has not held."""
+    orderly_restarts: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
 
     @property
     def missing(self) -> list[str]:
-        """What a run must have had to say anything: inputs of each kind, and at least one kill."""
-        kinds = ("ring", "status", "import", "mail")
-        return [kind for kind in kinds if not self.figures.acknowledged[kind]] + ([] if self.kills else ["kill -9"])
+        """What a run must have had to say anything: inputs of each kind, a probe that saw something, and a kill."""
+        had = {kind: self.figures.acknowledged[kind] for kind in ("ring", "status", "import", "mail")}
+        had |= {"isolation probe that saw rows": self.figures.probes_that_saw, "kill -9": self.kills}
+        return [name for name, count in had.items() if not count]
 
 
 class Progress:
@@ -75,6 +77,7 @@ def table(outcome: Outcome) -> str:
         ("poison records parked", str(figures.poison)),
         ("faults", f"{sum(outcome.faults.values())}: {_counts(outcome.faults)}"),
         ("kill -9", f"{outcome.kills}, of which {sum(outcome.fired.values())} at crash points"),
+        ("restarted as stuck, by the supervisor", _counts(outcome.orderly_restarts) or "0"),
         ("isolation probes", f"{figures.probes}, {outcome.unanswered_probes} while Postgres was away"),
         (
             "outboxes empty, nobody behind, after the heal",
@@ -91,7 +94,11 @@ def table(outcome: Outcome) -> str:
     if outcome.fired:
         lines += ["", "crash points reached:", *(f"  {name}  {n}" for name, n in sorted(outcome.fired.items()))]
     if outcome.skipped:
-        lines += ["", "not made:", *(f"  {name}: {why}" for name, why in sorted(outcome.skipped.items()))]
+        lines += [
+            "",
+            "not made:",
+            *(f"  {what}{f' ({n} times)' if n > 1 else ''}" for what, n in sorted(outcome.skipped.items())),
+        ]
     lines += [f"note: {note}" for note in outcome.notes]
     lines += ["", *(f"VIOLATED  {violation}" for violation in outcome.violations)]
     lines += [f"COULD NOT TELL  {what}" for what in outcome.untold]

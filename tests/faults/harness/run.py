@@ -31,6 +31,8 @@ from kit.postgres import SERVER_AWAY, Database
 __all__ = ["Run", "run"]
 
 LOOK_SECONDS = 20.0
+EVERY_KIND_SECONDS = 600.0
+"""A run of so long has made each kind of its faults at least once, or it tells too little."""
 KILLS = ("kill_service", "kill_server", "clock", "bad_deploy")
 Tell = Callable[[str], None]
 
@@ -71,7 +73,7 @@ class Run:
         self._transactions = Transactions(stack)
         self._deaths = Deaths(stack)
         self._faults: Counter[str] = Counter()
-        self._skipped: dict[str, str] = {}
+        self._skipped: Counter[str] = Counter()
         self._violations: list[Violation] = []
         self._looks: list[Violation] = []
         self._untold: list[str] = []
@@ -129,7 +131,7 @@ class Run:
         under_way: set[asyncio.Task[None]] = set()
         for planned in self._options.faults:
             if time.monotonic() - began > self._options.seconds:
-                self._skipped["the end of the schedule"] = "this machine was too slow for it"
+                self._skipped["the end of the schedule: this machine was too slow for it"] += 1
                 break
             await asyncio.sleep(max(0.0, began + late + planned.at - time.monotonic()))
             under_way = {task for task in under_way if not task.done()}
@@ -149,12 +151,12 @@ class Run:
         try:
             await FAULTS[planned.kind](self._context, planned)
         except NotHere as why:
-            self._skipped[name] = str(why)
+            self._skipped[f"{name}: {why}"] += 1
             self._ledger.note("fault", fault=planned.kind, target=planned.target, step="not made", why=str(why))
             return
         except Exception as error:
             # A fault that hits another fault's victim: it is said, and the run goes on.
-            self._skipped[name] = f"{type(error).__name__}: {error}"
+            self._skipped[f"{name}: {type(error).__name__}: {error}"] += 1
             self._ledger.note("fault", fault=planned.kind, target=planned.target, step="failed", why=repr(error))
             return
         self._faults[planned.kind] += 1
@@ -213,10 +215,14 @@ class Run:
         self._violations += await self._asked("the audit log", judge.audit)
         self._violations += checks.isolated(isolation.strangers)
         self._violations += checks.live({}, self._transactions.idle, within=60)
-        self._violations += checks.alive(self._deaths.strange)
+        self._violations += checks.alive([*self._deaths.strange, *self._deaths.too_many()])
+        self._violations += checks.stopped(self._context.beyond_limits)
         broken = [name for name, whole in self._context.migrations if not whole]
         self._violations += checks.conserved((), (), {f"schemas of {name}": (1, 0) for name in broken})
-        self._judge.figures.probes = isolation.probes
+        judge.figures.probes, judge.figures.probes_that_saw = isolation.probes, isolation.own_rows
+        planned = {fault.kind for fault in self._options.faults}
+        if self._options.seconds >= EVERY_KIND_SECONDS and (never := sorted(planned - self._faults.keys())):
+            self._untold.append(f"never made: {', '.join(never)}")
         if judge.figures.in_doubt > TOO_MUCH:
             self._untold.append(f"too much in doubt: {judge.figures.in_doubt:.0%} of something was taken back")
 
@@ -264,6 +270,7 @@ class Run:
             kills=kills,
             fired=fired,
             unanswered_probes=isolation.unanswered,
+            orderly_restarts=self._deaths.orderly,
             notes=[f"{errors} errors inside the harness; see the ledger"] if errors else [],
         )
 

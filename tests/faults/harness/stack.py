@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +97,10 @@ class FaultStack:
                 for name, (server, own) in PROXIED.items()
             )
         )
+        self.kills: Counter[str] = Counter()
+        """How often a process of the stack was killed with signal 9, by name."""
+        self.guests: Counter[str] = Counter()
+        """How many further processes of a service a fault has started."""
         self._mounted: list[Path] = []
 
     def start(self, tell: Callable[[str], None] = lambda _: None) -> None:
@@ -151,6 +156,7 @@ class FaultStack:
             return None
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
+            self.kills[name] += number == signal.SIGKILL
             return int(pid)
         return None
 

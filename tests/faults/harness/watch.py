@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -22,7 +23,8 @@ __all__ = ["Deaths", "Isolation", "Readiness", "Recovery", "Transactions"]
 
 PROBE_SECONDS = 0.1
 IDLE_LIMIT = 60.0
-OURS = ("signal 9", "signal 15")
+ORDERLY = ("exit 0", "signal 15")
+"""How a service ends that is asked to; only the supervisor asks."""
 PROBED = "board_call"
 UNSET = "unrecognized configuration parameter"
 
@@ -48,6 +50,8 @@ class Isolation:
         self._tenants = [UUID(tenant) for tenant in tenants]
         self._table = table
         self.probes = 0
+        self.own_rows = 0
+        """A probe that sees nothing at all would see no stranger either."""
         self.unanswered = 0
         self.strangers: list[str] = []
 
@@ -71,6 +75,7 @@ class Isolation:
         tenant = self._tenants[number % len(self._tenants)]
         async with self._database.transaction(tenant) as tx:
             rows = await tx.fetch(f"SELECT DISTINCT tenant_id FROM {self._table}")
+        self.own_rows += sum(row["tenant_id"] == tenant for row in rows)
         self.strangers += [f"{tenant} saw {row['tenant_id']}" for row in rows if row["tenant_id"] != tenant]
         pool: Any = self._database._app
         async with pool.acquire() as connection:
@@ -126,21 +131,48 @@ class Readiness:
 
 @dataclass
 class Deaths:
-    """Looks for services that died of something else than what was done to them: an abort, a segmentation fault."""
+    """Counts how often each service ended, against how often it was killed. It ends of nothing but that, and of the
+    supervisor's own restart of one that says itself that it makes no progress: those are orderly, and counted."""
 
     stack: FaultStack
     strange: set[str] = field(default_factory=set)
+    restarts: Counter[str] = field(default_factory=Counter)
+    orderly: Counter[str] = field(default_factory=Counter)
+    last_exits: dict[str, str] = field(default_factory=dict)
+    _asked: set[str] = field(default_factory=set)
 
     async def run(self, stopping: asyncio.Event) -> None:
         while not stopping.is_set():
-            state = await asyncio.to_thread(control.state, self.stack.layout)
-            for service in SERVICES:
-                known = state.get(service.name, {})
-                died = str(known.get("last_exit") or "")
-                if died.startswith("signal") and died not in OURS:
-                    self.strange.add(f"{service.name} after {known['restarts']} restarts: {died}")
+            self.note(await asyncio.to_thread(control.state, self.stack.layout))
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), 1)
+                await asyncio.wait_for(stopping.wait(), 0.5)
+
+    def note(self, state: Mapping[str, Any]) -> None:
+        for service in SERVICES:
+            known = state.get(service.name, {})
+            restarts, died = int(known.get("restarts", 0)), str(known.get("last_exit") or "")
+            asked = service.name in self._asked
+            (self._asked.add if known.get("state") == "stopping" else self._asked.discard)(service.name)
+            if restarts <= self.restarts[service.name]:
+                continue
+            if asked or died in ORDERLY:
+                # One that does not end in time when it is asked to is killed.
+                self.orderly[service.name] += 1
+            elif died.startswith("signal") and died != "signal 9":
+                self.strange.add(f"{service.name} after {restarts} restarts: {died}")
+            self.restarts[service.name], self.last_exits[service.name] = restarts, died
+
+    def too_many(self) -> list[str]:
+        """Services that ended more often than they were killed or restarted as stuck."""
+        killed = self.stack.kills.copy()
+        for fired in self.stack.fired():
+            killed[str(fired["process"]).replace("_", "-")] += 1
+        return [
+            f"{name} ended {count} times, was killed {killed[name]} times and restarted as stuck "
+            f"{self.orderly[name]} times; the last time with {self.last_exits[name]}"
+            for name, count in self.restarts.items()
+            if count > killed[name] + self.orderly[name]
+        ]
 
 
 @dataclass
