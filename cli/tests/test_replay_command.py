@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 
 from recovery.replay.book import Entry
 from recovery.replay.compare import Change, TableDiff
-from recovery.replay.plan import Plan, Refused
+from recovery.replay.plan import Filters, Plan, Refused
 from recovery.replay.shadow import Letters
 from trunkline.replay import show
 from trunkline.replay.ask import bound, of_id, read_plan, services
@@ -176,3 +177,74 @@ def test_a_plan_says_which_tables_start_empty_and_how_far_that_reaches(capsys: p
     assert "start as live board_call, board_mail: an event that a handler knows" in said
     show.plan(replace(plan, reaches_back=True))
     assert "incomplete" not in capsys.readouterr().out
+
+
+def told(capsys: pytest.CaptureFixture[str]) -> str:
+    shown = capsys.readouterr()
+    return " ".join((shown.out + shown.err).split())
+
+
+def a_plan(**values: Any) -> Plan:
+    given = {"id": "brain-distiller.1121-3f9a2c", "service": "brain-distiller", "consumer": "brain-distiller",
+             "target": "live", "source": "topics", "asked_from": "the oldest", "asked_to": "now", **values}  # fmt: skip
+    return Plan(**given)
+
+
+def an_entry(plan: Plan, **values: Any) -> Entry:
+    given: dict[str, Any] = {
+        "id": plan.id, "plan": plan, "state": "running", "wanted": "run", "total": 300, "counts": {"seen": 100},
+        "report": None, "who": "", "why": "", "started_at": NOW, "heartbeat_at": NOW, "finished_at": None,
+        "positions": {}, **values,
+    }  # fmt: skip
+    return Entry(**given)
+
+
+def test_what_people_wrote_is_shown_as_they_wrote_it(capsys: pytest.CaptureFixture[str]) -> None:
+    entry = an_entry(a_plan(), who="ops[/]@desk", why="see [/tmp/x]", waiting_for="[red]x", held=True)
+    show.entries([entry])
+    assert "[/tmp/x]" in told(capsys)
+    show.entry(entry, [{"at": NOW, "action": "apply", "who": "ops@desk", "why": "see [/tmp/x]"}])
+    show.plan(a_plan(filters=Filters(keys=("[/bold]",)), records=1))
+    shown = told(capsys)
+    assert "see [/tmp/x]" in shown
+    assert "[red]x" in shown
+    assert "key: [/bold]" in shown
+
+
+def test_status_tells_how_a_run_fares(capsys: pytest.CaptureFixture[str]) -> None:
+    entry = an_entry(a_plan(), held=True, per_second=20.0, waiting_for="live consumers are 1200 records behind")
+    show.entry(entry, [])
+    shown = told(capsys)
+    assert "live consumers are 1200 records behind" in shown
+    assert "20.0 of at most 1000 records a second, 0:00:10 left" in shown
+    assert "last sign" in shown
+
+
+def test_a_run_without_a_process_is_stopped_and_can_be_resumed(capsys: pytest.CaptureFixture[str]) -> None:
+    show.entry(an_entry(a_plan()), [])
+    shown = told(capsys)
+    assert "stopped: no process runs it" in shown
+    assert "trunkline replay resume brain-distiller.1121-3f9a2c" in shown
+
+
+def test_a_plan_names_what_chooses_and_what_it_has_effects_on(capsys: pytest.CaptureFixture[str]) -> None:
+    chosen = Filters(tenants=("t1",), types=("call.state.v1",), keys=("k",), event_ids=("e",), sample=0.1)
+    show.plan(a_plan(filters=chosen, records=3, effects=("anomaly.fired: its handler has effects",), target="rewind"))
+    shown = told(capsys)
+    for line in (
+        "tenant: t1",
+        "type: call.state.v1",
+        "key: k",
+        "event: e",
+        "sample: 0.1",
+        "anomaly.fired: its handler",
+    ):
+        assert line in shown
+    show.plan(a_plan())
+    assert "there is nothing to replay" in told(capsys)
+
+
+def test_a_store_goes_with_no_target() -> None:
+    done = run.invoke(app, ["plan", "vault-importer", "--from-store", "--target", "live"])
+    assert done.exit_code == 2
+    assert "a store is told again to everybody" in " ".join(done.output.split())

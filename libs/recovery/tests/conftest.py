@@ -21,6 +21,7 @@ from recovery.replay.plan import Plan, Replayable, ShadowTable
 from recovery.replay.run import Run
 
 SERVICE = "front-desk"
+KEYS = [f"e{n}" for n in range(5)]
 TABLE = """
 CREATE TABLE sum (
     tenant_id uuid NOT NULL, entity text NOT NULL, number integer NOT NULL, total integer NOT NULL,
@@ -145,3 +146,11 @@ def with_class(service: Service, replay: ReplayClass) -> None:
 
 def tenant_of(bench: Bench, other: UUID) -> Bench:
     return replace(bench, tenant=other)
+
+
+async def sent(service: Service, rounds: int = 4) -> int:
+    """Numbers 1 to ``rounds`` for each of five keys."""
+    for number in range(1, rounds + 1):
+        for key in KEYS:
+            await service.bench.send(key, number)
+    return rounds * len(KEYS)

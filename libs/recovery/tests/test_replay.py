@@ -3,40 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from contracts.topics import Topic
-from kit.consume import Consumer
-from kit.delivery import on_deleted
 from kit.handling import Halted
 from kit.testing import eventually
 from recovery.replay import settle
 from recovery.replay.book import Book
 from recovery.replay.pace import Progress
 from recovery.replay.plan import Filters, Plan, Refused
-from recovery.replay.rehearsal import RehearsalDatabase
+from recovery.replay.rehearsal import RehearsalDatabase, rehearse
 from recovery.replay.run import Run, pressure_on
 from recovery.replay.throttle import Limits, Pressure, Throttle
-from recovery.replay.topics import LogReader, members_of, rewind_group
+from recovery.replay.topics import LogReader, rewind_group
 
-from .conftest import Service, copy_of, tenant_of, with_class
+from .conftest import KEYS, Service, copy_of, sent, tenant_of, with_class
 
 pytestmark = pytest.mark.real
-KEYS = [f"e{n}" for n in range(5)]
-
-
-async def sent(service: Service, rounds: int = 4) -> int:
-    """Numbers 1 to ``rounds`` for each of five keys."""
-    for number in range(1, rounds + 1):
-        for key in KEYS:
-            await service.bench.send(key, number)
-    return rounds * len(KEYS)
 
 
 async def test_a_replay_handles_its_range_again_under_its_own_name(service: Service) -> None:
@@ -412,8 +401,6 @@ async def test_a_dry_run_tells_and_leaves_nothing(service: Service) -> None:
     database = RehearsalDatabase(
         service=service.database.service, dsn=service.database._app_dsn, app_password="test", system_password="test"
     )
-    from recovery.replay.rehearsal import rehearse
-
     findings = await rehearse(service.replayable, await service.plan(), database, registry=service.bench.registry)
     await database.close()
     assert findings.outcomes["handled"] == 5
@@ -424,83 +411,39 @@ async def test_a_dry_run_tells_and_leaves_nothing(service: Service) -> None:
     assert len(await service.outbox()) == 10
 
 
-async def test_a_group_is_rewound_only_while_it_is_stopped_and_once(service: Service) -> None:
-    await service.consume(await sent(service, 2))
-    plan, book = await service.plan(target="rewind"), Book(service.database)
-    assert sum(span.records for span in plan.spans) == 10
-    live = Consumer(
-        database=service.database, kafka_bootstrap=service.bench.bootstrap, registry=service.bench.registry,
-        subscriptions=service.replayable.consumers[service.group], group=service.group,
-    )  # fmt: skip
-    await live.start()
-
-    async def member() -> bool:
-        return await members_of(service.bench.bootstrap, service.group) == 1
-
-    await eventually(member, 20)
-    seen: list[Progress] = []
-    with pytest.raises(Refused, match="stop front-desk first"):
-        await service.apply(plan, report=seen.append, sessions_end_in=1.0)
-    assert "has 1 members" in seen[-1].waiting_for
-    assert (await book.find(plan.id)).state == "failed"
-    assert await service.bench.committed(service.group) == 10
-    running = asyncio.create_task(service.resume(plan.id))
-    await live.stop()
-    entry = await running
-    assert (entry.state, entry.counts) == ("done", {"moved_back": 10, "seen": 0})
-    assert await service.bench.committed(service.group) == 0
-    handled = service.handled
-    await service.consume(10)
-    assert service.handled == handled, "the inbox knows what had effect"
-    with pytest.raises(Refused, match="applied before"):
-        await service.apply(plan)
-    assert [row["action"] for row in await book.history(plan.id)] == ["apply", "resume"]
-
-
-@pytest.mark.parametrize(
-    "asked",
-    [
-        {"filters": Filters(keys=("e0",))},
-        {"filters": Filters(sample=0.5)},
-        {"filters": Filters(types=("toy.v1",))},
-        {"filters": Filters(tenants=("0195a1b2-0000-7000-8000-000000000001",))},
-        {"end": datetime(2026, 3, 2, tzinfo=UTC)},
-    ],
-)
-async def test_a_rewind_refuses_what_would_not_hold(service: Service, asked: dict[str, Any]) -> None:
-    with pytest.raises(Refused, match="handles everything from there on"):
-        await service.plan(target="rewind", **asked)
-
-
-async def test_a_rewind_of_what_has_effects_is_allowed_by_name_and_audited(service: Service) -> None:
+async def test_a_dry_run_waits_for_no_key_that_live_traffic_holds(service: Service) -> None:
     await service.consume(await sent(service, 1))
-    with_class(service, "forbidden")
-    with pytest.raises(Refused, match="--allow-effects"):
-        await service.plan(target="rewind")
-    with pytest.raises(Refused, match="is for --target rewind"):
-        await service.plan(allow_effects=True)
-    plan = await service.plan(target="rewind", allow_effects=True)
-    assert [line.partition(":")[0] for line in plan.effects] == [service.bench.topic]
-    assert Plan.from_json(plan.to_json()) == plan
-    await service.apply(plan)
-    (applied,) = await Book(service.database).history(plan.id)
-    assert json.loads(applied["detail"])["effects_allowed"] == list(plan.effects)
+    plan = await service.plan()
+    database = RehearsalDatabase(
+        service=service.database.service, dsn=service.database._app_dsn, app_password="test", system_password="test"
+    )
+    async with service.database.transaction(service.bench.tenant, emits=KEYS), asyncio.timeout(20):
+        findings = await rehearse(service.replayable, plan, database, registry=service.bench.registry)
+    await database.close()
+    assert findings.outcomes["handled"] == 5
 
 
-async def test_a_topic_is_as_strict_as_its_strictest_handler(service: Service) -> None:
-    with_class(service, "forbidden")
-    kept = on_deleted(service.bench.event, lambda *_: None)  # type: ignore[arg-type,return-value]
-    consumers = {name: [*each, kept] for name, each in service.replayable.consumers.items()}
-    service.replayable = replace(service.replayable, consumers=consumers)
-    assert service.replayable.classes(service.group, [service.bench.topic]) == {service.bench.topic: "forbidden"}
+async def test_a_dry_run_gives_way_too(service: Service) -> None:
+    await service.consume(await sent(service, 4))
+    plan, seen = await service.plan(rate=8), list[Progress]()
+    await sent(service, 1)
+    database = RehearsalDatabase(
+        service=service.database.service, dsn=service.database._app_dsn, app_password="test", system_password="test"
+    )
+    limits = Limits(lag_records=1, outbox_seconds=1e6)
+    running = asyncio.create_task(
+        rehearse(service.replayable, plan, database, registry=service.bench.registry, limits=limits, report=seen.append)
+    )
 
+    async def slow() -> bool:
+        return bool(seen) and seen[-1].allowed <= 2 and "5 records behind" in seen[-1].waiting_for
 
-async def test_a_plan_without_records_is_not_applied(service: Service) -> None:
-    await service.consume(await sent(service, 1))
-    plan = await service.plan(filters=Filters(keys=("nobody",)))
-    assert plan.records == 0
-    with pytest.raises(Refused, match="nothing to replay"):
-        await service.apply(plan)
+    await eventually(slow, 20)
+    assert seen[-1].seen < 20
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    await database.close()
 
 
 def test_a_replay_gives_way_and_finds_back() -> None:

@@ -13,6 +13,7 @@ from uuid import UUID
 import asyncpg
 import typer
 from aiokafka.errors import KafkaError
+from rich.markup import escape
 
 from configuration import ConfigurationError
 from kit.handling import Halted
@@ -46,8 +47,11 @@ MaybeWhy = Annotated[str, typer.Option("--why", help="The reason, for the audit.
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
-def work(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run, and say what went wrong in a sentence."""
+MEND = "Look at its dead letters, mend the handler, then go on with it: trunkline replay resume"
+
+
+def work(coroutine: Coroutine[Any, Any, T], *, halted: str = MEND) -> T:
+    """Run, and say what went wrong in a sentence; ``halted`` is what to do when too much could not be handled."""
     configure_logging("replay", "WARNING")
     try:
         return asyncio.run(coroutine)
@@ -55,16 +59,15 @@ def work(coroutine: Coroutine[Any, Any, T]) -> T:
         raise _failed(str(refused), 2) from None
     except ConfigurationError as error:
         raise _failed(str(error), 2) from None
-    except Halted as halted:
-        raise _failed(f"The replay stopped: {halted}. Look at its dead letters, mend the handler, then resume it.", 3
-                      ) from None  # fmt: skip
+    except Halted as reason:
+        raise _failed(f"It stopped: {reason}. {halted}", 3) from None
     except (OSError, KafkaError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         sentence = f"Kafka or Postgres cannot be asked ({type(error).__name__}); are they up? `trunkline status` tells."
         raise _failed(sentence, 1) from None
 
 
 def _failed(sentence: str, code: int) -> typer.Exit:
-    show.err.print(sentence)
+    show.err.print(escape(sentence))
     return typer.Exit(code)
 
 
@@ -73,12 +76,12 @@ def plan_(  # long: every parameter is an option of the command
     service: Annotated[str, typer.Argument(help="Whose handlers; with --from-store, whose store.")],
     consumer: Annotated[str | None, typer.Option(help="The consumer group; the service's main one by default.")] = None,
     target: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="live: into the service's tables. shadow: into copies, to compare and promote. rewind: move "
-            "the stopped group back, for after a restore; its inbox knows what had effect."
+            help="live: into the service's tables. shadow (the default): into copies, to compare and promote. rewind: "
+            "move the stopped group back, whole, for after a restore; its inbox knows what had effect."
         ),
-    ] = "shadow",
+    ] = None,
     topic: Annotated[list[str] | None, typer.Option(help="Only these topics of those the consumer reads.")] = None,
     from_: Annotated[
         str | None,
@@ -95,7 +98,20 @@ def plan_(  # long: every parameter is an option of the command
     sample: Annotated[float, typer.Option(min=0.0001, max=1, help="A share of the keys, the same every time.")] = 1.0,
     dead_letters: Annotated[str, typer.Option(help="Instead of topics: the dead letters of this fingerprint.")] = "",
     from_store: Annotated[
-        bool, typer.Option("--from-store", help="Instead of topics: have the owner tell a topic again from its store.")
+        bool,
+        typer.Option(
+            "--from-store",
+            help="Instead of topics: have the owner tell a topic again from its store, by --tenant, --from and --to. "
+            "vault-importer tells message.imported, brain-distiller fact.extracted; directory.* are told by "
+            "`trunkline directory republish`; no store tells the rest.",
+        ),
+    ] = False,
+    allow_effects: Annotated[
+        bool,
+        typer.Option(
+            "--allow-effects",
+            help="With --target rewind: although handlers act on others, and do so again for what the inbox forgot.",
+        ),
     ] = False,
     rebuild: Annotated[
         bool,
@@ -110,9 +126,14 @@ def plan_(  # long: every parameter is an option of the command
         tenants=tuple(map(str, tenant or ())), types=tuple(event_type or ()), keys=tuple(key or ()),
         event_ids=tuple(map(str, event or ())), replay=emitted_by, sample=sample,
     )  # fmt: skip
-    if target not in ("live", "shadow", "rewind"):
+    if target not in (None, "live", "shadow", "rewind"):
         raise _failed(f"--target takes live, shadow or rewind, not {target}", 2)
-    chosen: Target = "reemit" if from_store else target  # type: ignore[assignment]
+    if from_store and (target or consumer or dead_letters or allow_effects):
+        raise _failed(
+            "a store is told again to everybody: --from-store goes with no --target, --consumer, --dead-letters or "
+            "--allow-effects", 2
+        )  # fmt: skip
+    chosen: Target = "reemit" if from_store else target or "shadow"  # type: ignore[assignment]
     try:
         start, end = bound(from_), bound(to)
     except Refused as refused:
@@ -121,6 +142,7 @@ def plan_(  # long: every parameter is an option of the command
         consumer=consumer or service, target=chosen, topics=tuple(topic or ()), start=start, end=end,
         source="store" if from_store else "dead_letters" if dead_letters else "topics",
         fingerprint=dead_letters, tenants=tuple(tenant or ()), filters=filters, rebuild=rebuild, rate=rate,
+        allow_effects=allow_effects,
     )  # fmt: skip
 
     async def make() -> Plan:
@@ -133,9 +155,14 @@ def plan_(  # long: every parameter is an option of the command
         show.as_json({**asdict(made), "hash": made.hash()})
         return
     show.plan(made)
+    if not made.records:
+        return
     if out is not None:
-        show.err.print(f"Try it without effect: trunkline replay dry-run {out}   then: trunkline replay apply {out}")
-    elif made.records:
+        begin = f"trunkline replay apply {out} --why …"
+        if made.target in ("live", "shadow"):
+            begin = f"try it without effect: trunkline replay dry-run {out}   then: {begin}"
+        show.err.print(escape(begin))
+    else:
         show.err.print("Write it to a file with --out to dry-run or apply it.")
 
 
@@ -146,7 +173,7 @@ def dry_run(plan: PlanFile, as_json: Json = False) -> None:
     async def go() -> Any:
         made = read_plan(plan)
         if made.target in ("rewind", "reemit"):
-            raise Refused(f"a {made.target} runs no handlers; there is nothing to rehearse")
+            raise Refused(f"a {made.target} runs no handlers here; there is nothing to rehearse")
         given = replayable(made.service)
         await check_appliable(given, made)
         database = RehearsalDatabase(
@@ -154,11 +181,12 @@ def dry_run(plan: PlanFile, as_json: Json = False) -> None:
             system_password=given.passwords["system"],
         )  # fmt: skip
         try:
-            return await rehearse(given, made, database)
+            with show.progress(made.records) as watch:
+                return await rehearse(given, made, database, report=watch)
         finally:
             await database.close()
 
-    found = work(go())
+    found = work(go(), halted="Nothing was changed. Mend the handler, then rehearse the plan again")
     if as_json:
         show.as_json({"outcomes": found.outcomes, "rows": found.rows, "failures": found.failures,
                       "examples": found.examples})  # fmt: skip

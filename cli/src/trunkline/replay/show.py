@@ -53,20 +53,38 @@ def plan(made: Plan) -> None:
     rows = [
         ("replay", f"[bold]{made.id}[/]   hash {made.hash()}"),
         ("consumer", f"{made.consumer} {made.code_version} → {made.target}"),
-        ("source", f"{made.source.replace('_', ' ')}: from {made.asked_from} to {made.asked_to or 'the last'}"),
-        ("records", f"{made.records:,} of {made.keys:,} keys, {len(made.tenants)} tenants, {made.size / 1e6:.1f} MB"),
-        ("takes", f"{timedelta(seconds=round(made.eta_seconds))} at {made.rate:g} records a second, if nothing waits"),
+        ("source", escape(_source(made))),
     ]
-    rows += [("", f"{count:,} x {kind}") for kind, count in made.by_type.items()]
+    rows += [("only", escape(f"{name}: {value}")) for name, value in made.filters.chosen().items()]
+    rows.append(("records", _records(made)))
+    if made.target != "rewind":
+        eta = timedelta(seconds=round(made.eta_seconds))
+        rows.append(("takes", f"{eta} at {made.rate:g} records a second, if nothing waits"))
+    rows += [("", f"{count:,} x {escape(kind)}") for kind, count in made.by_type.items()]
     if made.unreadable:
         rows.append(("[yellow]unreadable[/]", f"{made.unreadable:,}: they will be parked"))
     rows += [("handler", f"{topic}: {class_}") for topic, class_ in sorted(made.classes.items())]
-    rows += [("no effect", line) for line in made.suppressed]
-    rows += [("[yellow]hole[/]", line) for line in made.holes]
+    rows += [("no effect", escape(line)) for line in made.suppressed]
+    rows += [("[yellow]effect[/]", escape(line)) for line in made.effects]
+    rows += [("[yellow]hole[/]", escape(line)) for line in made.holes]
     rows += _beginnings(made)
     out.print(_pairs(rows))
-    if not made.records and made.target != "rewind":
-        err.print("[yellow]Nothing matches: there is nothing to replay.[/]")
+    if not made.records:
+        err.print("[yellow]Nothing matches: there is nothing to replay, and the plan cannot be applied.[/]")
+
+
+def _source(made: Plan) -> str:
+    source = made.source.replace("_", " ")
+    if made.source == "dead_letters":
+        return f"{source}: {made.asked_from}"
+    return f"{source}: from {made.asked_from} to {made.asked_to}"
+
+
+def _records(made: Plan) -> str:
+    tenants = f"{len(made.tenants)} tenant{'' if len(made.tenants) == 1 else 's'}"
+    if made.source == "store":
+        return f"{made.records:,} of {tenants}"
+    return f"{made.records:,} of {made.keys:,} keys, {tenants}, {made.size / 1e6:.1f} MB"
 
 
 def _beginnings(made: Plan) -> list[tuple[str, str]]:
@@ -87,7 +105,7 @@ def findings(found: Findings) -> None:
     rows = [("handled", f"{found.outcomes.get('handled', 0):,}, all taken back")]
     rows += [("would have", f"{count:,} rows: {what}") for what, count in sorted(found.rows.items()) if count]
     rows += [
-        ("[red]cannot be handled[/]", f"{count:,} x {reason}: {found.examples[reason]}")
+        ("[red]cannot be handled[/]", f"{count:,} x {escape(f'{reason}: {found.examples[reason]}')}")
         for reason, count in sorted(found.failures.items())
     ]
     out.print(_pairs(rows))
@@ -102,9 +120,8 @@ def entries(found: Sequence[Entry]) -> None:
     for column in ("replay", "state", "target", "done", "started", "who", "why"):
         table.add_column(column)
     for each in found:
-        done = f"{each.seen:,} of {each.total:,}"
         started = f"{each.started_at:%d %b %H:%M}"
-        table.add_row(each.id, _state(each), each.plan.target, done, started, escape(each.who), escape(each.why))
+        table.add_row(each.id, _state(each), each.plan.target, _done(each), started, escape(each.who), escape(each.why))
     out.print(table)
 
 
@@ -113,7 +130,7 @@ def entry(found: Entry, history: Sequence[dict[str, Any]], letters: Sequence[Let
     rows = [
         ("replay", f"[bold]{found.id}[/]   {_state(found)}"),
         ("consumer", f"{found.plan.consumer} → {found.plan.target}"),
-        ("done", f"{found.seen:,} of {found.total:,}"),
+        ("done", _done(found)),
         (
             "counts",
             ", ".join(f"{name} {count:,}" for name, count in sorted(found.counts.items()) if count) or "none yet",
@@ -131,6 +148,12 @@ def entry(found: Entry, history: Sequence[dict[str, Any]], letters: Sequence[Let
     out.print(_pairs(rows))
     if advice := _next(found):
         err.print(advice)
+
+
+def _done(found: Entry) -> str:
+    if found.plan.target == "rewind":
+        return f"moved back over {found.counts.get('moved_back', 0):,} of {found.total:,}"
+    return f"{found.seen:,} of {found.total:,}"
 
 
 def _state(found: Entry) -> str:

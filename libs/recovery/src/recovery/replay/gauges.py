@@ -19,10 +19,13 @@ REMAINING = Gauge(
     "trunkline_replay_remaining_records", "Records that the running replays have before them", ["service"]
 )
 FAILED = Gauge("trunkline_replay_failed_records", "Records that the running replays could not handle", ["service"])
-SILENT = Gauge("trunkline_replay_silent_seconds", "Longest time since a running replay stored its place", ["service"])
+THROTTLED = Gauge("trunkline_replays_throttled", "Running replays that give way to live traffic", ["service"])
+SILENT = Gauge(
+    "trunkline_replay_silent_seconds", "Longest time since a running replay gave a sign of life", ["service"]
+)
 
 _ALL = """
-SELECT state, total, (counts ->> 'seen')::bigint AS seen,
+SELECT state, total, waiting_for, (counts ->> 'seen')::bigint AS seen,
     coalesce((counts ->> 'parked')::bigint, 0) + coalesce((counts ->> 'parked_behind')::bigint, 0) AS failed,
     extract(epoch FROM now() - heartbeat_at)::float AS silent
 FROM replay
@@ -43,6 +46,7 @@ def replay_gauges(database: Database) -> Callable[[], Awaitable[None]]:
         HANDLED.labels(service).set(sum(row["seen"] or 0 for row in running))
         REMAINING.labels(service).set(sum(max(0, row["total"] - (row["seen"] or 0)) for row in running))
         FAILED.labels(service).set(sum(row["failed"] for row in running))
+        THROTTLED.labels(service).set(sum(bool(row["waiting_for"]) for row in running))
         SILENT.labels(service).set(max((row["silent"] for row in running), default=0.0))
 
     return tell

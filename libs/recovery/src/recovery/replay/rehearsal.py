@@ -14,12 +14,13 @@ from kit.dead_letters import DeadLetterLimits, Failure
 from kit.handling import Handling
 from kit.postgres import Database, Transaction
 from recovery.replay.letters import read_letters
+from recovery.replay.pace import Progress
 from recovery.replay.plan import Plan, Replayable
+from recovery.replay.run import chunk_of, pressure_on
+from recovery.replay.throttle import Limits, Throttle
 from recovery.replay.topics import LogReader, wanted
 
 __all__ = ["Findings", "RehearsalDatabase", "rehearse"]
-
-CHUNK = 500
 
 # What this connection has written and not told the collector yet, by table.
 _WRITTEN = """
@@ -58,6 +59,8 @@ class RehearsalDatabase(Database):
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
+        # Keys are locked apart from live traffic's: nothing is told, so nobody need wait.
+        self.service = f"{self.service} dry run"
         self.findings = Findings()
 
     @asynccontextmanager
@@ -93,9 +96,13 @@ async def rehearse(
     database: RehearsalDatabase,
     *,
     registry: Registry = REGISTRY,
-    report: Callable[[int], None] = lambda _: None,
+    limits: Limits | None = None,
+    report: Callable[[Progress], None] = lambda _: None,
 ) -> Findings:
-    """Handle everything in the plan and leave nothing; raises ``Halted`` when too much cannot be handled."""
+    """Handle everything in the plan, giving way to live traffic as a run would, and leave nothing.
+
+    Raises ``Halted`` when too much cannot be handled.
+    """
     handling = Handling(
         database=database,
         consumer=plan.consumer,
@@ -105,19 +112,37 @@ async def rehearse(
         limits=DeadLetterLimits(consecutive=1000, ratio=1.0),
     )
     handling.dead_letters = database.findings
-    async for records in _records(replayable, plan, database):
-        handling.begin()
-        await handling.handle(records)
-        report(len(records))
+    live, seen = replayable.database(), 0
+    try:
+        async with LogReader(replayable.kafka_bootstrap) as reader:
+            throttle = Throttle(plan.rate, limits=limits or Limits(), look=pressure_on(replayable, reader, live))
+
+            async def tell() -> bool:
+                report(
+                    Progress(
+                        state="running", seen=seen, total=plan.records, counts=dict(handling.counts),
+                        waiting_for=throttle.why, allowed=throttle.rate * throttle.share, per_second=0.0,
+                    )
+                )  # fmt: skip
+                return True
+
+            chunk = chunk_of(plan.rate)
+            async for records in _records(reader, plan, database, chunk):
+                await throttle.take(len(records), listen=tell)
+                handling.begin()
+                await handling.handle(records)
+                seen += len(records)
+                await tell()
+    finally:
+        await live.close()
     database.findings.outcomes.update(handling.counts)
     return database.findings
 
 
-async def _records(replayable: Replayable, plan: Plan, database: Database) -> AsyncIterator[Sequence[Any]]:
+async def _records(reader: LogReader, plan: Plan, database: Database, chunk: int) -> AsyncIterator[Sequence[Any]]:
     if plan.source == "dead_letters":
-        async for letters in read_letters(database, plan.letters, start=0, chunk=CHUNK):
+        async for letters in read_letters(database, plan.letters, start=0, chunk=chunk):
             yield letters
         return
-    async with LogReader(replayable.kafka_bootstrap) as reader:
-        async for records in reader.read(plan.spans, chunk=CHUNK):
-            yield [record for record in records if wanted(record, plan.filters)]
+    async for records in reader.read(plan.spans, chunk=chunk):
+        yield [record for record in records if wanted(record, plan.filters)]
