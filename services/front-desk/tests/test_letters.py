@@ -138,6 +138,9 @@ async def test_a_letter_is_read_edited_given_up_taken_back_and_tried_again(desk:
     page = (await browser.get(f"{here}?reveal=yes")).text
     assert SECRET in page, "the original is kept"
     assert "+  &#34;text&#34;: &#34;mended&#34;" in page
+    await act(browser, do="edit", id=letter, back=here, to="original", value="ignored", why="it was right")
+    assert "mended" not in (await browser.get(f"{here}?reveal=yes")).text
+    await act(browser, do="edit", id=letter, back=here, value='{"text": "mended"}', why="it was not")
     await act(browser, do="drop", id=letter, back=here, why="a test record")
     assert await desk.letter_state(letter) == "dropped"
     await act(browser, do="restore", id=letter, back=here)
@@ -146,7 +149,7 @@ async def test_a_letter_is_read_edited_given_up_taken_back_and_tried_again(desk:
     assert await desk.letter_state(letter) == "retry"
     done = await audit(desk)
     assert {who for _, who, _ in done} == {OWNER}
-    assert [each[0] for each in done if each[0] != "reveal"] == ["edit", "drop", "restore", "retry"]
+    assert [each[0] for each in done if each[0] != "reveal"] == ["edit", "edit", "edit", "drop", "restore", "retry"]
     assert ("edit", OWNER, "a typo") in done
     assert ("drop", OWNER, "a test record") in done
 

@@ -13,7 +13,7 @@ import httpx
 from trunkline.replay.ask import operator
 from trunkline.stack.layout import SERVICES, Layout
 
-__all__ = ["Answers", "Refused", "Services", "Unavailable", "services_of"]
+__all__ = ["Answers", "NoSuchLetter", "Refused", "Services", "Unavailable", "services_of"]
 
 PREFIX = "/v1/dead-letters"
 TIMEOUT = 30.0
@@ -23,16 +23,25 @@ class Refused(Exception):
     """The service refused; the message says why."""
 
 
+class NoSuchLetter(Refused):
+    """The service has no such letter."""
+
+
 class Unavailable(Exception):
     """The service does not answer."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answers:
-    """What the services said, and which of them said nothing."""
+    """What the services said, and why others gave no answer: they do not answer at all, or they refused."""
 
     answers: Mapping[str, Any]
     silent: Mapping[str, str]
+    refused: Mapping[str, str]
+
+    @property
+    def missing(self) -> dict[str, str]:
+        return {**self.silent, **self.refused}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,14 +51,19 @@ class Services:
     urls: Mapping[str, str]
     token: str
 
-    def ask_all(self, path: str, **params: Any) -> Answers:
-        answers, silent = {}, {}
+    def ask_all(
+        self, path: str, method: str = "GET", *, params: Mapping[str, Any] | None = None, body: Any = None
+    ) -> Answers:
+        """Every service in turn: one that does not answer, or refuses, keeps none of the others from it."""
+        answers, silent, refused = {}, {}, {}
         for name in self.urls:
             try:
-                answers[name] = self.ask(name, "GET", path, params=params)
+                answers[name] = self.ask(name, method, path, params=params, body=body)
             except Unavailable as error:
                 silent[name] = str(error)
-        return Answers(answers=answers, silent=silent)
+            except Refused as error:
+                refused[name] = f"{name}: {error}"
+        return Answers(answers=answers, silent=silent, refused=refused)
 
     def ask(
         self, service: str, method: str, path: str, *, params: Mapping[str, Any] | None = None, body: Any = None
@@ -64,26 +78,32 @@ class Services:
         except httpx.HTTPError as error:
             raise Unavailable(f"{service} does not answer at {self.urls[service]} ({type(error).__name__})") from None
         if answer.is_success:
-            return answer.json()
+            try:
+                return answer.json()
+            except ValueError:
+                raise Unavailable(f"something else than {service} answers at {self.urls[service]}") from None
         if answer.status_code == 401:
             raise Refused(f"{service} does not take the admin token; set TRUNKLINE_ADMIN_TOKEN")
         if answer.status_code >= 500:
             raise Unavailable(f"{service} cannot do it now (HTTP {answer.status_code}); is Postgres up?")
-        raise Refused(_detail(answer))
+        raise (NoSuchLetter if answer.status_code == 404 else Refused)(_detail(answer))
 
     def holding(self, letter: str) -> str:
-        """The service that has a letter. Raises :class:`Refused` when none of those that answer has."""
-        silent = []
+        """The service that has a letter. Raises :class:`NoSuchLetter` when none has, :class:`Unavailable` when one
+        that does not answer may have it."""
+        missing = []
         for name in self.urls:
             try:
                 self.ask(name, "GET", f"/letters/{letter}")
-            except Refused:
+            except NoSuchLetter:
                 continue
-            except Unavailable as error:
-                silent.append(str(error))
+            except (Refused, Unavailable) as error:
+                missing.append(str(error))
             else:
                 return name
-        raise Refused("; ".join(["there is no such letter; it may have been worked off", *silent]))
+        if missing:
+            raise Unavailable("; ".join(["those that answer have no such letter", *missing]))
+        raise NoSuchLetter("there is no such letter; it may have been worked off")
 
 
 def _detail(answer: httpx.Response) -> str:

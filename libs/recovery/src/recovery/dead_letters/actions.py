@@ -79,7 +79,7 @@ async def retry(database: Database, selection: Selection, asker: Asker) -> Outco
     ids = [each.id for each in found if not each.parked_behind or selection.ids]
     async with database.system() as tx:
         if selection.ids and len(ids) == 1 and await tx.fetchval(_EARLIER, ids[0]):
-            raise CannotDo("an earlier letter of this key failed as well; retry the whole key: --key")
+            raise CannotDo("an earlier letter of this key failed as well; retry the whole key: --key-of")
         return await _change(tx, ids, "retry", asker)
 
 

@@ -119,6 +119,7 @@ def _asker(x_operator: Annotated[str, Header(max_length=300)] = "") -> str:
 
 
 Who = Annotated[str, Depends(_asker)]
+Why = Annotated[str, Query(max_length=500)]
 
 
 def _looks(app: FastAPI, database: Database, secret: str) -> None:
@@ -179,6 +180,8 @@ async def _selection(database: Database, asked: Chosen) -> Selection:
     letter, _ = await _letter_of(database, asked.key_of, asked.tenant)
     if letter.lane is None:
         raise CannotDo("this letter has no key, and nothing waits behind it; name it alone")
+    if asked.consumer not in (None, letter.consumer):
+        raise CannotDo(f"this letter is one of {letter.consumer}, not of {asked.consumer}")
     return replace(selection, lane=letter.lane, consumer=letter.consumer)
 
 
@@ -217,10 +220,10 @@ def _deeds(app: FastAPI, database: Database) -> None:
         return {"dropped": outcome.done, "left": outcome.left}
 
     @app.post(PREFIX + "/letters/{id_}/restore")
-    async def restore(id_: UUID, who: Who, tenant: UUID | None = None) -> dict[str, str]:
+    async def restore(id_: UUID, who: Who, tenant: UUID | None = None, why: Why = "") -> dict[str, str]:
         """Take a dropped letter back."""
         await _letter_of(database, id_, tenant)
-        await actions.restore(database, id_, Asker(who=who))
+        await actions.restore(database, id_, Asker(who=who, why=why))
         return {"state": "waiting"}
 
     @app.put(PREFIX + "/letters/{id_}/value")
@@ -247,9 +250,7 @@ def _bulk(app: FastAPI, database: Database) -> None:
         return asdict(await bulk.apply_job(database, id_, body.plan_hash, asker, tenant=tenant))
 
     @app.post(PREFIX + "/jobs/{id_}/cancel")
-    async def cancel(
-        id_: UUID, who: Who, tenant: UUID | None = None, why: Annotated[str, Query(max_length=500)] = ""
-    ) -> dict[str, Any]:
+    async def cancel(id_: UUID, who: Who, tenant: UUID | None = None, why: Why = "") -> dict[str, Any]:
         """End it. What it has done stays done."""
         return asdict(await bulk.cancel_job(database, id_, Asker(who=who, why=why), tenant=tenant))
 
