@@ -34,7 +34,7 @@ from recovery.rewind import rewind
 from trunkline.stack import control, kafka, postgres
 from trunkline.stack.layout import SERVICES, Service
 
-__all__ = ["FAULTS", "MIGRATION_POINTS", "Context", "NotHere"]
+__all__ = ["FAULTS", "MIGRATION_POINTS", "Context", "NotHere", "have_published_again"]
 
 
 COLUMNS = """
@@ -44,6 +44,8 @@ WHERE table_schema NOT IN ('pg_catalog', 'information_schema') ORDER BY 1, 2, 3
 
 
 CATCH_UP_SECONDS = 40.0
+PATIENCE = 180.0
+"""Seconds that are waited for what everything else depends on."""
 SOME_POISON = 10
 MIGRATION_POINTS = (
     ("inside_a_migration", 0),
@@ -80,6 +82,8 @@ class Context:
     """Where every partition ends now."""
     caught_up: Callable[[], Awaitable[bool]] | None = None
     """Whether nobody has more to do than what came within the last moments; whoever judges knows."""
+    halted: set[str] = field(default_factory=set)
+    """Services whose relay has not been told to publish again since Kafka lost its data."""
     beyond_limits: list[str] = field(default_factory=list)
     """Consumers that parked more than they may, and did not stop."""
     migrations: list[tuple[str, bool]] = field(default_factory=list)
@@ -299,15 +303,15 @@ async def _as_admin(stack: FaultStack, statement: str) -> None:
     await _while_away(attempt)
 
 
-async def _while_away(attempt: Callable[[], Awaitable[None]]) -> None:
+async def _while_away(attempt: Callable[[], Awaitable[None]], within: float = CATCH_UP_SECONDS) -> None:
     """Again while Postgres is away: other faults may have it for a while."""
-    deadline = time.monotonic() + CATCH_UP_SECONDS
+    deadline = time.monotonic() + within
     while True:
         try:
             return await attempt()
         except SERVER_AWAY as error:
             if time.monotonic() > deadline:
-                raise NotHere(f"Postgres was away for {CATCH_UP_SECONDS:.0f} s") from error
+                raise NotHere(f"Postgres was away for {within:.0f} s") from error
             await asyncio.sleep(0.5)
 
 
@@ -439,7 +443,7 @@ async def restore_postgres(context: Context, planned: Planned) -> None:
         await context.stop("postgres")
         await asyncio.to_thread(_copy, copy, data)
         await context.start("postgres")
-        await asyncio.to_thread(wait_until, lambda: postgres.is_up(stack.layout), "Postgres did not come up", 60)
+        await asyncio.to_thread(wait_until, lambda: postgres.is_up(stack.layout), "Postgres did not come up", PATIENCE)
     finally:
         # However it went: a window without an end would leave nothing to judge.
         doubt.ends = await _ends(context)
@@ -470,13 +474,24 @@ async def lose_kafka(context: Context, planned: Planned) -> None:
     for entry in data.iterdir():
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     context.losses.append(Loss(time.time(), standing))
+    context.halted |= {each.name for each in SERVICES}
     await asyncio.to_thread(context.kafka_lost)
     await asyncio.to_thread(kafka._format, stack.layout, data, lambda _: None)
     await context.start("kafka")
-    await asyncio.to_thread(wait_until, lambda: kafka.is_up(stack.layout), "Kafka did not come up", 120)
-    await asyncio.to_thread(kafka.ensure_topics, stack.layout.kafka_bootstrap)
+    await have_published_again(context)
+
+
+async def have_published_again(context: Context) -> None:
+    """What an operator does after Kafka lost its data: topics, and every relay from the beginning.
+
+    Until that is done everybody stands still, as they must; so it is done, however busy the machine is.
+    """
+    layout = context.stack.layout
+    await asyncio.to_thread(wait_until, lambda: kafka.is_up(layout), "Kafka did not come up", PATIENCE)
+    await asyncio.to_thread(kafka.ensure_topics, layout.kafka_bootstrap)
     for each in SERVICES:
-        await _while_away(functools.partial(_rewind, context, each))
+        if each.name in context.halted:
+            await _while_away(functools.partial(_rewind, context, each), PATIENCE)
 
 
 async def _rewind(context: Context, chosen: Service) -> None:
@@ -485,6 +500,7 @@ async def _rewind(context: Context, chosen: Service) -> None:
                         system_password=passwords["system"])  # fmt: skip
     try:
         context.ledger.note("rewound", service=chosen.name, events=await rewind(database, since=None))
+        context.halted.discard(chosen.name)
     finally:
         await database.close()
 

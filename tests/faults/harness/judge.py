@@ -54,6 +54,7 @@ UNSENT = "SELECT recipient FROM notifier.send WHERE state IN ('pending', 'sendin
 KEPT = "SELECT id FROM {schema}.outbox WHERE id = ANY ($1::uuid[])"
 LETTERS = 'SELECT topic, partition, "offset", event_id FROM {schema}.dead_letter WHERE consumer = $1'
 UNPROCESSED = "SELECT count(*) FROM telephony_router.intake WHERE processed_at IS NULL AND parked IS NULL"
+AT_ONCE = 10_000
 CALM = 4
 """So many looks in a row find nothing to do."""
 FEW, MANY = 2, 60
@@ -326,11 +327,13 @@ class Judge:
         connection = await self._stack.admin()
         try:
             for group, mine in by_group.items():
-                schema = owner_of(group).package
-                known = await connection.fetch(
-                    OUTCOMES.format(schema=schema), group, [m.tenant for m in mine], [m.event_id for m in mine]
-                )
-                handled = {row["event_id"] for row in known}
+                schema, handled = owner_of(group).package, set()
+                for start in range(0, len(mine), AT_ONCE):
+                    some = mine[start : start + AT_ONCE]
+                    known = await connection.fetch(
+                        OUTCOMES.format(schema=schema), group, [m.tenant for m in some], [m.event_id for m in some]
+                    )
+                    handled |= {row["event_id"] for row in known}
                 letters = await connection.fetch(LETTERS.format(schema=schema), group)
                 parked = {(row["topic"], row["partition"], row["offset"], row["event_id"]) for row in letters}
                 outcomes |= {

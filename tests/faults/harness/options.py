@@ -65,8 +65,8 @@ KINDS = {
         Kind(name="clock", targets=SERVICES, seconds=(8, 14), weight=1),
         Kind(name="bad_deploy", targets=("front-desk", "brain-distiller"), seconds=(35, 35), weight=0.4, at_least=150),
         Kind(name="disk_full", targets=("kafka", "postgres"), seconds=(6, 10), weight=0.6, alone=True, at_least=150),
-        Kind(name="restore_postgres", targets=("postgres",), seconds=(12, 18), weight=0.25, alone=True, at_least=600),
-        Kind(name="lose_kafka", targets=("kafka",), weight=0.25, alone=True, at_least=600),
+        Kind(name="restore_postgres", targets=("postgres",), seconds=(6, 12), weight=0.25, alone=True, at_least=200),
+        Kind(name="lose_kafka", targets=("kafka",), weight=0.25, alone=True, at_least=200),
     )
 }
 ALONE_AFTER = 25.0

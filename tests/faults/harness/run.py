@@ -14,7 +14,7 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 from tests.faults.harness import checks
 from tests.faults.harness.checks import Violation
-from tests.faults.harness.faults import FAULTS, Context, NotHere
+from tests.faults.harness.faults import FAULTS, Context, NotHere, have_published_again
 from tests.faults.harness.groups import Groups
 from tests.faults.harness.judge import HEAL_SECONDS, TOO_MUCH, Judge
 from tests.faults.harness.ledger import Ledger
@@ -33,7 +33,6 @@ __all__ = ["Run", "run"]
 LOOK_SECONDS = 20.0
 EVERY_KIND_SECONDS = 600.0
 """A run of so long has made each kind of its faults at least once, or it tells too little."""
-KILLS = ("kill_service", "kill_server", "clock", "bad_deploy")
 Tell = Callable[[str], None]
 
 
@@ -107,14 +106,22 @@ class Run:
         loading = asyncio.create_task(load.run())
         self._tell(f"load begins: {self._options.calls_per_second} calls/s; {len(self._options.faults)} faults follow")
         await self._follow_the_schedule()
-        for left in await asyncio.to_thread(self._stack.mend):
-            self._untold.append(f"what was broken could not be mended: {left}")
+        await self._mend()
         seconds = await self._settle(load, loading)
         stopping.set()
         await asyncio.gather(*watchers)
         await isolation.close()
         await self._final(isolation)
         return self._outcome(seconds, isolation)
+
+    async def _mend(self) -> None:
+        failed = await asyncio.to_thread(self._stack.mend)
+        if self._context.halted:
+            try:
+                await have_published_again(self._context)
+            except Exception as error:
+                failed.append(f"the relays after Kafka lost its data: {type(error).__name__}: {error}")
+        self._untold += [f"what was broken could not be mended: {left}" for left in failed]
 
     async def _keep_watch(self, watch: Callable[[asyncio.Event], Awaitable[None]], stopping: asyncio.Event) -> None:
         """A watcher that fails is said and goes on: nothing may be looked at for half a run only."""
@@ -254,7 +261,6 @@ class Run:
 
     def _outcome(self, settled: float, isolation: Isolation) -> Outcome:
         fired = Counter(f"{each['process'].partition('-')[0]}.{each['point']}" for each in self._stack.fired())
-        kills = sum(self._faults[kind] for kind in KILLS) + sum(fired.values())
         errors = self._ledger.counts["harness_error"]
         return Outcome(
             seed=self._options.seed,
@@ -267,7 +273,7 @@ class Run:
             violations=self._violations,
             untold=self._untold,
             limit=self._settle_seconds,
-            kills=kills,
+            kills=self._stack.kills.total() + fired.total(),
             fired=fired,
             unanswered_probes=isolation.unanswered,
             orderly_restarts=self._deaths.orderly,
