@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.real, pytest.mark.slow]
 # Beside the others, not in a temporary folder: those are closed to Postgres's account.
 # A name that is awkward for shells, property files and classpaths alike.
 RUN_DIR = Path(os.environ.get("TRUNKLINE_TEST_ROOT", ".run")) / "healing, 'hèr' → ¡ഇവിടെ!"
-PORT_BASE = 24000
+PORT_BASE = int(os.environ.get("TRUNKLINE_TEST_HEALING_PORT_BASE", "24000"))
 SERVERS = ("kafka", "postgres", "redis", "smtp-sink")
 
 
@@ -46,20 +46,46 @@ def all_answer(layout: Layout) -> bool:
     return mails and redis.is_up(layout) and postgres.is_up(layout) and kafka.is_up(layout)
 
 
-def start_and_kill(layout: Layout, after_seconds: float) -> None:
+def start_and_kill(layout: Layout, when: Callable[[Layout], bool]) -> None:
+    """Begin a start, and kill it at a sign of how far it has come: before its end, on however slow a machine."""
     command = [sys.executable, "-m", "trunkline", "up", "--only", "servers", "--run-dir", str(layout.run_dir)]
     with subprocess.Popen([*command, "--port-base", str(PORT_BASE)], stderr=subprocess.DEVNULL) as start:
-        time.sleep(after_seconds)
+        deadline = time.monotonic() + 60
+        while not when(layout):
+            assert start.poll() is None, "the start was over before the sign was there"
+            assert time.monotonic() < deadline, "the sign did not come"
+            time.sleep(0.005)
         start.kill()
+        assert start.wait() == -signal.SIGKILL, "the start was over before it was killed"
+
+
+def begins_to_write(layout: Layout) -> bool:
+    return (layout.run_dir / "secrets.json").exists()
+
+
+def formats_kafka(layout: Layout) -> bool:
+    return (kafka.home(layout) / "server.properties").exists()
+
+
+def makes_a_cluster(layout: Layout) -> bool:
+    return any((layout.run_dir / "postgres").glob("data.*/PG_VERSION"))
+
+
+def has_a_supervisor(layout: Layout) -> bool:
+    return control.supervisor_pid(layout) is not None
+
+
+def waits_for_servers(layout: Layout) -> bool:
+    return set(SERVERS) <= {name for name, entry in control.state(layout).items() if entry["state"] == "running"}
 
 
 @pytest.fixture(scope="module")
 def layout() -> Iterator[Layout]:
     layout = Layout(RUN_DIR.resolve(), PORT_BASE)
     control.clean(layout)
-    # Nothing is there yet: each of these is killed somewhere on the way, the next goes on from what it left.
-    for seconds in (0.5, 0.9, 1.4, 2.0):
-        start_and_kill(layout, seconds)
+    # Nothing is there yet: each of these is killed further on the way, the next goes on from what it left.
+    for sign in (begins_to_write, formats_kafka, makes_a_cluster, has_a_supervisor):
+        start_and_kill(layout, sign)
     up(layout)
     yield layout
     control.clean(layout)
@@ -97,10 +123,12 @@ def test_after_a_killed_supervisor_the_next_start_has_everything_back(layout: La
     assert all_answer(layout)
 
 
-@pytest.mark.parametrize("after_seconds", [0.3, 0.8, 1.5])
-def test_a_start_that_was_killed_half_way_can_simply_be_run_again(layout: Layout, after_seconds: float) -> None:
+@pytest.mark.parametrize("sign", [has_a_supervisor, waits_for_servers])
+def test_a_start_that_was_killed_half_way_can_simply_be_run_again(
+    layout: Layout, sign: Callable[[Layout], bool]
+) -> None:
     control.down(layout)
-    start_and_kill(layout, after_seconds)
+    start_and_kill(layout, sign)
     up(layout)
     assert all_answer(layout)
 
