@@ -54,15 +54,26 @@ def _addresses() -> Addresses:
 
 def _print(results: Sequence[Result]) -> None:
     table = Table(title=f"{_machine()}")
-    for column in ("name", "value", "limit (same run)", "ratio", "p50 ms", "p95 ms", "p99 ms", "RSS MB", "note"):
+    for column in (
+        "name",
+        "value",
+        "target",
+        "limit (same run)",
+        "ratio",
+        "p50 ms",
+        "p95 ms",
+        "p99 ms",
+        "RSS MB",
+        "note",
+    ):
         table.add_column(column, justify="left" if column in ("name", "note") else "right")
     for r in results:
         limit = f"{_figure(r.limit)} {r.limit_name}" if r.limit is not None else ""
-        figures = [r.ratio, r.p50_ms, r.p95_ms, r.p99_ms]
-        cells = ["" if f is None else f"{f:.2f}" for f in figures]
+        cells = ["" if f is None else f"{f:.2f}" for f in (r.ratio, r.p50_ms, r.p95_ms, r.p99_ms)]
         memory = "" if r.rss_mb is None else f"{r.rss_mb:.0f}"
-        table.add_row(r.name, f"{_figure(r.value)} {r.unit}", limit, *cells, memory, r.note)
-    Console(width=160 if not sys.stdout.isatty() else None).print(table)
+        target = "" if r.target is None else f"{r.target}: {'met' if r.met else 'MISSED'}"
+        table.add_row(r.name, f"{_figure(r.value)} {r.unit}", target, limit, *cells, memory, r.note)
+    Console(width=180 if not sys.stdout.isatty() else None).print(table)
 
 
 def _figure(value: float) -> str:

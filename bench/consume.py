@@ -1,7 +1,7 @@
 """Consuming with the inbox and a one-row effect: event by event, and in sets.
 
-Beside it stands the same SQL without Kafka, decoding or spans, on the same number of connections; for sets also a
-bare aiokafka loop that reads the same records and looks at nothing.
+Beside each stands the same SQL without Kafka, decoding or spans, on the same number of connections, and a bare aiokafka
+loop that reads the same records and looks at nothing.
 """
 
 from __future__ import annotations
@@ -96,16 +96,20 @@ def run_batch(addresses: Addresses) -> Sequence[Result]:
 
 async def _single(addresses: Addresses) -> list[Result]:
     async with ground(addresses, SINGLE) as it:
-        rates, limits, spent = [], [], []
+        rates, limits, bare, spent = [], [], [], []
         for _ in range(ROUNDS):
             limits.append(await sql_single(it))
+            bare.append(await _bare(it, SINGLE))
             before = time.process_time()
             rates.append(await consume(it, single(it), SINGLE))
             spent.append(time.process_time() - before)
     note = f"{SINGLE:,} events, a handler's call and an inbox row each, up to {TOGETHER} in a transaction, "
     note += f"{LANES} connections, best of {ROUNDS}"
     note += f"; {min(spent) / SINGLE * 1e6:.0f} µs CPU an event"
-    return [_result("consume_single", rates, limits, "the same SQL without Kafka", note)]
+    return [
+        _result("consume_single", rates, limits, "the same SQL without Kafka", note),
+        _result("consume_single_bare", rates, bare, "bare aiokafka getmany", note),
+    ]
 
 
 async def _batch(addresses: Addresses) -> list[Result]:

@@ -22,6 +22,7 @@ from bench.relay import drain, fill
 from bench.results import Addresses, Result
 from kit import outbox
 from kit.delivery import Subscription, on
+from kit.handling import TOGETHER
 from kit.postgres import Transaction
 
 SINGLE, RELAY = 5_000, 100_000
@@ -110,8 +111,23 @@ async def _no_key_locks(_: Ground) -> AsyncIterator[None]:
         yield
 
 
+def _alone() -> Any:
+    return patch.object(kit.handling, "TOGETHER", 1)
+
+
+async def _one_by_one(it: Ground) -> float:
+    with _alone():
+        return await consume(it, single(it), SINGLE)
+
+
 @asynccontextmanager
-async def _all_in_one_commit(it: Ground) -> AsyncIterator[None]:
+async def _together(_: Ground) -> AsyncIterator[None]:
+    with patch(f"{__name__}._alone", _nothing):
+        yield
+
+
+@asynccontextmanager
+async def _in_sets(_: Ground) -> AsyncIterator[None]:
     with patch(f"{__name__}.single", sets):
         yield
 
@@ -164,7 +180,8 @@ CONSUMING: tuple[tuple[str, Work, Without, str], ...] = (
     ("inbox", _single, _no_inbox, "once per event id; without: every redelivery takes effect again"),
     ("fence", _single, _no_fence, "row-level security on both tables; without: one bug shows a tenant another's rows"),
     ("key_locks", _emitting, _no_key_locks, "with an event told; without: a key's events can leave in the wrong order"),
-    ("commit_each", _single, _all_in_one_commit, "a transaction per event; without: sets of up to 500"),
+    ("commit_each", _one_by_one, _together, f"a transaction per event; without, as it is: up to {TOGETHER} share one"),
+    ("call_each", _single, _in_sets, f"a handler's call per event, up to {TOGETHER} in a transaction; without: sets"),
     ("durable", _single, _commits_not_awaited, "synchronous_commit on; without: a crash loses what was acknowledged"),
     ("traces", _traced, _no_spans, "a span per event, as with a collector; without: only its context"),
 )

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-__all__ = ["Addresses", "Result", "percentile"]
+__all__ = ["TARGETS", "Addresses", "Result", "Target", "percentile"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,27 @@ class Addresses:
     postgres_dsn: str
     kafka_bootstrap: str
     redis_url: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Target:
+    """What a figure is to reach: no less in ``value`` and ``ratio``, no more in ``p99_ms``."""
+
+    value: float | None = None
+    ratio: float | None = None
+    p99_ms: float | None = None
+
+    def __str__(self) -> str:
+        parts = {"≥ {:,.0f}/s": self.value, "≥ {}": self.ratio, "p99 ≤ {:.0f} ms": self.p99_ms}
+        return ", ".join(form.format(bound) for form, bound in parts.items() if bound is not None)
+
+
+TARGETS = {
+    "relay": Target(value=40_000, ratio=0.7),
+    "consume_single": Target(value=5_000),
+    "consume_batch": Target(value=25_000),
+    "event_age": Target(p99_ms=50),
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,8 +58,25 @@ class Result:
     rss_mb: float | None = None
     note: str = ""
 
+    @property
+    def target(self) -> Target | None:
+        return TARGETS.get(self.name)
+
+    @property
+    def met(self) -> bool | None:
+        """Whether it reaches its target; nothing when it has none."""
+        if self.target is None:
+            return None
+        at_least = [(self.value, self.target.value), (self.ratio, self.target.ratio)]
+        met = [(found or 0.0) >= bound for found, bound in at_least if bound is not None]
+        if self.target.p99_ms is not None:
+            met.append(self.p99_ms is not None and self.p99_ms <= self.target.p99_ms)
+        return all(met)
+
     def row(self) -> dict[str, Any]:
-        return {**asdict(self), "at": datetime.now(UTC).isoformat(timespec="seconds")}
+        target = None if self.target is None else str(self.target)
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        return {**asdict(self), "target": target, "met": self.met, "at": at}
 
 
 def percentile(values: Sequence[float], share: float) -> float:
