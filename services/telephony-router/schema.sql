@@ -62,6 +62,10 @@ CREATE TABLE call (
     duration_seconds integer,
     cause text NOT NULL DEFAULT '',
     version integer NOT NULL DEFAULT 0,
+    confirmed boolean NOT NULL DEFAULT true,
+    parent_call_id text NOT NULL DEFAULT '',
+    digits text NOT NULL DEFAULT '',
+    transferred_to text NOT NULL DEFAULT '',
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (tenant_id, id)
@@ -82,9 +86,30 @@ CREATE TABLE call_status (
     agent_raw text NOT NULL,
     at timestamptz,
     received_at timestamptz NOT NULL,
+    confirmed boolean NOT NULL DEFAULT true,
     PRIMARY KEY (tenant_id, call_id, identity)
 );
 SELECT protect('call_status');
+
+-- Where calls' recordings are, as vendors told it. The address is the sender's word: whoever fetches it must check
+-- that it is the vendor's.
+CREATE TABLE recording (
+    tenant_id uuid NOT NULL,
+    call_id uuid NOT NULL,
+    recording_key text NOT NULL,
+    account_id uuid NOT NULL,
+    vendor text NOT NULL,
+    leg text NOT NULL,
+    state text NOT NULL CHECK (state IN ('pending', 'failed', 'absent', 'available')),
+    url text NOT NULL,
+    duration_seconds integer,
+    channels integer,
+    available_by timestamptz,
+    confirmed boolean NOT NULL,
+    received_at timestamptz NOT NULL,
+    PRIMARY KEY (tenant_id, call_id, recording_key)
+);
+SELECT protect('recording');
 
 CREATE TABLE routing_decision (
     tenant_id uuid NOT NULL,

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from telephony_router.call_record import CallRecord
 from telephony_router.calls import STATES, CallState, apply
-from telephony_router.signals import CallSignal, signal_from_json, signal_to_json
+from telephony_router.signals import CallSignal, Recording, signal_from_json, signal_to_json
 
 START = datetime(2026, 3, 4, 6, 30, tzinfo=UTC)
 
@@ -35,9 +37,13 @@ signals = st.builds(
     agent_raw=st.sampled_from(["", "+919847000010", "+919847000011"]),
     duration_seconds=st.one_of(st.none(), st.integers(0, 600)),
     cause=st.sampled_from(["", "16", "486"]),
+    parent_call=st.sampled_from(["", "p1", "p2"]),
+    digits=st.sampled_from(["", "1", "2"]),
+    transferred_raw=st.sampled_from(["", "+919847000012", "+919847000013"]),
 )
 
 
+@settings(deadline=None)
 @given(st.lists(signals, max_size=8), st.data())
 def test_any_order_and_any_repetition_give_the_same_state(reports: list[CallSignal], data: st.DataObject) -> None:
     again = data.draw(st.lists(st.sampled_from(reports), max_size=4)) if reports else []
@@ -45,6 +51,7 @@ def test_any_order_and_any_repetition_give_the_same_state(reports: list[CallSign
     assert run(*shuffled) == run(*reports)
 
 
+@settings(deadline=None)
 @given(st.lists(signals, max_size=10))
 def test_a_state_never_moves_backwards(reports: list[CallSignal]) -> None:
     state, ranks = CallState(), [0]
@@ -92,6 +99,7 @@ def test_an_unknown_status_is_refused_rather_than_taken_for_another() -> None:
         run(status("unknown"))
 
 
+@settings(deadline=None)
 @given(signals)
 def test_a_signal_survives_its_way_through_json(signal: CallSignal) -> None:
     assert signal_from_json(signal_to_json(signal)) == signal
@@ -109,3 +117,32 @@ def test_a_status_without_a_call_id_is_known_by_its_content_and_a_ring_never_is(
     assert lost.identity(b"same", "r1") == lost.identity(b"same", "r2") != lost.identity(b"other", "r1")
     ring = CallSignal(kind="ring", vendor="generic", call_id="")
     assert ring.identity(b"same", "r1") != ring.identity(b"same", "r2")
+
+
+def test_the_same_end_with_a_recording_is_another_webhook_and_the_same_end_again_is_not() -> None:
+    bare = status("completed", status_raw="completed")
+    recorded = replace(bare, recording=Recording(url="https://recordings.example.com/1"))
+    assert bare.identity(b"x", "r1") != recorded.identity(b"x", "r1")
+    assert recorded.identity(b"x", "r1") == replace(recorded).identity(b"y", "r2")
+    pending = replace(bare, recording=Recording(url="https://recordings.example.com/1", state="pending"))
+    assert pending.identity(b"x", "r1") != recorded.identity(b"x", "r1")
+
+
+def test_a_row_of_an_older_router_and_one_of_a_newer_are_read() -> None:
+    old = {"kind": "status", "vendor": "generic", "call_id": "c", "status": "answered", "direction": "inbound"}
+    assert signal_from_json(old) == CallSignal(kind="status", vendor="generic", call_id="c", status="answered")
+    newer = {**old, "sentiment": "good", "confirmed": False, "recording": {"url": "u", "waveform": [1]}}
+    signal = signal_from_json(newer)
+    assert (signal.confirmed, signal.recording) == (False, Recording(url="u"))
+    assert signal_from_json(signal_to_json(signal)) == signal
+
+
+def test_facts_of_an_older_router_are_read() -> None:
+    state = run(status("answered", 9, agent_raw="+919847000010"))
+    row = dict.fromkeys(("id", "account_id", "staff_id", "agent_number", "caller", "did", "asked_at"))
+    row |= {"vendor": "generic", "vendor_call_id": "c", "direction": "inbound", "caller_kind": "invalid"}
+    row |= {"caller_raw": "", "did_raw": "", "quarantined": False, "version": 1, "confirmed": True}
+    facts = json.loads(json.dumps(asdict(state), default=datetime.isoformat))
+    for new in ("parent_call", "digits", "digits_at", "transferred_raw", "transferred_at"):
+        del facts[new]
+    assert CallRecord.from_row({**row, "facts": json.dumps(facts)}).facts == state

@@ -27,6 +27,7 @@ from telephony_router.snapshot import Snapshot
 from telephony_router.store import Intake
 from telephony_router.vendors import VENDORS
 from telephony_router.vendors.base import Account
+from telephony_router.vendors.twilio import signature
 from telephony_router.view import Found, ViewUnavailable
 
 TENANT, OTHER = UUID(int=7), UUID(int=8)
@@ -261,6 +262,19 @@ async def test_a_status_is_stored_before_it_is_acknowledged(router: Router) -> N
     assert (row.kind, row.answer, json.loads(row.body)) == ("status", None, body)
 
 
+async def test_the_secret_address_alone_confirms_nothing_and_a_signature_does(router: Router) -> None:
+    await router.client.post("/v1/hooks/generic/open/status", json={"call_id": "c1", "status": "answered"})
+    (row,) = router.recorder.rows.values()
+    assert json.loads(row.signal)["confirmed"] is False
+    router.recorder.rows.clear()
+    url = "https://calls.example.com/v1/hooks/twilio/signed/status"
+    form = {"CallSid": "CA1", "CallStatus": "ringing"}
+    header = {"x-twilio-signature": signature("12345", url, form.items())}
+    assert (await router.client.post(url, data=form, headers=header)).status_code == 200
+    (row,) = router.recorder.rows.values()
+    assert "confirmed" not in json.loads(row.signal)
+
+
 @pytest.mark.parametrize(
     ("method", "path", "wanted"),
     [
@@ -309,8 +323,6 @@ async def test_while_accounts_cannot_be_looked_up_senders_are_told_to_retry(rout
 
 
 async def test_a_signed_form_is_answered_in_the_vendors_words(router: Router) -> None:
-    from telephony_router.vendors.twilio import signature
-
     url = "https://calls.example.com/v1/hooks/twilio/signed/voice"
     form = {"CallSid": "CA1", "From": CALLER, "To": DID, "CallStatus": "ringing"}
     header = {"x-twilio-signature": signature("12345", url, form.items())}

@@ -26,7 +26,7 @@ from telephony_router.process_intake import IntakeProcessor, process_some
 from telephony_router.project_directory import project_staff
 from telephony_router.record import PostgresIntakes
 from telephony_router.routing import Decision, Target
-from telephony_router.signals import CallSignal
+from telephony_router.signals import CallSignal, Recording
 from telephony_router.store import Intake
 from telephony_router.vendors.base import Account
 
@@ -205,6 +205,66 @@ async def test_a_call_we_were_never_asked_about_is_kept_apart(office: Office) ->
     await process_some(office.database)
     assert (await office.call())["quarantined"] is False
     assert await office.last_agents() == {CALLER: "desk"}
+
+
+async def test_what_an_unproven_sender_says_is_marked_on_the_call_and_on_each_fact(office: Office) -> None:
+    await office.takes(RING, COURSE[0], replace(COURSE[1], confirmed=False), COURSE[2])
+    await process_some(office.database)
+    call = await office.call()
+    assert (call["confirmed"], call["quarantined"], call["state"]) == (False, False, "completed")
+    async with office.database.transaction(office.account.tenant) as tx:
+        story = await store.call_story(tx, call["id"])
+    assert story is not None
+    assert [(row["status"], row["confirmed"]) for row in story[2]] == [
+        ("ringing", True),
+        ("answered", False),
+        ("completed", True),
+    ]
+
+
+async def test_a_proven_call_stays_confirmed(office: Office) -> None:
+    await office.takes(RING, *COURSE)
+    await process_some(office.database)
+    assert (await office.call())["confirmed"] is True
+
+
+async def test_the_chain_the_digits_and_the_transfer_of_a_call_are_kept(office: Office) -> None:
+    typed = replace(RING, digits="10013")
+    await office.takes(typed, replace(COURSE[1], parent_call="p1", transferred_raw="09847000012"), COURSE[2])
+    await process_some(office.database)
+    call = await office.call()
+    assert (call["parent_call_id"], call["digits"], call["transferred_to"]) == ("p1", "10013", "+919847000012")
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+async def test_a_recording_is_kept_for_whoever_fetches_it(office: Office, reverse: bool) -> None:
+    def told(state: Any, **more: Any) -> CallSignal:
+        recording = Recording(id="r1", state=state, **more)
+        return CallSignal(kind="recording", vendor="generic", call_id="c1", recording=recording, confirmed=False)
+
+    reports = [told("pending"), told("available", url="https://recordings.example.com/r1", channels=2)]
+    with_end = replace(COURSE[2], recording=Recording(url="https://recordings.example.com/other"))
+    await office.takes(RING, *COURSE[:2], with_end)
+    for report in reversed(reports) if reverse else reports:
+        await office.takes(report)
+        await process_some(office.database)
+    call = await office.call()
+    async with office.database.transaction(office.account.tenant) as tx:
+        kept = {row["recording_key"]: dict(row) for row in await store.call_recordings(tx, call["id"])}
+    assert len(kept) == 2
+    assert (kept["r1"]["state"], kept["r1"]["channels"], kept["r1"]["confirmed"]) == ("available", 2, False)
+    # Where a recording is says nothing of the call itself.
+    assert (call["confirmed"], len(await office.events())) == (True, 4)
+
+
+async def test_several_reports_of_one_recording_in_one_transaction_are_one_row(office: Office) -> None:
+    for state in ("available", "pending", "failed"):
+        found = Recording(id="r1", state=state, url=state)  # type: ignore[arg-type]
+        await office.takes(CallSignal(kind="recording", vendor="generic", call_id="c1", recording=found))
+    await process_some(office.database)
+    async with office.database.transaction(office.account.tenant) as tx:
+        rows = await tx.fetch("SELECT state, url FROM recording")
+    assert [tuple(row) for row in rows] == [("available", "available")]
 
 
 async def test_a_status_without_a_call_id_is_accepted_once(office: Office) -> None:

@@ -24,6 +24,7 @@ from contracts.directory import CustomerV1, DidV1, RoutingV1, StaffV1, TenantV1
 from kit.postgres import Database
 from kit.testing import eventually
 from telephony_router import store
+from telephony_router.explain import UNCONFIRMED
 from telephony_router.project_directory import (
     project_customer,
     project_did,
@@ -177,7 +178,9 @@ async def test_two_routers_give_one_call_one_answer_and_a_story_that_can_be_aske
 
         await eventually(told)
         why = (await two.http.get(f"/v1/calls/{call_id}/why", headers=headers)).json()
-        assert why["why"] == "Desk was rung because this person owns this customer."
+        # The account does not sign.
+        assert why["why"] == f"Desk was rung because this person owns this customer. {UNCONFIRMED}"
+        assert why["confirmed"] is False
         stranger = {"x-tenant": str(world.tenant)}
         assert (await one.http.get(f"/v1/calls/{call_id}", headers=stranger)).status_code == 401
         other = {**ADMIN, "x-tenant": str(uuid4())}

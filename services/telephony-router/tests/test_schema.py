@@ -32,8 +32,8 @@ async def database(make_database: MakeDatabase) -> Database:
 
 
 def own_tables() -> list[str]:
-    sql = (ROOT / "src/telephony_router/migrations/0001_initial.sql").read_text()
-    return re.findall(r"^CREATE TABLE (\w+)", sql, flags=re.MULTILINE)
+    files = sorted((ROOT / "src/telephony_router/migrations").glob("*.sql"))
+    return re.findall(r"^CREATE TABLE (\w+)", "\n".join(path.read_text() for path in files), flags=re.MULTILINE)
 
 
 async def test_every_table_has_a_tenant_and_forced_row_level_security(database: Database) -> None:

@@ -16,7 +16,7 @@ from kit.postgres import Database
 from runtime.tracing import QUIET
 from telephony_router import store
 from telephony_router.entries import decision_from_json
-from telephony_router.explain import sentence
+from telephony_router.explain import UNCONFIRMED, sentence
 from telephony_router.hooks import PREFIX, Hooks
 from telephony_router.simulate import simulate
 
@@ -54,6 +54,25 @@ async def _story(database: Database, call_id: UUID, tenant: UUID) -> tuple[Any, 
     return found
 
 
+def _why(call: Any, decided: Any, timeline: list[Any]) -> dict[str, Any]:
+    values = json.loads(decided["decision"]) if decided is not None else None
+    why = sentence(decision_from_json(values)) if values else "We were never asked whom to ring for this call."
+    told = {
+        "call_id": call["id"],
+        "why": why if call["confirmed"] else f"{why} {UNCONFIRMED}",
+        "confirmed": call["confirmed"],
+        "decision": values,
+    }
+    if decided is None:
+        return told
+    return {
+        **told,
+        "decided_at": decided["decided_at"],
+        "answer_ms": decided["answer_ms"],
+        "timeline": [dict(row) for row in timeline],
+    }
+
+
 def admin_app(database: Database, admin_token: SecretStr) -> FastAPI:
     async def allowed(authorization: Annotated[str, Header()] = "") -> None:
         wanted = admin_token.get_secret_value()
@@ -73,23 +92,18 @@ def admin_app(database: Database, admin_token: SecretStr) -> FastAPI:
     @app.get("/v1/calls/{call_id}")
     async def get_call(call_id: UUID, tenant: Tenant) -> dict[str, Any]:
         call, _, timeline = await _story(database, call_id, tenant)
+        async with database.transaction(tenant) as tx:
+            recordings = await store.call_recordings(tx, call_id)
         hidden = ("tenant_id", "facts")
-        return {**{k: v for k, v in dict(call).items() if k not in hidden}, "timeline": [dict(row) for row in timeline]}
+        return {
+            **{k: v for k, v in dict(call).items() if k not in hidden},
+            "timeline": [dict(row) for row in timeline],
+            "recordings": [dict(row) for row in recordings],
+        }
 
     @app.get("/v1/calls/{call_id}/why")
     async def get_why(call_id: UUID, tenant: Tenant) -> dict[str, Any]:
-        _, decided, timeline = await _story(database, call_id, tenant)
-        if decided is None:
-            return {"call_id": call_id, "why": "We were never asked whom to ring for this call.", "decision": None}
-        values = json.loads(decided["decision"])
-        return {
-            "call_id": call_id,
-            "why": sentence(decision_from_json(values)),
-            "decision": values,
-            "decided_at": decided["decided_at"],
-            "answer_ms": decided["answer_ms"],
-            "timeline": [dict(row) for row in timeline],
-        }
+        return _why(*await _story(database, call_id, tenant))
 
     @app.post("/v1/simulate")
     async def post_simulate(body: SimulateRequest, tenant: Tenant) -> dict[str, Any]:

@@ -11,11 +11,14 @@ from uuid import UUID
 
 from contracts.calls import CallInboundV1, CallStateV1, Destination, Excluded
 from telephony_router.answer_ring import number_of, request_of
-from telephony_router.calls import CallState, apply
+from telephony_router.calls import CallState, apply, noted
 from telephony_router.routing import Decision
 from telephony_router.signals import CallSignal
 
 __all__ = ["CallRecord", "inbound_event", "state_event", "with_ring", "with_status"]
+
+
+_TIMES = frozenset({"started_at", "answered_at", "ended_at", "agent_at", "digits_at", "transferred_at"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,14 +40,16 @@ class CallRecord:
     staff_id: str | None = None
     agent_number: str | None = None
     version: int = 0
+    confirmed: bool = True
+    """Every webhook of this call came from a proven sender."""
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> CallRecord:
         facts = json.loads(row["facts"])
-        for name in ("started_at", "answered_at", "ended_at", "agent_at"):
+        for name in _TIMES & facts.keys():
             facts[name] = datetime.fromisoformat(facts[name]) if facts[name] else None
         same = ("id", "vendor", "account_id", "vendor_call_id", "direction", "caller", "caller_kind", "caller_raw")
-        more = ("did", "did_raw", "asked_at", "quarantined", "staff_id", "agent_number", "version")
+        more = ("did", "did_raw", "asked_at", "quarantined", "staff_id", "agent_number", "version", "confirmed")
         return cls(facts=CallState(**facts), **{name: row[name] for name in same + more})
 
     def to_row(self) -> tuple[object, ...]:
@@ -73,6 +78,10 @@ class CallRecord:
             state.duration_seconds,
             state.cause,
             self.version,
+            self.confirmed,
+            state.parent_call,
+            state.digits,
+            number_of(state.transferred_raw) or state.transferred_raw if state.transferred_raw else "",
         )
 
 
@@ -89,6 +98,8 @@ def with_ring(call: CallRecord, signal: CallSignal, asked_at: datetime) -> CallR
         did_raw=signal.did_raw,
         asked_at=asked_at,
         quarantined=False,
+        confirmed=call.confirmed and signal.confirmed,
+        facts=noted(call.facts, signal, signal.at or asked_at),
     )
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from telephony_router.signals import CallSignal
 
-__all__ = ["STATES", "TERMINAL", "CallState", "apply"]
+__all__ = ["STATES", "TERMINAL", "CallState", "apply", "noted"]
 
 STATES = ("initiated", "ringing", "answered", "missed", "cancelled", "failed", "busy", "completed")
 """In one total order. A call's state is the furthest one reported, so the order of reports cannot matter."""
@@ -35,6 +35,11 @@ class CallState:
     """The agent was named by the report of the whole call's end, which knows best."""
     cause: str = ""
     cause_rank: int = -1
+    parent_call: str = ""
+    digits: str = ""
+    digits_at: datetime | None = None
+    transferred_raw: str = ""
+    transferred_at: datetime | None = None
 
     @property
     def state(self) -> str:
@@ -55,7 +60,7 @@ def apply(before: CallState, signal: CallSignal, received_at: datetime) -> CallS
     status = signal.status
     if status == "unknown":
         raise ValueError("the vendor's status is not one we know")
-    after = before
+    after = noted(before, signal, at)
     if status in ("answered", "completed"):
         after = _answered(after, signal, at)
     if status in ("initiated", "ringing"):
@@ -73,6 +78,19 @@ def apply(before: CallState, signal: CallSignal, received_at: datetime) -> CallS
     if signal.cause and (rank, signal.cause) > (after.cause_rank, after.cause):
         after = replace(after, cause=signal.cause, cause_rank=rank)
     return after if status == "ended" else _advance(after, status)
+
+
+def noted(before: CallState, signal: CallSignal, at: datetime) -> CallState:
+    """What a webhook says beside its status: of digits and transfers the latest stands. As commutative as the rest."""
+    after = before
+    floor = datetime.min.replace(tzinfo=at.tzinfo)
+    if signal.parent_call > after.parent_call:
+        after = replace(after, parent_call=signal.parent_call)
+    if signal.digits and (at, signal.digits) > (after.digits_at or floor, after.digits):
+        after = replace(after, digits=signal.digits, digits_at=at)
+    if signal.transferred_raw and (at, signal.transferred_raw) > (after.transferred_at or floor, after.transferred_raw):
+        after = replace(after, transferred_raw=signal.transferred_raw, transferred_at=at)
+    return after
 
 
 _OPEN = frozenset({"initiated", "ringing", "answered", "completed"})

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from telephony_router.routing import Decision, Exclusion
 
-__all__ = ["sentence"]
+__all__ = ["UNCONFIRMED", "sentence"]
+
+UNCONFIRMED = "What the PBX reported of this call is not confirmed: its sender is known by a secret address alone."
 
 RULES = {
     "last_agent": "talked to this caller last",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -13,7 +14,8 @@ from kit.telemetry import exemplar, get_logger
 from telephony_router.answer_ring import RingAnswerer, intake_of
 from telephony_router.metrics import METRICS, child
 from telephony_router.record import NotRecorded, Recorder
-from telephony_router.vendors.base import Account, BadRequest, Forbidden, Purpose, RawRequest, Response, Vendor
+from telephony_router.signals import CallSignal
+from telephony_router.vendors.base import Account, BadRequest, Forbidden, RawRequest, Response, Vendor, is_proven
 
 __all__ = ["PREFIX", "Accounts", "AccountsUnknown", "Hooks"]
 
@@ -87,8 +89,6 @@ class Hooks:
             response = Response(body=b'{"error":"internal"}', content_type="application/json", status=500)
         child(METRICS.webhooks, *label, str(response.status)).inc()
         child(METRICS.webhook_answers, label[0], OUTCOMES.get(response.status // 100, "taken")).inc()
-        if vendor is not None and response.status == 200 and vendor.hooks.get(hook) == "ring":
-            child(METRICS.answer_seconds, label[0]).observe(time.monotonic() - began, exemplar())
         await _send(send, response, headers, with_body=scope["method"] != "HEAD")
 
     async def _handle(
@@ -105,32 +105,34 @@ class Hooks:
         account = await self._account(vendor, secret)
         if method == "HEAD":
             return Response(body=b"", content_type="application/json")
-        request = self._request(scope, headers, body)
-        purpose = vendor.hooks[hook]
+        request = self._request(scope, headers, body, hook, account)
         try:
             proof = vendor.authenticate(request, account, self._clock())
-            signal = vendor.parse(request, purpose)
+            signal = vendor.parse(request, vendor.hooks[hook])
         except Forbidden as error:
             raise _Refused(403, "forbidden", str(error)) from None
         except BadRequest as error:
             raise _Refused(400, "bad_request", str(error)) from None
         child(METRICS.proofs, vendor.name, proof).inc()
-        return await self._answer(vendor, account, request, signal, purpose, began)
+        if not is_proven(proof):
+            signal = replace(signal, confirmed=False)
+        return await self._answer(vendor, account, request, signal, began)
 
     async def _answer(
-        self, vendor: Vendor, account: Account, request: RawRequest, signal: Any, purpose: Purpose, began: float
+        self, vendor: Vendor, account: Account, request: RawRequest, signal: CallSignal, began: float
     ) -> Response:
         raw = request.body or request.query.encode("utf-8", "replace")
-        if purpose == "ring":
+        if signal.kind == "ring":
             decision = await self._answerer.answer(account, signal, raw, began)
-            hook_url = f"{request.bases[0]}{request.url_path.rpartition('/')[0]}"
-            return vendor.render(decision, signal, hook_url)
+            answer = vendor.render(decision, signal, request)
+            child(METRICS.answer_seconds, vendor.name).observe(time.monotonic() - began, exemplar())
+            return answer
         try:
             await self._recorder.record(intake_of(account, signal, raw, self._clock()))
         except NotRecorded:
             detail = "it could not be stored; send it again"
             raise _Refused(503, "unavailable", detail, ((b"retry-after", b"5"),)) from None
-        return vendor.acknowledge(signal)
+        return vendor.acknowledge(signal, request)
 
     async def _account(self, vendor: Vendor, secret: str) -> Account:
         try:
@@ -142,7 +144,7 @@ class Hooks:
             raise _Refused(404, "not_found", "there is no such webhook")
         return account
 
-    def _request(self, scope: Scope, headers: dict[str, str], body: bytes) -> RawRequest:
+    def _request(self, scope: Scope, headers: dict[str, str], body: bytes, hook: str, account: Account) -> RawRequest:
         query: bytes = scope["query_string"]
         if len(query) > QUERY_MAX:
             raise _Refused(414, "uri_too_long", f"the query is longer than {QUERY_MAX} bytes")
@@ -154,6 +156,8 @@ class Hooks:
             headers=headers,
             body=body,
             bases=self._bases(scope, headers),
+            hook=hook,
+            options=account.options,
         )
 
     def _bases(self, scope: Scope, headers: dict[str, str]) -> tuple[str, ...]:

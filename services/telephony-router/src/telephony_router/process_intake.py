@@ -33,6 +33,7 @@ log = get_logger(__name__)
 # While callers ring, webhooks are processed in small portions with a rest after each, in multiples of its time.
 BUSY_LIMIT = 50
 BUSY_REST = 2.0
+RECORDING_STATES: tuple[object, ...] = ("pending", "failed", "absent", "available")
 
 
 class Unprocessable(Exception):
@@ -51,6 +52,7 @@ class _Batch:
     traces: list[str] = field(default_factory=list)
     """Of each event, the trace of the webhook that it was made of."""
     talks: dict[str, tuple[str, datetime]] = field(default_factory=dict)
+    recordings: dict[tuple[UUID, str], tuple[object, ...]] = field(default_factory=dict)
     parked: dict[int, tuple[str, IntakeRow]] = field(default_factory=dict)
 
     def tell(self, event: Event, row: IntakeRow) -> None:
@@ -153,6 +155,7 @@ async def _new_statuses(
             signal.agent_raw,
             signal.at,
             row.received_at,
+            signal.confirmed,
         )
         for row in rows
         if (signal := signals[row.seq]).kind == "status" and signal.status != "unknown"
@@ -161,6 +164,9 @@ async def _new_statuses(
 
 
 def _apply(batch: _Batch, row: IntakeRow, signal: CallSignal, new: set[tuple[UUID, str]]) -> None:
+    if signal.kind == "recording":
+        _recording(batch, row, signal)
+        return
     known = batch.calls.get(row.call_id)
     call = known or CallRecord(
         id=row.call_id, vendor=signal.vendor, account_id=row.account_id, vendor_call_id=signal.call_id
@@ -171,6 +177,7 @@ def _apply(batch: _Batch, row: IntakeRow, signal: CallSignal, new: set[tuple[UUI
         raise Unprocessable(f"the status {signal.status_raw!r} is not one we know")
     elif (row.call_id, row.identity) in new:
         after = _status(batch, call, known is None, row, signal)
+        _recording(batch, row, signal)
     else:
         return
     batch.calls[row.call_id] = batch.touched[row.call_id] = after
@@ -193,12 +200,42 @@ def _ring(batch: _Batch, call: CallRecord, row: IntakeRow, signal: CallSignal) -
 
 def _status(batch: _Batch, call: CallRecord, unknown: bool, row: IntakeRow, signal: CallSignal) -> CallRecord:
     after = with_status(call, signal, row.received_at, batch.staff)
+    confirmed = call.confirmed and signal.confirmed
     if after == call and not unknown:
-        return call
-    after = replace(after, version=call.version + 1)
+        return replace(call, confirmed=confirmed)
+    after = replace(after, version=call.version + 1, confirmed=confirmed)
     previous = None if unknown else call.facts.state
     batch.tell(state_event(after, previous, signal, signal.at or row.received_at), row)
     return after
+
+
+def _recording(batch: _Batch, row: IntakeRow, signal: CallSignal) -> None:
+    """Keep where a recording is, for whoever fetches it. Of a call's recording the furthest state stands."""
+    found = signal.recording
+    if found is None:
+        return
+    key = (row.call_id, found.key)
+    values = (
+        *key,
+        row.account_id,
+        signal.vendor,
+        signal.leg,
+        found.state,
+        found.url,
+        found.duration_seconds,
+        found.channels,
+        found.available_by,
+        signal.confirmed,
+        row.received_at,
+    )
+    known = batch.recordings.get(key)
+    if known is None or _standing(known) < _standing(values):
+        batch.recordings[key] = values
+
+
+def _standing(values: tuple[object, ...]) -> tuple[int, object, object]:
+    """What makes one report of a recording replace another; the query that stores them orders likewise."""
+    return RECORDING_STATES.index(values[5]), values[10], values[11]
 
 
 def _learn(batch: _Batch, call: CallRecord) -> None:
@@ -218,6 +255,7 @@ def _learn(batch: _Batch, call: CallRecord) -> None:
 async def _write(tx: Transaction, batch: _Batch, done: list[int]) -> None:
     await store.put_rows(tx, "put_calls", [call.to_row() for call in batch.touched.values()])
     await store.put_rows(tx, "add_decisions", batch.decisions)
+    await store.put_rows(tx, "put_recordings", list(batch.recordings.values()))
     if batch.events:
         await outbox.append_many(tx, batch.events, traces=batch.traces)
     for seq, (reason, row) in batch.parked.items():

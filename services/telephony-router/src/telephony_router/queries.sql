@@ -80,26 +80,47 @@ SELECT * FROM call WHERE id = ANY($1::uuid[])
 -- Create or replace calls as a whole; their keys are held by the transaction.
 INSERT INTO call (tenant_id, id, vendor, account_id, vendor_call_id, direction, caller, caller_kind, caller_raw, did,
                   did_raw, asked_at, quarantined, state, facts, staff_id, agent_number, started_at, answered_at,
-                  ended_at, duration_seconds, cause, version)
+                  ended_at, duration_seconds, cause, version, confirmed, parent_call_id, digits, transferred_to)
 SELECT $1::uuid, c.* FROM unnest($2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[],
     $9::text[], $10::text[], $11::text[], $12::timestamptz[], $13::boolean[], $14::text[], $15::jsonb[], $16::text[],
     $17::text[], $18::timestamptz[], $19::timestamptz[], $20::timestamptz[], $21::integer[], $22::text[],
-    $23::integer[]) AS c
+    $23::integer[], $24::boolean[], $25::text[], $26::text[], $27::text[]) AS c
 ON CONFLICT (tenant_id, id) DO UPDATE SET
     direction = excluded.direction, caller = excluded.caller, caller_kind = excluded.caller_kind,
     caller_raw = excluded.caller_raw, did = excluded.did, did_raw = excluded.did_raw, asked_at = excluded.asked_at,
     quarantined = excluded.quarantined, state = excluded.state, facts = excluded.facts, staff_id = excluded.staff_id,
     agent_number = excluded.agent_number, started_at = excluded.started_at, answered_at = excluded.answered_at,
     ended_at = excluded.ended_at, duration_seconds = excluded.duration_seconds, cause = excluded.cause,
-    version = excluded.version, updated_at = now()
+    version = excluded.version, confirmed = excluded.confirmed, parent_call_id = excluded.parent_call_id,
+    digits = excluded.digits, transferred_to = excluded.transferred_to, updated_at = now()
 
 -- name: add_statuses
 -- Statuses that were not known yet; gives back which.
 INSERT INTO call_status (tenant_id, call_id, identity, leg, status, status_raw, sequence, attempt, agent_raw, at,
-                         received_at)
+                         received_at, confirmed)
 SELECT $1::uuid, s.* FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::boolean[],
-    $9::text[], $10::timestamptz[], $11::timestamptz[]) AS s
+    $9::text[], $10::timestamptz[], $11::timestamptz[], $12::boolean[]) AS s
 ON CONFLICT DO NOTHING RETURNING call_id, identity
+
+-- name: put_recordings
+-- Where calls' recordings are. A report replaces one of an earlier state, then an unconfirmed one, then an older one.
+INSERT INTO recording (tenant_id, call_id, recording_key, account_id, vendor, leg, state, url, duration_seconds, channels,
+                       available_by, confirmed, received_at)
+SELECT $1::uuid, r.* FROM unnest($2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[],
+    $9::integer[], $10::integer[], $11::timestamptz[], $12::boolean[], $13::timestamptz[]) AS r
+ON CONFLICT (tenant_id, call_id, recording_key) DO UPDATE SET
+    leg = excluded.leg, state = excluded.state, url = excluded.url, duration_seconds = excluded.duration_seconds,
+    channels = excluded.channels, available_by = excluded.available_by, confirmed = excluded.confirmed,
+    received_at = excluded.received_at
+WHERE (array_position(ARRAY['pending', 'failed', 'absent', 'available'], excluded.state),
+       excluded.confirmed, excluded.received_at)
+    > (array_position(ARRAY['pending', 'failed', 'absent', 'available'], recording.state),
+       recording.confirmed, recording.received_at)
+
+-- name: call_recordings
+-- A call's recordings, the earliest first.
+SELECT recording_key, vendor, leg, state, url, duration_seconds, channels, available_by, confirmed, received_at
+FROM recording WHERE call_id = $1 ORDER BY received_at, recording_key
 
 -- name: add_decisions
 -- What calls were answered with.
@@ -117,7 +138,7 @@ SELECT decided_at, answer_ms, rule, rung, decision FROM routing_decision WHERE c
 
 -- name: call_timeline
 -- A call's statuses in the order in which they happened.
-SELECT leg, status, status_raw, sequence, attempt, agent_raw, at, received_at
+SELECT leg, status, status_raw, sequence, attempt, agent_raw, at, received_at, confirmed
 FROM call_status WHERE call_id = $1 ORDER BY coalesce(at, received_at), received_at
 
 -- name: staff_by_number

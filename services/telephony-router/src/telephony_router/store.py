@@ -183,6 +183,10 @@ async def staff_by_number(tx: Transaction, numbers: Iterable[str]) -> dict[str, 
     return {row["number"]: row["staff_id"] for row in rows}
 
 
+async def call_recordings(tx: Transaction, call_id: UUID) -> list[Any]:
+    return await tx.fetch(Q.call_recordings, call_id)
+
+
 async def call_story(tx: Transaction, call_id: UUID) -> tuple[Any, Any, list[Any]] | None:
     """A call, its decision (or None), and its timeline."""
     call = await tx.fetchrow(Q.find_call, call_id)
@@ -241,6 +245,7 @@ def jsonb(value: object) -> str:
 __all__ += [
     "Q",
     "all_accounts",
+    "call_recordings",
     "call_story",
     "changes_since",
     "claim_intake",

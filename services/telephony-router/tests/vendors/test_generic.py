@@ -97,7 +97,7 @@ def test_the_answer_names_destinations_and_everyone_left_out() -> None:
         rung="redis",
         ring_seconds=20,
     )
-    response = GENERIC.render(decision, CallSignal(kind="ring", vendor="generic", call_id="c1"), "")
+    response = GENERIC.render(decision, CallSignal(kind="ring", vendor="generic", call_id="c1"), request())
     assert json.loads(response.body) == {
         "call_id": "c1",
         "action": "dial",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import xml.etree.ElementTree as ET
 from datetime import UTC, datetime
@@ -133,10 +134,12 @@ def dial(*numbers: str) -> Decision:
 
 
 def test_the_answer_dials_in_order_and_reports_back_on_every_attempt() -> None:
-    hook = "https://calls.example.com/v1/hooks/twilio/s?a&b"
-    response = TWILIO.render(
-        dial("+919847000010", "+919847000011"), CallSignal(kind="ring", vendor="twilio", call_id="CA1"), hook
+    asked = dataclasses.replace(
+        request(""), url_path="/v1/hooks/twilio/s&<b/voice", bases=("https://calls.example.com",)
     )
+    hook = "https://calls.example.com/v1/hooks/twilio/s&<b"
+    ring = CallSignal(kind="ring", vendor="twilio", call_id="CA1")
+    response = TWILIO.render(dial("+919847000010", "+919847000011"), ring, asked)
     assert response.content_type == "text/xml"
     root = ET.fromstring(response.body)  # noqa: S314 - our own answer
     verb = root.find("Dial")
@@ -148,10 +151,10 @@ def test_the_answer_dials_in_order_and_reports_back_on_every_attempt() -> None:
 
 def test_with_nobody_to_dial_the_call_is_rejected() -> None:
     decision = Decision(action="reject", destinations=(), excluded=(), rule="blocked", rung="redis")
-    response = TWILIO.render(decision, CallSignal(kind="ring", vendor="twilio", call_id="CA1"), "https://x")
+    response = TWILIO.render(decision, CallSignal(kind="ring", vendor="twilio", call_id="CA1"), request(""))
     assert ET.fromstring(response.body).find("Reject") is not None  # noqa: S314 - our own answer
 
 
 def test_a_stored_status_is_answered_with_nothing_more_to_do() -> None:
-    body = TWILIO.acknowledge(CallSignal(kind="status", vendor="twilio", call_id="CA1")).body
+    body = TWILIO.acknowledge(CallSignal(kind="status", vendor="twilio", call_id="CA1"), request("")).body
     assert len(ET.fromstring(body)) == 0  # noqa: S314 - our own answer

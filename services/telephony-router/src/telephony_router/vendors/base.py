@@ -19,11 +19,14 @@ __all__ = [
     "RawRequest",
     "Response",
     "Vendor",
+    "is_proven",
     "moment",
     "whole_number",
 ]
 
-Purpose = Literal["ring", "status"]
+Purpose = Literal["ring", "status", "recording"]
+# Proofs that anybody gives who came to know an address, or that do not cover what is said.
+UNPROVEN = frozenset({"path", "jwt_without_payload"})
 INDIA = timezone(timedelta(hours=5, minutes=30))
 # Vendors write "no end yet" as the epoch or as zeros; nothing rang before this.
 FIRST_MOMENT = datetime(2000, 1, 1, tzinfo=UTC)
@@ -48,6 +51,7 @@ class Account:
     label: str = ""
     auth_tokens: tuple[str, ...] = field(default=(), repr=False)
     """The newest first. Two may live at once, so that one can be replaced without losing a call."""
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,6 +67,15 @@ class RawRequest:
     body: bytes
     bases: Sequence[str]
     """Scheme and host under which the sender may have called us, most likely first."""
+    hook: str = ""
+    """The hook's name, one of the vendor's."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    """The account's: what differs between customers of one vendor."""
+
+    @property
+    def hook_url(self) -> str:
+        """The account's address, without the hook's name."""
+        return f"{self.bases[0]}{self.url_path.rpartition('/')[0]}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,25 +86,38 @@ class Response:
 
 
 class Vendor(Protocol):
-    """One PBX vendor. Pure: no I/O, no clock of its own. ``hooks`` names its paths under the account's secret."""
+    """One PBX vendor. Pure: no I/O, no clock of its own."""
 
     name: str
     hooks: Mapping[str, Purpose]
+    """Its paths under the account's secret, and what they are mostly for: the signal's own kind decides."""
     methods: frozenset[str]
     needs_token: bool
     """Whether an account cannot do without an auth token."""
+    proof: str
+    """What the auth token is, for whoever has to find it in the vendor's panel."""
+    options: Mapping[str, str]
+    """What an account may set, and what it does."""
 
     def authenticate(self, request: RawRequest, account: Account, now: datetime) -> str:
         """Raise :class:`Forbidden` unless the account sent this; return the name of the proof that held."""
 
     def parse(self, request: RawRequest, purpose: Purpose) -> CallSignal:
-        """Raise :class:`BadRequest` when the dialect is not spoken; whatever can be excused is excused."""
+        """Raise :class:`BadRequest` when the dialect is not spoken; whatever can be excused is excused.
 
-    def render(self, decision: Decision, signal: CallSignal, hook_url: str) -> Response:
-        """The decision in the vendor's dialect. ``hook_url`` is the account's address, without the hook's name."""
+        ``purpose`` is the hook's; where several kinds of events arrive on one hook, the signal's kind may be another.
+        """
 
-    def acknowledge(self, signal: CallSignal) -> Response:
-        """The answer to a status that is stored."""
+    def render(self, decision: Decision, signal: CallSignal, request: RawRequest) -> Response:
+        """The decision in the vendor's dialect, or as a status code where that is all the vendor reads."""
+
+    def acknowledge(self, signal: CallSignal, request: RawRequest) -> Response:
+        """The answer to a status or a recording that is stored."""
+
+
+def is_proven(proof: str) -> bool:
+    """Whether a proof's name says that the sender is the account, and not just somebody who knows the address."""
+    return proof not in UNPROVEN
 
 
 def moment(value: object) -> datetime | None:

@@ -60,6 +60,8 @@ class Generic:
     hooks: Mapping[str, Purpose] = {"ring": "ring", "status": "status"}
     methods = frozenset({"POST"})
     needs_token = False
+    proof = "a secret to sign with, shared with the PBX"
+    options: Mapping[str, str] = {}
 
     def authenticate(self, request: RawRequest, account: Account, now: datetime) -> str:
         if not account.auth_tokens:
@@ -106,7 +108,7 @@ class Generic:
             cause=clean(fields.get("cause")),
         )
 
-    def render(self, decision: Decision, signal: CallSignal, hook_url: str) -> Response:
+    def render(self, decision: Decision, signal: CallSignal, request: RawRequest) -> Response:
         return _json(
             {
                 "call_id": signal.call_id,
@@ -123,7 +125,7 @@ class Generic:
             }
         )
 
-    def acknowledge(self, signal: CallSignal) -> Response:
+    def acknowledge(self, signal: CallSignal, request: RawRequest) -> Response:
         return _json({})
 
 

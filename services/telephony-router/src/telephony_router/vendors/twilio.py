@@ -53,6 +53,8 @@ class Twilio:
     hooks: Mapping[str, Purpose] = {"voice": "ring", "status": "status"}
     methods = frozenset({"POST", "GET"})
     needs_token = True
+    proof = "the account's Auth Token"
+    options: Mapping[str, str] = {}
 
     def authenticate(self, request: RawRequest, account: Account, now: datetime) -> str:
         given = request.headers.get("x-twilio-signature", "").encode()
@@ -92,10 +94,10 @@ class Twilio:
             )
         return _dial_result(fields, own) if "DialCallStatus" in fields else _progress(fields, own)
 
-    def render(self, decision: Decision, signal: CallSignal, hook_url: str) -> Response:
+    def render(self, decision: Decision, signal: CallSignal, request: RawRequest) -> Response:
         if not decision.destinations:
             return _twiml('<Reject reason="busy"/>')
-        status = quoteattr(f"{hook_url}/status")
+        status = quoteattr(f"{request.hook_url}/status")
         # One after the other in the decision's order; Twilio's default would ring all of them at once.
         sequential = ' sequential="true"' if len(decision.destinations) > 1 else ""
         numbers = "".join(
@@ -106,7 +108,7 @@ class Twilio:
         attributes = f'action={status} timeout="{decision.ring_seconds}" answerOnBridge="true"{sequential}'
         return _twiml(f"<Dial {attributes}>{numbers}</Dial>")
 
-    def acknowledge(self, signal: CallSignal) -> Response:
+    def acknowledge(self, signal: CallSignal, request: RawRequest) -> Response:
         # Also the answer to <Dial action>: nothing more to do, so the call ends.
         return _twiml("")
 
