@@ -45,6 +45,7 @@ QUICKER = {
     "TRUNKLINE_NOTIFIER_SMTP_TIMEOUT_SECONDS": "4",
 }
 """Waits that are minutes in production, so that a short run sees their end. Nothing else is set otherwise."""
+STARTS = 4
 
 
 def wait_until(condition: Callable[[], Any], otherwise: str, within: float, every: float = 0.1) -> Any:
@@ -113,7 +114,19 @@ class FaultStack:
         self.proxies.start()
         server, own = (self.layout.port_base + offset for offset in PROXIED["kafka"])
         with _more_properties(LISTENERS.replace("@SERVER@", str(server)).replace("@PROXY@", str(own))):
-            control.up(self.layout, with_services=True, tell=tell)
+            self._up(tell)
+
+    def _up(self, tell: Callable[[str], None]) -> None:
+        """On a busy machine a start may take longer than it is given; what came up meanwhile stays."""
+        for left in reversed(range(STARTS)):
+            try:
+                control.up(self.layout, with_services=True, tell=tell)
+            except Problem as problem:
+                if not left:
+                    raise
+                tell(f"starting again: {str(problem).splitlines()[0]}")
+            else:
+                return
 
     def stop(self) -> None:
         control.down(self.layout)
