@@ -10,6 +10,8 @@ CREATE TABLE account (
     sealed_tokens bytea[] NOT NULL DEFAULT '{}',
     created_at timestamptz NOT NULL DEFAULT now(),
     disabled_at timestamptz,
+    allow_sources text[] NOT NULL DEFAULT '{}',
+    options jsonb NOT NULL DEFAULT '{}',
     PRIMARY KEY (tenant_id, id)
 );
 SELECT protect('account');

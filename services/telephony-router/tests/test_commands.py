@@ -20,7 +20,9 @@ from kit.postgres import Database
 from telephony_router import store
 from telephony_router.commands import app
 from telephony_router.consumers import SUBSCRIPTIONS
+from telephony_router.peers import networks
 from telephony_router.seal import Seal, hash_of_secret
+from telephony_router.vendors import VENDORS
 
 MakeDatabase = Callable[..., Awaitable[Database]]
 KEY = base64.b64encode(bytes(32)).decode()
@@ -46,6 +48,27 @@ def test_a_vendor_that_signs_needs_its_token() -> None:
     result = run(app, ["account", "add", "--tenant", str(uuid4()), "--vendor", "twilio", "--label", "x"])
     assert result.exit_code == 1
     assert "--auth-token-file" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--allow-source", "103.21.77.1/24"), "--allow-source"),
+        (("--option", "nonsense=1"), "has no option nonsense; there are: "),
+        (("--option", "record=yes"), "record is true or false"),
+    ],
+)
+def test_sources_and_options_are_checked_before_anything_is_added(arguments: tuple[str, ...], said: str) -> None:
+    result = run(app, ["account", "add", "--tenant", str(uuid4()), "--vendor", "generic", "--label", "x", *arguments])
+    assert result.exit_code == 1
+    assert said in result.stderr
+
+
+def test_vendors_are_listed_with_their_hooks_and_options() -> None:
+    told = json.loads(run(app, ["vendors", "--json"]).stdout)
+    assert set(told) == set(VENDORS)
+    assert told["twilio"]["hooks"]["voice"] == "ring"
+    assert "record" in run(app, ["vendors"]).stdout
 
 
 def test_a_missing_key_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +120,8 @@ def in_a_thread(*arguments: str, text: str | None = None) -> Any:
 @pytest.mark.usefixtures("environment")
 async def test_an_account_is_added_with_its_secret_hashed_and_token_sealed(database: Database, tenant: UUID) -> None:
     arguments = ("account", "add", "--tenant", str(tenant), "--vendor", "twilio", "--label", "main")
-    result = in_a_thread(*arguments, "--auth-token-file", "-", "--json", text="auth-token\n")
+    more = ("--allow-source", "203.0.113.0/24", "--option", "record=true")
+    result = in_a_thread(*arguments, *more, "--auth-token-file", "-", "--json", text="auth-token\n")
     assert result.exit_code == 0, result.stderr
     added = json.loads(result.stdout)
     secret = added["hook_base_path"].rpartition("/")[2]
@@ -105,10 +129,13 @@ async def test_an_account_is_added_with_its_secret_hashed_and_token_sealed(datab
     async with database.system() as tx:
         stored = await store.find_account(tx, hash_of_secret(secret))
     assert stored is not None
-    assert stored.opened(Seal(KEY)).auth_tokens == ("auth-token",)
+    opened = stored.opened(Seal(KEY))
+    assert opened.auth_tokens == ("auth-token",)
+    assert (opened.allow_sources, opened.options) == (networks(["203.0.113.0/24"]), {"record": "true"})
     assert b"auth-token" not in b"".join(stored.sealed_tokens)
     (listed,) = json.loads(in_a_thread("account", "list", "--tenant", str(tenant), "--json").stdout)
     assert (listed["id"], listed["vendor"], listed["tokens"]) == (added["account_id"], "twilio", 1)
+    assert (listed["allow_sources"], listed["options"]) == (["203.0.113.0/24"], {"record": "true"})
     assert json.loads(in_a_thread("account", "list", "--tenant", str(uuid4()), "--json").stdout) == []
 
 

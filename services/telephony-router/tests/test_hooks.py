@@ -20,6 +20,7 @@ from telephony_router.entries import did_from_json, tenant_from_json
 from telephony_router.hooks import AccountsUnknown, Hooks
 from telephony_router.journal import Journal
 from telephony_router.ladder import Ladder
+from telephony_router.peers import networks
 from telephony_router.record import NotRecorded, Recorded
 from telephony_router.routing import CallerEntry
 from telephony_router.seal import Seal
@@ -35,6 +36,9 @@ NOW = datetime(2026, 3, 4, 6, 30, tzinfo=UTC)
 DID, CALLER = "+914842000100", "+919847000001"
 ACCOUNTS = {
     "open": Account(id=UUID(int=1), tenant=TENANT, vendor="generic"),
+    "office": Account(
+        id=UUID(int=3), tenant=TENANT, vendor="generic", allow_sources=networks(["203.0.113.0/24", "2001:db8::/32"])
+    ),
     "signed": Account(id=UUID(int=2), tenant=TENANT, vendor="twilio", auth_tokens=("12345",)),
 }
 
@@ -113,7 +117,7 @@ class Router:
         self.recorder, self.accounts = FakeRecorder(), FakeAccounts()
         self.client = self.another()
 
-    def another(self) -> httpx.AsyncClient:
+    def another(self, client: str = "203.0.113.7") -> httpx.AsyncClient:
         """A second process with the same servers behind it."""
         ladder = Ladder(
             cached=self.redis,
@@ -125,8 +129,15 @@ class Router:
         answerer = RingAnswerer(
             ladder=ladder, snapshot=self.snapshot, recorder=recorder, answers=Answers(), clock=lambda: NOW
         )
-        hooks = Hooks(vendors=VENDORS, accounts=self.accounts, answerer=answerer, recorder=recorder, clock=lambda: NOW)
-        transport = httpx.ASGITransport(app=hooks)  # type: ignore[arg-type]
+        hooks = Hooks(
+            vendors=VENDORS,
+            accounts=self.accounts,
+            answerer=answerer,
+            recorder=recorder,
+            clock=lambda: NOW,
+            trusted_proxies=networks(["10.0.0.0/8"]),
+        )
+        transport = httpx.ASGITransport(app=hooks, client=(client, 4711))  # type: ignore[arg-type]
         return httpx.AsyncClient(transport=transport, base_url="https://calls.example.com")
 
     async def ring(self, call_id: str | None = "c1", caller: str = CALLER, did: str = DID) -> httpx.Response:
@@ -260,6 +271,29 @@ async def test_a_status_is_stored_before_it_is_acknowledged(router: Router) -> N
     assert (response.status_code, response.json()) == (200, {})
     (row,) = router.recorder.rows.values()
     assert (row.kind, row.answer, json.loads(row.body)) == ("status", None, body)
+
+
+@pytest.mark.parametrize(
+    ("client", "forwarded", "wanted"),
+    [
+        ("203.0.113.7", "", 200),
+        ("198.51.100.1", "", 403),
+        ("198.51.100.1", "203.0.113.7", 403),
+        ("10.0.0.1", "203.0.113.7", 200),
+        ("10.0.0.1", "203.0.113.7, 198.51.100.1", 403),
+        ("2001:db8::7", "", 200),
+    ],
+)
+@pytest.mark.parametrize("method", ["POST", "HEAD"])
+async def test_an_account_with_sources_is_called_only_from_there(
+    router: Router, method: str, client: str, forwarded: str, wanted: int
+) -> None:
+    router.client = router.another(client)
+    headers = {"x-forwarded-for": forwarded} if forwarded else {}
+    body = {"call_id": "c1", "from": CALLER, "to": DID}
+    response = await router.client.request(method, "/v1/hooks/generic/office/ring", json=body, headers=headers)
+    assert response.status_code == wanted
+    assert bool(router.recorder.rows) == (wanted == 200 and method == "POST")
 
 
 async def test_the_secret_address_alone_confirms_nothing_and_a_signature_does(router: Router) -> None:

@@ -55,7 +55,7 @@ async def test_every_named_query_is_valid_sql(database: Database) -> None:
 async def test_one_tenant_sees_nothing_of_another(database: Database) -> None:
     mine, theirs = uuid4(), uuid4()
     async with database.transaction(theirs) as tx:
-        await tx.execute(Q.add_account, theirs, uuid4(), "generic", "theirs", b"hash", [])
+        await tx.execute(Q.add_account, theirs, uuid4(), "generic", "theirs", b"hash", [], [], "{}")
         await tx.execute(Q.put_tenant, theirs, 1, "Asia/Kolkata", True)
         await tx.execute(Q.note_changes, theirs, ["tenant"], [""])
     async with database.transaction(mine) as tx:

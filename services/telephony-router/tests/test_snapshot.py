@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 
+from telephony_router.peers import networks
 from telephony_router.routing import CallerEntry
 from telephony_router.seal import Seal, SealBroken, hash_of_secret
 from telephony_router.snapshot import Snapshot, SnapshotBroken, read_snapshot, write_snapshot
@@ -24,6 +25,8 @@ ACCOUNT = StoredAccount(
     label="main",
     secret_sha256=hash_of_secret("path-secret"),
     sealed_tokens=(SEAL.close(UUID(int=1), "auth-token"),),
+    allow_sources=("203.0.113.0/24",),
+    options={"record": "true"},
 )
 
 
@@ -61,9 +64,21 @@ def test_a_snapshot_comes_back_from_the_disk_as_it_was(tmp_path: Path) -> None:
     account = again.account(hash_of_secret("path-secret"))
     assert account is not None
     assert account.auth_tokens == ("auth-token",)
+    assert (account.allow_sources, account.options) == (networks(["203.0.113.0/24"]), {"record": "true"})
     assert again.caller(TENANT, "+919847000002") == (True, None)
     assert again.caller(TENANT, "+919847000003") == (False, None)
     assert again.age_ms(NOW + timedelta(seconds=2)) == 2000
+
+
+def test_a_snapshot_of_an_older_router_is_read() -> None:
+    dumped = full().dump()
+    for account in dumped["accounts"]:
+        del account["allow_sources"], account["options"]
+    again = Snapshot(SEAL)
+    again.restore(dumped)
+    account = again.account(hash_of_secret("path-secret"))
+    assert account is not None
+    assert (account.allow_sources, account.options) == ((), {})
 
 
 def test_the_file_holds_no_secret_in_the_clear(tmp_path: Path) -> None:

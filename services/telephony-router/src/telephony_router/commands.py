@@ -15,7 +15,9 @@ from uuid import UUID
 import typer
 
 if TYPE_CHECKING:
+    from kit.postgres import Transaction
     from telephony_router.settings import Settings
+    from telephony_router.vendors.base import Vendor
 
 # What does the work is imported in the commands: asking for help must not wait for it.
 
@@ -62,6 +64,17 @@ def _run(work: Coroutine[Any, Any, Any]) -> Any:
         _fail(f"Postgres or Redis cannot be used ({type(error).__name__}); is the stack up? Try: trunkline status")
 
 
+async def _in_transaction(settings: Settings, tenant: UUID, work: Callable[[Transaction], Awaitable[Any]]) -> Any:
+    from telephony_router.wiring import make_database
+
+    database = make_database(settings)
+    try:
+        async with database.transaction(tenant) as tx:
+            return await work(tx)
+    finally:
+        await database.close()
+
+
 def _token(path: Path) -> str:
     try:
         text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
@@ -72,12 +85,38 @@ def _token(path: Path) -> str:
     return text.strip()
 
 
+def _sources(texts: list[str] | None) -> list[str]:
+    from telephony_router.peers import networks
+
+    try:
+        return [str(each) for each in networks(texts or [])]
+    except ValueError as error:
+        _fail(f"--allow-source takes an address or a CIDR block: {error}")
+
+
+def _options(vendor: Vendor, texts: list[str] | None) -> dict[str, str]:
+    from telephony_router.vendors.base import check_options
+
+    options = dict(text.partition("=")[::2] for text in texts or [])
+    try:
+        check_options(vendor, options)
+    except ValueError as error:
+        _fail(str(error))
+    return options
+
+
 @account_app.command("add")
 def account_add(
     tenant: TenantOption,
-    vendor: Annotated[str, typer.Option(help="generic or twilio.")],
+    vendor: Annotated[str, typer.Option(help="Its name; trunkline router vendors lists them.")],
     label: Annotated[str, typer.Option(help="A name for people.")],
     auth_token_file: TokenFileOption = None,
+    allow_source: Annotated[
+        list[str] | None, typer.Option(help="Address or CIDR block that webhooks may come from; repeatable.")
+    ] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(help="NAME=VALUE, one of the vendor's options; repeatable.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Register a vendor account and print the address of its webhooks, which is shown only now."""
@@ -85,29 +124,30 @@ def account_add(
     from telephony_router import store
     from telephony_router.seal import Seal
     from telephony_router.vendors import VENDORS
-    from telephony_router.wiring import make_database
 
     if vendor not in VENDORS:
         _fail(f"{vendor} is not a vendor we speak with; there are: {', '.join(VENDORS)}")
     tokens = [_token(path) for path in auth_token_file or []]
     if VENDORS[vendor].needs_token and not tokens:
-        _fail(f"{vendor} signs its webhooks: give the account's auth token with --auth-token-file")
+        _fail(f"{vendor} signs its webhooks: give {VENDORS[vendor].proof} with --auth-token-file")
+    sources, options = _sources(allow_source), _options(VENDORS[vendor], option)
     settings = _settings()
     account_id, secret = uuid7(), secrets.token_urlsafe(32)
     seal = Seal(settings.secret_key.get_secret_value())
 
-    async def add() -> None:
-        database = make_database(settings)
-        try:
-            async with database.transaction(tenant) as tx:
-                sealed = [seal.close(account_id, token) for token in tokens]
-                await store.add_account(
-                    tx, account_id=account_id, vendor=vendor, label=label, secret=secret, sealed_tokens=sealed
-                )
-        finally:
-            await database.close()
+    async def add(tx: Transaction) -> None:
+        await store.add_account(
+            tx,
+            account_id=account_id,
+            vendor=vendor,
+            label=label,
+            secret=secret,
+            sealed_tokens=[seal.close(account_id, token) for token in tokens],
+            allow_sources=sources,
+            options=options,
+        )
 
-    _run(add())
+    _run(_in_transaction(settings, tenant, add))
     path = f"/v1/hooks/{vendor}/{secret}"
     if as_json:
         typer.echo(json.dumps({"account_id": str(account_id), "hook_base_path": path}))
@@ -115,29 +155,38 @@ def account_add(
         typer.echo(f"account  {account_id}\nwebhooks {path}/{{{','.join(VENDORS[vendor].hooks)}}}")
 
 
+@app.command("vendors")
+def vendors_command(as_json: JsonOption = False) -> None:
+    """The PBX vendors we speak with: their hooks, the proof they give, the options of an account."""
+    from telephony_router.vendors import VENDORS
+
+    if as_json:
+        told = {
+            name: {"hooks": dict(each.hooks), "proof": each.proof, "options": dict(each.options)}
+            for name, each in VENDORS.items()
+        }
+        typer.echo(json.dumps(told))
+        return
+    for name, each in VENDORS.items():
+        typer.echo(f"{name}: {', '.join(each.hooks)}\n    auth token: {each.proof}")
+        for option, meaning in each.options.items():
+            typer.echo(f"    --option {option}=…  {meaning}")
+
+
 @account_app.command("list")
 def account_list(tenant: TenantOption, as_json: JsonOption = False) -> None:
     """The tenant's vendor accounts."""
     from telephony_router import store
-    from telephony_router.wiring import make_database
 
-    settings = _settings()
-
-    async def read() -> list[dict[str, Any]]:
-        database = make_database(settings)
-        try:
-            async with database.transaction(tenant) as tx:
-                return await store.list_accounts(tx)
-        finally:
-            await database.close()
-
-    accounts = _run(read())
+    accounts = _run(_in_transaction(_settings(), tenant, store.list_accounts))
     if as_json:
         typer.echo(json.dumps(accounts, default=str))
         return
     for each in accounts:
         state = "disabled" if each["disabled_at"] else "live"
-        typer.echo(f"{each['id']}  {each['vendor']:<8} {state:<8} {each['tokens']} token(s)  {each['label']}")
+        sources = ",".join(each["allow_sources"]) or "anywhere"
+        tokens = f"{each['tokens']} token(s)"
+        typer.echo(f"{each['id']}  {each['vendor']:<10} {state:<8} {tokens}  from {sources}  {each['label']}")
 
 
 SeqsArgument = Annotated[list[int] | None, typer.Argument(help="Numbers, as the list shows them.")]

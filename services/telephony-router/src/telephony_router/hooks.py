@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
@@ -13,6 +13,7 @@ from pydantic_core import to_json
 from kit.telemetry import exemplar, get_logger
 from telephony_router.answer_ring import RingAnswerer, intake_of
 from telephony_router.metrics import METRICS, child
+from telephony_router.peers import Network, peer_address, within
 from telephony_router.record import NotRecorded, Recorder
 from telephony_router.signals import CallSignal
 from telephony_router.vendors.base import Account, BadRequest, Forbidden, RawRequest, Response, Vendor, is_proven
@@ -59,6 +60,7 @@ class Hooks:
         recorder: Recorder,
         clock: Callable[[], datetime],
         public_base_url: str = "",
+        trusted_proxies: Sequence[Network] = (),
     ) -> None:
         self._vendors = vendors
         self._accounts = accounts
@@ -66,6 +68,7 @@ class Hooks:
         self._recorder = recorder
         self._clock = clock
         self._public_base_url = public_base_url.rstrip("/")
+        self._trusted_proxies = trusted_proxies
         # A counter that is born with the first failure gives no rate of a burst: it begins at zero.
         for vendor in (*vendors, "unknown"):
             for outcome in OUTCOMES.values():
@@ -103,6 +106,10 @@ class Hooks:
         headers = _headers(scope)
         body = await _body(receive, headers)
         account = await self._account(vendor, secret)
+        if account.allow_sources and not within(
+            peer_address(scope, headers, self._trusted_proxies), account.allow_sources
+        ):
+            raise _Refused(403, "forbidden", "this account is not called from there")
         if method == "HEAD":
             return Response(body=b"", content_type="application/json")
         request = self._request(scope, headers, body, hook, account)

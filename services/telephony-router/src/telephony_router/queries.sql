@@ -1,19 +1,21 @@
 -- name: add_account
 -- Register a vendor account.
-INSERT INTO account (tenant_id, id, vendor, label, secret_sha256, sealed_tokens) VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO account (tenant_id, id, vendor, label, secret_sha256, sealed_tokens, allow_sources, options)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 
 -- name: list_accounts
 -- A tenant's vendor accounts, oldest first.
-SELECT id, vendor, label, cardinality(sealed_tokens) AS tokens, created_at, disabled_at
+SELECT id, vendor, label, cardinality(sealed_tokens) AS tokens, allow_sources, options, created_at, disabled_at
 FROM account ORDER BY created_at, id
 
 -- name: all_accounts
 -- Every living account, for the table of secrets in memory.
-SELECT tenant_id, id, vendor, label, secret_sha256, sealed_tokens FROM account WHERE disabled_at IS NULL
+SELECT tenant_id, id, vendor, label, secret_sha256, sealed_tokens, allow_sources, options FROM account
+WHERE disabled_at IS NULL
 
 -- name: find_account
 -- The account behind a path's secret.
-SELECT tenant_id, id, vendor, label, secret_sha256, sealed_tokens
+SELECT tenant_id, id, vendor, label, secret_sha256, sealed_tokens, allow_sources, options
 FROM account WHERE secret_sha256 = $1 AND disabled_at IS NULL
 
 -- name: take_in

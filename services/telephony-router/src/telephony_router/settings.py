@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import SecretStr, field_validator
 
 from configuration import ServiceSettings
+from telephony_router.peers import networks
 from telephony_router.seal import Seal
 
 __all__ = ["Settings"]
@@ -19,6 +20,8 @@ class Settings(ServiceSettings, service="telephony-router"):
     """Where the snapshot and the journal are."""
     public_base_url: str = ""
     """Scheme and host under which vendors call us, when no proxy says so: signatures are made over it."""
+    trusted_proxies: str = ""
+    """Addresses or CIDR blocks of our own proxies, by commas: only they may say for whom they forward."""
 
     deadline_ms: int = 220
     """Ours; what is left of the promised 250 ms is for the way and for a busy machine."""
@@ -31,6 +34,12 @@ class Settings(ServiceSettings, service="telephony-router"):
     intake_poll_ms: int = 100
     intake_batch_max: int = 500
     intake_keep_days: int = 30
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _blocks(cls, value: str) -> str:
+        networks(value.split(","))
+        return value
 
     @field_validator("secret_key")
     @classmethod

@@ -205,6 +205,8 @@ def _dump_account(stored: StoredAccount) -> _Json:
         "label": stored.label,
         "secret_sha256": stored.secret_sha256.hex(),
         "sealed_tokens": [base64.b64encode(each).decode() for each in stored.sealed_tokens],
+        "allow_sources": list(stored.allow_sources),
+        "options": dict(stored.options),
     }
 
 
@@ -216,6 +218,9 @@ def _load_account(dumped: _Json) -> StoredAccount:
         label=dumped["label"],
         secret_sha256=bytes.fromhex(dumped["secret_sha256"]),
         sealed_tokens=tuple(base64.b64decode(each) for each in dumped["sealed_tokens"]),
+        # A snapshot of an older router has none.
+        allow_sources=tuple(dumped.get("allow_sources", ())),
+        options=dumped.get("options", {}),
     )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
@@ -13,6 +13,7 @@ import asyncpg
 
 from kit.postgres import Transaction, load_queries
 from telephony_router.entries import caller_row, did_row, tenant_row
+from telephony_router.peers import networks
 from telephony_router.seal import Seal, hash_of_secret
 from telephony_router.vendors.base import Account
 
@@ -62,10 +63,20 @@ class StoredAccount:
     label: str
     secret_sha256: bytes
     sealed_tokens: tuple[bytes, ...]
+    allow_sources: tuple[str, ...] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
 
     def opened(self, seal: Seal) -> Account:
         tokens = tuple(seal.open(self.id, token) for token in self.sealed_tokens)
-        return Account(id=self.id, tenant=self.tenant, vendor=self.vendor, label=self.label, auth_tokens=tokens)
+        return Account(
+            id=self.id,
+            tenant=self.tenant,
+            vendor=self.vendor,
+            label=self.label,
+            auth_tokens=tokens,
+            allow_sources=networks(self.allow_sources),
+            options=self.options,
+        )
 
 
 class Fetches(Protocol):
@@ -97,13 +108,23 @@ async def take_in(tx: Fetches, rows: Sequence[Intake]) -> dict[tuple[UUID, str],
 
 
 async def add_account(
-    tx: Transaction, *, account_id: UUID, vendor: str, label: str, secret: str, sealed_tokens: Sequence[bytes]
+    tx: Transaction,
+    *,
+    account_id: UUID,
+    vendor: str,
+    label: str,
+    secret: str,
+    sealed_tokens: Sequence[bytes],
+    allow_sources: Sequence[str] = (),
+    options: Mapping[str, str] | None = None,
 ) -> None:
-    await tx.execute(Q.add_account, tx.tenant, account_id, vendor, label, hash_of_secret(secret), list(sealed_tokens))
+    digest, sealed, sources = hash_of_secret(secret), list(sealed_tokens), list(allow_sources)
+    row = (tx.tenant, account_id, vendor, label, digest, sealed, sources, jsonb(dict(options or {})))
+    await tx.execute(Q.add_account, *row)
 
 
 async def list_accounts(tx: Transaction) -> list[_Json]:
-    return [dict(row) for row in await tx.fetch(Q.list_accounts)]
+    return [{**row, "options": json.loads(row["options"])} for row in await tx.fetch(Q.list_accounts)]
 
 
 def _account(row: Any) -> StoredAccount:
@@ -114,6 +135,8 @@ def _account(row: Any) -> StoredAccount:
         label=row["label"],
         secret_sha256=row["secret_sha256"],
         sealed_tokens=tuple(row["sealed_tokens"]),
+        allow_sources=tuple(row["allow_sources"]),
+        options=json.loads(row["options"]),
     )
 
 

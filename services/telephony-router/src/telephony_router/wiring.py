@@ -26,6 +26,7 @@ from telephony_router.hooks import Hooks
 from telephony_router.journal import Journal
 from telephony_router.keep_view import ViewKeeper
 from telephony_router.ladder import Ladder, PostgresView
+from telephony_router.peers import networks
 from telephony_router.process_intake import IntakeProcessor
 from telephony_router.record import DATABASE_FAILURES, PostgresIntakes, Recorder, drain
 from telephony_router.seal import Seal
@@ -169,6 +170,7 @@ def build(settings: Settings) -> Wired:
         recorder=recorder,
         clock=clock,
         public_base_url=settings.public_base_url,
+        trusted_proxies=networks(settings.trusted_proxies.split(",")),
     )
     token = settings.admin_token.get_secret_value()
     behind: list[Component] = [

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Literal, Protocol
 from uuid import UUID
 
+from telephony_router.peers import Network
 from telephony_router.routing import Decision
 from telephony_router.signals import CallSignal
 
@@ -19,6 +20,7 @@ __all__ = [
     "RawRequest",
     "Response",
     "Vendor",
+    "check_options",
     "is_proven",
     "moment",
     "whole_number",
@@ -31,6 +33,7 @@ INDIA = timezone(timedelta(hours=5, minutes=30))
 # Vendors write "no end yet" as the epoch or as zeros; nothing rang before this.
 FIRST_MOMENT = datetime(2000, 1, 1, tzinfo=UTC)
 PARAMETERS_MAX = 200
+RECORD = "true: ask the PBX to record the calls it puts through"
 
 
 class BadRequest(Exception):
@@ -51,6 +54,8 @@ class Account:
     label: str = ""
     auth_tokens: tuple[str, ...] = field(default=(), repr=False)
     """The newest first. Two may live at once, so that one can be replaced without losing a call."""
+    allow_sources: tuple[Network, ...] = ()
+    """Where its webhooks may come from; empty means anywhere."""
     options: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -113,6 +118,16 @@ class Vendor(Protocol):
 
     def acknowledge(self, signal: CallSignal, request: RawRequest) -> Response:
         """The answer to a status or a recording that is stored."""
+
+
+def check_options(vendor: Vendor, options: Mapping[str, str]) -> None:
+    """Raise ``ValueError`` for an option that the vendor does not have, or whose value it cannot have."""
+    for name, value in options.items():
+        if name not in vendor.options:
+            known = ", ".join(sorted(vendor.options)) or "none"
+            raise ValueError(f"{vendor.name} has no option {name}; there are: {known}")
+        if vendor.options[name].startswith("true:") and value not in ("true", "false"):
+            raise ValueError(f"{name} is true or false")
 
 
 def is_proven(proof: str) -> bool:

@@ -20,6 +20,7 @@ from telephony_router.routing import Decision
 from telephony_router.signals import CallSignal, clean
 from telephony_router.vendors.base import (
     PARAMETERS_MAX,
+    RECORD,
     Account,
     BadRequest,
     Forbidden,
@@ -61,7 +62,7 @@ class Generic:
     methods = frozenset({"POST"})
     needs_token = False
     proof = "a secret to sign with, shared with the PBX"
-    options: Mapping[str, str] = {}
+    options: Mapping[str, str] = {"record": RECORD}
 
     def authenticate(self, request: RawRequest, account: Account, now: datetime) -> str:
         if not account.auth_tokens:
@@ -118,6 +119,7 @@ class Generic:
                     for target in decision.destinations
                 ],
                 "ring_seconds": decision.ring_seconds,
+                **({"record": True} if request.options.get("record") == "true" else {}),
                 "excluded": [
                     {"staff_id": each.staff_id, "name": each.name, "rule": each.rule, "reason": each.reason}
                     for each in decision.excluded

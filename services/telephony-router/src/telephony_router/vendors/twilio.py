@@ -17,6 +17,7 @@ from telephony_router.routing import Decision
 from telephony_router.signals import CallSignal, clean
 from telephony_router.vendors.base import (
     PARAMETERS_MAX,
+    RECORD,
     Account,
     BadRequest,
     Forbidden,
@@ -54,7 +55,7 @@ class Twilio:
     methods = frozenset({"POST", "GET"})
     needs_token = True
     proof = "the account's Auth Token"
-    options: Mapping[str, str] = {}
+    options: Mapping[str, str] = {"record": RECORD}
 
     def authenticate(self, request: RawRequest, account: Account, now: datetime) -> str:
         given = request.headers.get("x-twilio-signature", "").encode()
