@@ -15,6 +15,8 @@ import pytest
 from kit.consume import Consumer
 from kit.delivery import on_deleted
 from kit.testing import eventually
+from recovery.dead_letters.actions import Asker, CannotDo, retry
+from recovery.dead_letters.book import Selection
 from recovery.replay import settle
 from recovery.replay.book import Book
 from recovery.replay.pace import Progress
@@ -64,6 +66,8 @@ async def test_what_failed_in_a_replay_is_a_source_as_well(service: Service) -> 
     assert (plan.consumer, plan.records) == (service.group, 5)
     with pytest.raises(Refused, match=f"trunkline replay resume {entry.id}"):
         await service.plan(**asked, target="live")
+    with pytest.raises(CannotDo, match="trunkline replay resume"):
+        await retry(service.database, Selection(consumer=name), Asker(who="tester"))
 
 
 class Store:

@@ -12,7 +12,7 @@ from uuid import UUID
 from kit.postgres import Database, Transaction
 from recovery.dead_letters.book import Place, Selection, find, places, readable
 
-__all__ = ["MOST", "Asker", "CannotDo", "Outcome", "audit", "chosen", "drop", "edit", "restore", "retry"]
+__all__ = ["IN_A_REPLAY", "MOST", "Asker", "CannotDo", "Outcome", "audit", "chosen", "drop", "edit", "restore", "retry"]
 
 MOST = 100_000
 
@@ -47,6 +47,9 @@ UPDATE dead_letter SET edited_value = $2 WHERE id = $1 AND state = 'waiting' AND
 """
 
 
+IN_A_REPLAY = "these failed in a replay: mend the handler, then `trunkline replay resume` tries them, or drop them"
+
+
 class CannotDo(Exception):
     """The action is refused; the message says why and what to do instead."""
 
@@ -75,7 +78,7 @@ async def retry(database: Database, selection: Selection, asker: Asker) -> Outco
     """Ask for letters to be tried again, each key in its order. The service's worker does it."""
     found = [each for each in await chosen(database, selection) if each.state == "waiting"]
     if any("@" in each.consumer for each in found):
-        raise CannotDo("these failed in a replay; mend what failed and replay them, or drop them")
+        raise CannotDo(IN_A_REPLAY)
     ids = [each.id for each in found if not each.parked_behind or selection.ids]
     async with database.system() as tx:
         if selection.ids and len(ids) == 1 and await tx.fetchval(_EARLIER, ids[0]):

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from kit.ids import uuid7
 from kit.postgres import Database, Transaction
-from recovery.dead_letters.actions import Asker, CannotDo, chosen
+from recovery.dead_letters.actions import IN_A_REPLAY, Asker, CannotDo, chosen
 from recovery.dead_letters.book import Selection
 
 __all__ = ["Job", "apply_job", "audit_job", "cancel_job", "history", "jobs", "plan_job"]
@@ -70,7 +70,7 @@ async def plan_job(database: Database, selection: Selection, action: str, rate: 
     if selection.consumer is None:
         raise CannotDo("a bulk action is about one consumer's letters; name it")
     if action == "retry" and "@" in selection.consumer:
-        raise CannotDo("these failed in a replay; mend what failed and replay them, or drop them")
+        raise CannotDo(IN_A_REPLAY)
     if action == "drop" and not asker.why:
         raise CannotDo("say why they are dropped")
     found = [each for each in await chosen(database, selection) if each.state == "waiting"]
