@@ -82,6 +82,18 @@ def test_every_metric_says_what_it_measures_and_is_declared_once() -> None:
     nothing([f"{name} is declared twice" for name in sorted(set(names)) if names.count(name) > 1])
 
 
+def test_a_metric_is_declared_in_one_way_only() -> None:
+    """What is declared past kit's list is missing on the page, and nobody asks whether it is looked at."""
+    makers = {"Counter", "Gauge", "Histogram", "Summary", "Info", "Enum", "CounterMetricFamily", "GaugeMetricFamily"}
+    files = [path for folder in documentation.SOURCES for source in ROOT.glob(folder) for path in source.rglob("*.py")]
+    found = []
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("prometheus_client"):
+                found += [(str(path.relative_to(ROOT)), each.name) for each in node.names if each.name in makers]
+    assert {path for path, _ in found} == {"libs/kit/src/kit/metrics.py", "cli/src/trunkline/observe/figures.py"}, found
+
+
 def test_no_metric_is_labelled_with_whom_it_is_about() -> None:
     personal = {"tenant", "tenant_id", "caller", "number", "phone", "email", "recipient", "customer", "staff", "name"}
     # The tenants exporter's own, by opaque ids and for operators alone: docs/decisions/0007.

@@ -11,18 +11,46 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from kit.telemetry import get_logger
 from runtime.logs import configure_logging
+from trunkline.observe.figures import GaugeMetricFamily, shown
 from trunkline.observe.kafka_lag import LagReader, Snapshot
 from trunkline.observe.lag import seconds_behind
 
 __all__ = ["LagExporter", "serve"]
 
 log = get_logger(__name__)
+
+KAFKA_UP = shown("trunkline_kafka_up", "1", "1 while Kafka answers the lag exporter")
+SCRAPE_SECONDS = shown("trunkline_lag_exporter_scrape_seconds", "seconds", "How long the last look at Kafka took")
+LAST_SUCCESS = shown(
+    "trunkline_lag_exporter_last_success_timestamp_seconds",
+    "seconds of the epoch",
+    "When Kafka was last looked at with success",
+)
+_PARTITION, _GROUP = ("topic", "partition"), ("group", "topic", "partition")
+START = shown("trunkline_topic_start_offset", "offset", "Offset of the oldest record that is still there", _PARTITION)
+END = shown("trunkline_topic_end_offset", "offset", "Offset that the next record will get", _PARTITION)
+LAG_RECORDS = shown(
+    "trunkline_consumer_lag_records", "1", "Records that a consumer group has not yet committed", _GROUP
+)
+LAG_SECONDS = shown(
+    "trunkline_consumer_lag_seconds",
+    "seconds",
+    "Age of the oldest record that a group has not yet committed; 0 when it has caught up, nothing while unread",
+    _GROUP,
+)
+COMMITTED = shown("trunkline_consumer_committed_offset", "offset", "Offset that a consumer group reads on from", _GROUP)
+MISSED = shown(
+    "trunkline_consumer_missed_records",
+    "1",
+    "Records that retention took before a consumer group had committed them. Alarm on any",
+    _GROUP,
+)
+MEMBERS = shown("trunkline_consumer_group_members", "1", "Processes that a consumer group has now", ["group"])
 
 STALE_SECONDS = 60.0
 STUCK_SECONDS = 120.0
@@ -75,17 +103,9 @@ class LagExporter(Collector):
         return self._failure
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        yield GaugeMetricFamily(
-            "trunkline_kafka_up", "1 while Kafka answers the lag exporter", value=0 if self._failure else 1
-        )
-        yield GaugeMetricFamily(
-            "trunkline_lag_exporter_scrape_seconds", "How long the last look at Kafka took", value=self._took
-        )
-        yield GaugeMetricFamily(
-            "trunkline_lag_exporter_last_success_timestamp_seconds",
-            "When Kafka was last looked at with success",
-            value=self._succeeded_at,
-        )
+        yield KAFKA_UP.gauge(0 if self._failure else 1)
+        yield SCRAPE_SECONDS.gauge(self._took)
+        yield LAST_SUCCESS.gauge(self._succeeded_at)
         now, snapshot = self._clock(), self._snapshot
         if snapshot is not None and now - self._succeeded_at <= STALE_SECONDS:
             yield from _partitions(snapshot)
@@ -93,12 +113,7 @@ class LagExporter(Collector):
 
 
 def _partitions(snapshot: Snapshot) -> Iterator[GaugeMetricFamily]:
-    start = GaugeMetricFamily(
-        "trunkline_topic_start_offset", "Offset of the oldest record that is still there", labels=["topic", "partition"]
-    )
-    end = GaugeMetricFamily(
-        "trunkline_topic_end_offset", "Offset that the next record will get", labels=["topic", "partition"]
-    )
+    start, end = START.gauge(), END.gauge()
     for (topic, partition), bounds in snapshot.bounds.items():
         start.add_metric([topic, str(partition)], bounds.start)
         end.add_metric([topic, str(partition)], bounds.end)
@@ -106,26 +121,7 @@ def _partitions(snapshot: Snapshot) -> Iterator[GaugeMetricFamily]:
 
 
 def _groups(snapshot: Snapshot, now: float) -> Iterator[GaugeMetricFamily]:
-    records = GaugeMetricFamily(
-        "trunkline_consumer_lag_records",
-        "Records that a consumer group has not yet committed",
-        labels=["group", "topic", "partition"],
-    )
-    seconds = GaugeMetricFamily(
-        "trunkline_consumer_lag_seconds",
-        "Age of the oldest record that a group has not yet committed; 0 when it has caught up, nothing while unread",
-        labels=["group", "topic", "partition"],
-    )
-    committed = GaugeMetricFamily(
-        "trunkline_consumer_committed_offset",
-        "Offset that a consumer group reads on from",
-        labels=["group", "topic", "partition"],
-    )
-    missed = GaugeMetricFamily(
-        "trunkline_consumer_missed_records",
-        "Records that retention took before a consumer group had committed them. Alarm on any",
-        labels=["group", "topic", "partition"],
-    )
+    records, seconds, committed, missed = (each.gauge() for each in (LAG_RECORDS, LAG_SECONDS, COMMITTED, MISSED))
     for lag in snapshot.lags:
         place = [lag.group, lag.partition[0], str(lag.partition[1])]
         records.add_metric(place, lag.records)
@@ -135,9 +131,7 @@ def _groups(snapshot: Snapshot, now: float) -> Iterator[GaugeMetricFamily]:
         missed.add_metric(place, lag.missed)
         if lag.committed is not None:
             committed.add_metric(place, lag.committed)
-    members = GaugeMetricFamily(
-        "trunkline_consumer_group_members", "Processes that a consumer group has now", labels=["group"]
-    )
+    members = MEMBERS.gauge()
     for group, count in snapshot.members.items():
         members.add_metric([group], count)
     yield from (records, seconds, committed, missed, members)

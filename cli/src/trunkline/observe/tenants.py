@@ -16,17 +16,24 @@ from typing import Any
 
 import asyncpg
 from prometheus_client import start_http_server
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from kit.postgres import role_dsn, schema_of
 from kit.telemetry import get_logger
 from runtime.logs import configure_logging
+from trunkline.observe.figures import counted, shown
 from trunkline.stack.layout import SERVICES
 
 __all__ = ["Outbox", "Tenants", "run"]
 
 log = get_logger(__name__)
+
+EVENTS = counted("trunkline_tenant_events", "1", "Events of a tenant, by topic", ["tenant", "topic"])
+LETTERS = shown("trunkline_tenant_dead_letters_waiting", "1", "Dead letters of a tenant", ["tenant", "service"])
+KEYS = shown("trunkline_tenant_parked_keys", "1", "Keys of a tenant that wait behind one", ["tenant", "service"])
+SEEN = shown("trunkline_tenants_seen", "1", "Tenants with an event since the start")
+SHOWN = shown("trunkline_tenants_shown", "1", "Tenants that have series here")
 
 FADE = 0.98
 STATEMENT_SECONDS = 5
@@ -81,29 +88,17 @@ class Tenants(Collector):
         return set(ranked[: self._top])
 
     def collect(self) -> Iterator[Metric]:
-        shown = self.shown()
-        events = CounterMetricFamily(
-            "trunkline_tenant_events", "Events of a tenant, by topic", labels=["tenant", "topic"]
-        )
+        visible = self.shown()
+        events, letters, keys = EVENTS.counter(), LETTERS.gauge(), KEYS.gauge()
         for (tenant, topic), count in self._events.items():
-            if tenant in shown:
+            if tenant in visible:
                 events.add_metric([tenant, topic], count)
-        letters = GaugeMetricFamily(
-            "trunkline_tenant_dead_letters_waiting", "Dead letters of a tenant", labels=["tenant", "service"]
-        )
-        keys = GaugeMetricFamily(
-            "trunkline_tenant_parked_keys", "Keys of a tenant that wait behind one", labels=["tenant", "service"]
-        )
         for service, by_tenant in self._stuck.items():
-            for tenant in shown:
+            for tenant in visible:
                 waiting, parked = by_tenant.get(tenant, (0, 0))
                 letters.add_metric([tenant, service], waiting)
                 keys.add_metric([tenant, service], parked)
-        seen = GaugeMetricFamily(
-            "trunkline_tenants_seen", "Tenants with an event since the start", value=len(self._busy)
-        )
-        series = GaugeMetricFamily("trunkline_tenants_shown", "Tenants that have series here", value=len(shown))
-        yield from (events, letters, keys, seen, series)
+        yield from (events, letters, keys, SEEN.gauge(len(self._busy)), SHOWN.gauge(len(visible)))
 
 
 @dataclass(kw_only=True)

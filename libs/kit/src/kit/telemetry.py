@@ -6,75 +6,61 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 import asyncpg
 import structlog
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.propagate import extract
-from prometheus_client import Counter, Gauge, Histogram
 from pydantic import ValidationError
 
-__all__ = [
-    "METRICS",
-    "current_traceparent",
-    "exemplar",
-    "get_logger",
-    "get_tracer",
-    "is_past",
-    "parent_of",
-    "redact",
-    "spans_are_exported",
-    "told",
-    "trace_id_of",
-]
+from kit.metrics import counter, gauge, histogram
 
+__all__ = [
+    "METRICS", "current_traceparent", "exemplar", "get_logger", "get_tracer", "is_past", "parent_of", "redact",
+    "spans_are_exported", "told", "trace_id_of",
+]  # fmt: skip
+
+TIMES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30)
+_SERVICE, _CONSUMER = ("service",), ("consumer",)
 AGE_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600)
 
 
 class METRICS:
     """What the plumbing measures. The help text is the documentation."""
 
-    event_age = Histogram(
-        "trunkline_event_age_seconds",
-        "Time from an event's ce_time to the commit of its effect",
-        ["consumer", "topic"],
-        buckets=AGE_BUCKETS,
+    event_age = histogram("trunkline_event_age_seconds", "seconds", "Time from an event to the commit of its effect",
+                          ["consumer", "topic"], AGE_BUCKETS)  # fmt: skip
+    handled = counter("trunkline_events_handled", "1", "Events by what became of them",
+                      ["consumer", "topic", "outcome"])  # fmt: skip
+    dead_letters = counter("trunkline_dead_letters", "1", "Records parked, by reason code",
+                           ["consumer", "topic", "reason"])  # fmt: skip
+    paused = gauge("trunkline_consumer_paused", "1", "1 while a consumer waits for its database", _CONSUMER)
+    halted = gauge("trunkline_consumer_halted", "1", "1 after a consumer stopped at its dead-letter limits", _CONSUMER)
+    commit_failures = counter("trunkline_commit_failures", "1", "Offset commits that Kafka refused", _CONSUMER)
+    missed = counter("trunkline_records_missed", "1", "Records that retention deleted unread", ["consumer", "topic"])
+    retries = counter("trunkline_retries", "1", "Handler attempts after the first", _CONSUMER)
+    relayed = counter("trunkline_relayed_events", "1", "Events published from the outbox", _SERVICE)
+    relay_leader = gauge("trunkline_relay_leader", "1", "1 in the process that publishes the outbox", _SERVICE)
+    outbox_age = gauge(
+        "trunkline_outbox_oldest_age_seconds", "seconds", "Age of the oldest unpublished event", _SERVICE
     )
-    handled = Counter("trunkline_events_handled", "Events by what became of them", ["consumer", "topic", "outcome"])
-    dead_letters = Counter("trunkline_dead_letters", "Records parked, by reason code", ["consumer", "topic", "reason"])
-    paused = Gauge("trunkline_consumer_paused", "1 while a consumer waits for its database", ["consumer"])
-    halted = Gauge("trunkline_consumer_halted", "1 after a consumer stopped at its dead-letter limits", ["consumer"])
-    commit_failures = Counter("trunkline_commit_failures", "Offset commits that Kafka refused", ["consumer"])
-    missed = Counter("trunkline_records_missed", "Records that retention deleted unread", ["consumer", "topic"])
-    retries = Counter("trunkline_retries", "Handler attempts after the first", ["consumer"])
-    relayed = Counter("trunkline_relayed_events", "Events published from the outbox", ["service"])
-    relay_leader = Gauge("trunkline_relay_leader", "1 in the process that publishes the outbox", ["service"])
-    outbox_age = Gauge("trunkline_outbox_oldest_age_seconds", "Age of the oldest unpublished event", ["service"])
-    outbox_unpublished = Gauge(
-        "trunkline_outbox_unpublished", "Events that wait for the relay; above 10,000 an estimate", ["service"]
+    outbox_unpublished = gauge("trunkline_outbox_unpublished", "1",
+                               "Events that wait for the relay; above 10,000 an estimate", _SERVICE)  # fmt: skip
+    relay_held_back = gauge("trunkline_relay_held_back_seconds", "seconds",
+                            "For how long the oldest open transaction holds the relay back", _SERVICE)  # fmt: skip
+    relay_held_back_by = gauge("trunkline_relay_held_back_by_pid", "process id",
+                               "Its Postgres process; 0 none, -1 a prepared transaction", _SERVICE)  # fmt: skip
+    relay_halted = gauge(
+        "trunkline_relay_halted", "1", "1 while nothing is published: Kafka is not what it was", _SERVICE
     )
-    relay_held_back = Gauge(
-        "trunkline_relay_held_back_seconds",
-        "For how long the oldest open transaction holds the relay back",
-        ["service"],
-    )
-    relay_held_back_by = Gauge(
-        "trunkline_relay_held_back_by_pid", "Its Postgres process; 0 none, -1 a prepared transaction", ["service"]
-    )
-    relay_halted = Gauge(
-        "trunkline_relay_halted", "1 while nothing is published: Kafka is not what it was", ["service"]
-    )
-    relay_errors = Counter("trunkline_relay_errors", "Times the relay had to start over", ["service"])
-    suppressed = Counter("trunkline_suppressed_events", "Events that a replay was not allowed to tell", ["service"])
-    partitions = Gauge("trunkline_consumer_partitions", "Partitions that this process holds", ["consumer"])
-    rebalances = Counter("trunkline_rebalances", "Times a consumer was given its partitions anew", ["consumer"])
-    query_seconds = Histogram(
-        "trunkline_db_query_duration_seconds", "Time of one statement, with the wait for its answer", ["service"],
-        buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30)
-    )  # fmt: skip
-    component_errors = Counter("trunkline_component_errors", "Failed runs or starts of a component", ["component"])
+    relay_errors = counter("trunkline_relay_errors", "1", "Times the relay had to start over", _SERVICE)
+    suppressed = counter("trunkline_suppressed_events", "1", "Events that a replay was not allowed to tell", _SERVICE)
+    partitions = gauge("trunkline_consumer_partitions", "1", "Partitions that this process holds", _CONSUMER)
+    rebalances = counter("trunkline_rebalances", "1", "Times a consumer was given its partitions anew", _CONSUMER)
+    query_seconds = histogram("trunkline_db_query_duration_seconds", "seconds",
+                              "Time of one statement, with the wait for its answer", _SERVICE, TIMES)  # fmt: skip
+    component_errors = counter("trunkline_component_errors", "1", "Failed runs or starts of a component", ["component"])
 
 
 _PHONE = re.compile(r"\+?\d[\d \-().]{7,}\d")
@@ -85,6 +71,7 @@ _QUOTED = re.compile(r"""(?<!\w)[bBrRuUfF]{0,2}(['"`])(?:\\(?:.|\Z)|(?!\1)[^\\]|
 
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-([0-9a-f]{2})")
+_UUID7 = re.compile("([0-9a-f]{8})-([0-9a-f]{4})-7")
 PAST_SECONDS = 300.0
 
 
@@ -165,11 +152,8 @@ def is_past(event_id: str, time: datetime) -> bool:
 
     By the time in its id where there is one: an event may tell today of what happened long ago.
     """
-    try:
-        id_ = UUID(event_id)
-    except ValueError:
-        id_ = None
-    appended = (id_.int >> 80) / 1000 if id_ is not None and id_.version == 7 else time.timestamp()
+    made = _UUID7.match(event_id)
+    appended = int(made[1] + made[2], 16) / 1000 if made is not None else time.timestamp()
     return datetime.now(UTC).timestamp() - appended > PAST_SECONDS
 
 

@@ -14,9 +14,10 @@ from typing import Any, Protocol
 
 import uvicorn
 import uvloop
-from prometheus_client import REGISTRY, Counter, Histogram
+from prometheus_client import REGISTRY
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from kit.metrics import counter, histogram
 from kit.telemetry import METRICS, exemplar, get_logger
 from runtime.tracing import RequestTrace
 
@@ -102,17 +103,22 @@ class Every:
 
 
 HTTP_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-HTTP_REQUESTS = Counter(
-    "trunkline_http_requests", "HTTP requests answered, by route and status", ["service", "route", "method", "code"]
+HTTP_REQUESTS = counter(
+    "trunkline_http_requests",
+    "1",
+    "HTTP requests answered, by route and status",
+    ["service", "route", "method", "code"],
 )
-HTTP_SECONDS = Histogram(
+HTTP_SECONDS = histogram(
     "trunkline_http_request_duration_seconds",
+    "seconds",
     "Time from a request's first byte to its answer's first",
     ["service", "route"],
     buckets=HTTP_BUCKETS,
 )
-HTTP_ANSWERS = Counter(
+HTTP_ANSWERS = counter(
     "trunkline_http_answers",
+    "1",
     "HTTP requests by how they were answered: in_time, late (after 500 ms), failed (5xx). All are there from the start",
     ["service", "outcome"],
 )

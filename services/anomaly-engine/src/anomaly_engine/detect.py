@@ -10,7 +10,6 @@ from datetime import date, datetime, timedelta
 
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, get_current_span
-from prometheus_client import Counter, Histogram
 
 from anomaly_engine import store
 from anomaly_engine.findings import Evaluation, State, Tenant, anomaly_id, event_id, fingerprint, local_day, next_state
@@ -19,6 +18,7 @@ from anomaly_engine.store import RuleReader
 from contracts.anomalies import AnomalyFiredV1
 from kit import outbox
 from kit.ids import uuid7
+from kit.metrics import counter, histogram
 from kit.postgres import Database, Transaction
 from kit.telemetry import get_logger, get_tracer, parent_of
 
@@ -28,11 +28,15 @@ log = get_logger(__name__)
 tracer = get_tracer(__name__)
 LINKS = 32
 
-evaluations = Counter("trunkline_rule_evaluations", "Evaluations of rules by what they gave", ["rule", "state"])
-durations = Histogram(
-    "trunkline_rule_duration_seconds", "How long a rule's query took", ["rule"], buckets=(0.01, 0.05, 0.1, 0.5, 1, 2, 5)
+evaluations = counter("trunkline_rule_evaluations", "1", "Evaluations of rules by what they gave", ["rule", "state"])
+durations = histogram(
+    "trunkline_rule_duration_seconds",
+    "seconds",
+    "How long a rule's query took",
+    ["rule"],
+    buckets=(0.01, 0.05, 0.1, 0.5, 1, 2, 5),
 )
-fired = Counter("trunkline_anomalies_fired", "Anomalies told to others", ["rule", "severity"])
+fired = counter("trunkline_anomalies_fired", "1", "Anomalies told to others", ["rule", "severity"])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,8 +17,6 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from prometheus_client import Counter, Gauge
-
 from front_desk import board_store
 from front_desk.access_store import Session
 from front_desk.credentials import Role
@@ -26,6 +24,7 @@ from front_desk.pages import panels_of, tiles_of
 from front_desk.panels import PANELS
 from front_desk.present import day_began, plain_count
 from front_desk.render import Card, Renderer
+from kit.metrics import counter, gauge
 from kit.postgres import Database
 from kit.telemetry import get_logger
 
@@ -40,8 +39,8 @@ POLL_SECONDS = 10.0
 QUEUE_MAX = 64
 RELOAD = "event: reload\ndata: {}\n\n"
 
-FOLLOWERS = Gauge("trunkline_console_followers", "Browsers that follow the console live")
-ROUNDS = Counter("trunkline_console_rounds", "Times changes of a tenant were read for its browsers")
+FOLLOWERS = gauge("trunkline_console_followers", "1", "Browsers that follow the console live")
+ROUNDS = counter("trunkline_console_rounds", "1", "Times changes of a tenant were read for its browsers")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

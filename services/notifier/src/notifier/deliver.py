@@ -15,10 +15,10 @@ from uuid import UUID
 
 import asyncpg
 from opentelemetry.trace import Span, SpanKind, StatusCode
-from prometheus_client import Counter
 
 from kit import outbox
 from kit.ids import uuid7
+from kit.metrics import counter
 from kit.postgres import Database
 from kit.telemetry import get_logger, get_tracer, parent_of
 from notifier import store
@@ -29,7 +29,7 @@ __all__ = ["Deliverer", "recover"]
 
 log = get_logger(__name__)
 tracer = get_tracer(__name__)
-outcomes = Counter("trunkline_send_attempts", "Attempts to send by what became of them", ["channel", "outcome"])
+outcomes = counter("trunkline_send_attempts", "1", "Attempts to send by what became of them", ["channel", "outcome"])
 
 SAID = ("sent", "try_later", "refused", "unknown", "broke_off")
 SETTLE_ATTEMPTS = 6

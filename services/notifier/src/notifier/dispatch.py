@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 
-from prometheus_client import Gauge
-
+from kit.metrics import gauge
 from kit.postgres import Database
 from kit.telemetry import METRICS, get_logger
 from notifier import store
@@ -15,7 +14,7 @@ from notifier.deliver import Deliverer, recover
 __all__ = ["Dispatcher"]
 
 log = get_logger(__name__)
-stalled = Gauge("trunkline_sends_due", "Messages that were due at the last look")
+stalled = gauge("trunkline_sends_due", "1", "Messages that were due at the last look")
 
 STOP_SECONDS = 20.0
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import cache
 from typing import TypeVar
 
-from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
+
+from kit.metrics import counter, gauge, histogram
 
 __all__ = ["METRICS", "child"]
 
@@ -22,51 +23,71 @@ def child(metric: M, *labels: str) -> M:
 
 
 class METRICS:
-    answer_seconds = Histogram(
+    answer_seconds = histogram(
         "trunkline_ring_answer_seconds",
+        "seconds",
         "Time from a ring webhook's last byte to its answer's first",
         ["vendor"],
         buckets=ANSWER_BUCKETS,
     )
-    answers = Counter(
+    answers = counter(
         "trunkline_ring_answers",
+        "1",
         "Ring webhooks answered, by the rung of the ladder that knew whom to ring and the rule that chose",
         ["vendor", "rung", "rule"],
     )
-    replayed = Counter(
-        "trunkline_ring_replays", "Ring webhooks of a call that had its answer already", ["vendor", "source"]
+    replayed = counter(
+        "trunkline_ring_replays", "1", "Ring webhooks of a call that had its answer already", ["vendor", "source"]
     )
-    webhooks = Counter(
-        "trunkline_webhooks", "Webhooks by what became of them (the HTTP status we sent)", ["vendor", "hook", "code"]
+    webhooks = counter(
+        "trunkline_webhooks",
+        "1",
+        "Webhooks by what became of them (the HTTP status we sent)",
+        ["vendor", "hook", "code"],
     )
-    webhook_answers = Counter(
+    webhook_answers = counter(
         "trunkline_webhook_answers",
+        "1",
         "Webhooks by how they were answered: taken (2xx), refused (4xx), failed (5xx). All are there from the start",
         ["vendor", "outcome"],
     )
-    proofs = Counter(
-        "trunkline_webhook_proofs", "Accepted webhooks by the form of the proof that held", ["vendor", "proof"]
+    proofs = counter(
+        "trunkline_webhook_proofs", "1", "Accepted webhooks by the form of the proof that held", ["vendor", "proof"]
     )
-    recorded = Counter("trunkline_webhooks_recorded", "Webhooks made durable, by where: postgres, journal", ["where"])
-    answer_conflicts = Counter(
+    recorded = counter(
+        "trunkline_webhooks_recorded", "1", "Webhooks made durable, by where: postgres, journal", ["where"]
+    )
+    answer_conflicts = counter(
         "trunkline_ring_answer_conflicts",
+        "1",
         "Rings that were answered out of the journal while another router gave the call another answer",
     )
-    unrecorded = Counter(
-        "trunkline_ring_unrecorded", "Ringing callers answered although nothing could be written. Alarm on any."
+    unrecorded = counter(
+        "trunkline_ring_unrecorded", "1", "Ringing callers answered although nothing could be written. Alarm on any"
     )
-    rung_failures = Counter(
+    rung_failures = counter(
         "trunkline_ladder_failures",
+        "1",
         "Times a rung of the ladder gave no view: it failed, was slow or knew nothing",
         ["rung", "why"],
     )
-    journal_bytes = Gauge("trunkline_journal_bytes", "Bytes waiting in the local journal for Postgres")
-    journal_corrupt = Counter("trunkline_journal_corrupt_records", "Journal lines that failed their checksum")
-    intake_waiting = Gauge("trunkline_intake_waiting", "Webhooks taken in and not yet processed", ["vendor"])
-    intake_age = Gauge("trunkline_intake_oldest_age_seconds", "Age of the oldest webhook not yet processed", ["vendor"])
-    intake_parked = Gauge("trunkline_intake_parked", "Webhooks that had no effect and wait for somebody", ["vendor"])
-    intake_processed = Counter("trunkline_intake_processed", "Webhooks processed, by outcome", ["vendor", "outcome"])
-    view_writes = Counter("trunkline_view_writes", "Entries written to the Redis view, by outcome", ["outcome"])
-    view_drift = Counter("trunkline_view_drift", "Entries of the Redis view that a sweep had to repair")
-    did_conflicts = Counter("trunkline_did_conflicts", "Claims of a DID that already rings for another tenant, refused")
-    snapshot_age = Gauge("trunkline_snapshot_age_seconds", "Time since the snapshot was last confirmed by Postgres")
+    journal_bytes = gauge("trunkline_journal_bytes", "bytes", "Bytes waiting in the local journal for Postgres")
+    journal_corrupt = counter("trunkline_journal_corrupt_records", "1", "Journal lines that failed their checksum")
+    intake_waiting = gauge("trunkline_intake_waiting", "1", "Webhooks taken in and not yet processed", ["vendor"])
+    intake_age = gauge(
+        "trunkline_intake_oldest_age_seconds", "seconds", "Age of the oldest webhook not yet processed", ["vendor"]
+    )
+    intake_parked = gauge(
+        "trunkline_intake_parked", "1", "Webhooks that had no effect and wait for somebody", ["vendor"]
+    )
+    intake_processed = counter(
+        "trunkline_intake_processed", "1", "Webhooks processed, by outcome", ["vendor", "outcome"]
+    )
+    view_writes = counter("trunkline_view_writes", "1", "Entries written to the Redis view, by outcome", ["outcome"])
+    view_drift = counter("trunkline_view_drift", "1", "Entries of the Redis view that a sweep had to repair")
+    did_conflicts = counter(
+        "trunkline_did_conflicts", "1", "Claims of a DID that already rings for another tenant, refused"
+    )
+    snapshot_age = gauge(
+        "trunkline_snapshot_age_seconds", "seconds", "Time since the snapshot was last confirmed by Postgres"
+    )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter
+from kit.metrics import counter
 
 __all__ = ["IMPORTS", "MESSAGES"]
 
 #: Imports by how they ended: unchanged, completed, failed.
-IMPORTS = Counter("trunkline_vault_imports", "Imports by outcome", ["outcome"])
+IMPORTS = counter("trunkline_vault_imports", "1", "Imports by outcome", ["outcome"])
 #: Messages written, new or changed.
-MESSAGES = Counter("trunkline_vault_messages", "Messages written by imports", ["change"])
+MESSAGES = counter("trunkline_vault_messages", "1", "Messages written by imports", ["change"])
 
 # A series that begins at one hides its first increase from every rate.
 for _outcome in ("unchanged", "completed", "failed"):

@@ -48,6 +48,8 @@ REPLAYS = Row("Replays", (
           Query("max by (service) (trunkline_replay_failed_records)", "{{service}}"), width=8),
     graph("Silent", "s", "Longest time since a running replay stored its place; after ten minutes there is a ticket.",
           Query("max by (service) (trunkline_replay_silent_seconds)", "{{service}}"), limit=600, width=8),
+    graph("Giving way", "short", "Running replays that wait because live traffic has work to do.",
+          Query("max by (service) (trunkline_replays_throttled)", "{{service}}"), width=8),
     graph("Told to nobody", "short", "Events that a replay was not allowed to tell.",
           Query("sum by (service) (increase(trunkline_suppressed_events_total[$__rate_interval]))", "{{service}}"),
           width=8),

@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from prometheus_client import Counter, Gauge
-
 from kit.consume import Consumer
 from kit.dead_letters import Failure
 from kit.handling import Handling
+from kit.metrics import counter, gauge
 from kit.postgres import SERVER_AWAY, Database
 from kit.telemetry import get_logger
 from recovery.dead_letters.actions import Asker, audit
@@ -31,10 +30,14 @@ WORKER = Asker(who="worker")
 LOOK_SECONDS = 1.0
 DROPPED_DAYS, AUDIT_DAYS = 30, 365
 
-PARKED_KEYS = Gauge("trunkline_parked_keys", "Keys whose later events wait", ["consumer"])
-WAITING = Gauge("trunkline_dead_letters_waiting", "Dead letters that are neither dropped nor worked off", ["consumer"])
-OLDEST = Gauge("trunkline_dead_letters_oldest_age_seconds", "Age of the oldest waiting dead letter", ["consumer"])
-WORKED = Counter("trunkline_dead_letters_worked", "What became of dead letters", ["consumer", "action"])
+PARKED_KEYS = gauge("trunkline_parked_keys", "1", "Keys whose later events wait", ["consumer"])
+WAITING = gauge(
+    "trunkline_dead_letters_waiting", "1", "Dead letters that are neither dropped nor worked off", ["consumer"]
+)
+OLDEST = gauge(
+    "trunkline_dead_letters_oldest_age_seconds", "seconds", "Age of the oldest waiting dead letter", ["consumer"]
+)
+WORKED = counter("trunkline_dead_letters_worked", "1", "What became of dead letters", ["consumer", "action"])
 
 # Keys with something to do: asked for, or waiting with no failure before it, or without any letter left.
 _LANES = """

@@ -6,22 +6,21 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import get_args
 
-from prometheus_client import Gauge
-
+from kit.metrics import gauge
 from kit.postgres import Database
 from recovery.replay.book import State
 
 __all__ = ["replay_gauges"]
 
-REPLAYS = Gauge("trunkline_replays", "Replays in the service's book, by state", ["service", "state"])
-HANDLED = Gauge("trunkline_replay_handled_records", "Records that the running replays have handled", ["service"])
-REMAINING = Gauge(
-    "trunkline_replay_remaining_records", "Records that the running replays have before them", ["service"]
+REPLAYS = gauge("trunkline_replays", "1", "Replays in the service's book, by state", ["service", "state"])
+HANDLED = gauge("trunkline_replay_handled_records", "1", "Records that the running replays have handled", ["service"])
+REMAINING = gauge(
+    "trunkline_replay_remaining_records", "1", "Records that the running replays have before them", ["service"]
 )
-FAILED = Gauge("trunkline_replay_failed_records", "Records that the running replays could not handle", ["service"])
-THROTTLED = Gauge("trunkline_replays_throttled", "Running replays that give way to live traffic", ["service"])
-SILENT = Gauge(
-    "trunkline_replay_silent_seconds", "Longest time since a running replay gave a sign of life", ["service"]
+FAILED = gauge("trunkline_replay_failed_records", "1", "Records that the running replays could not handle", ["service"])
+THROTTLED = gauge("trunkline_replays_throttled", "1", "Running replays that give way to live traffic", ["service"])
+SILENT = gauge(
+    "trunkline_replay_silent_seconds", "seconds", "Longest time since a running replay gave a sign of life", ["service"]
 )
 
 _ALL = """
