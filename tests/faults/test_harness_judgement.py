@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import tests.faults.harness.groups
 from tests.faults.harness.checks import Violation
 from tests.faults.harness.doubt import Doubt, Standing
 from tests.faults.harness.faults import Context
 from tests.faults.harness.groups import Groups
-from tests.faults.harness.judge import Figures, Index, Judge
+from tests.faults.harness.judge import Figures, Index, Judge, Unanswered
 from tests.faults.harness.ledger import Ledger, Operation
 from tests.faults.harness.outside import Seen, Tail
 from tests.faults.harness.report import Outcome, table, totals, worst
@@ -144,6 +147,17 @@ def test_the_share_in_doubt_is_the_largest_of_all() -> None:
     figures = Figures(acknowledged=Counter(ring=90), doubted=10, records=100, forgotten=30, passed=0)
     assert figures.in_doubt == pytest.approx(0.3)
     assert Figures().in_doubt == 0.0
+
+
+async def test_servers_that_do_not_answer_are_not_consumers_that_are_behind(
+    judge: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tests.faults.harness.groups, "ANSWER_SECONDS", 0.1)
+    ended = asyncio.Event()
+    ended.set()
+    with pytest.raises(Unanswered):
+        await judge.settled(time.monotonic() - 60, 0.1, ended)
+    assert not await judge.caught_up()
 
 
 def test_an_input_that_was_never_acknowledged_is_in_doubt_for_ever_after(judge: Judge) -> None:

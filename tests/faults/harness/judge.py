@@ -34,7 +34,7 @@ from kit.postgres import SERVER_AWAY
 from trunkline.demo.world import CommandFailed, command
 from trunkline.stack.layout import SERVICES
 
-__all__ = ["HEAL_SECONDS", "TOO_MUCH", "Figures", "Index", "Judge", "pending_of"]
+__all__ = ["HEAL_SECONDS", "TOO_MUCH", "Figures", "Index", "Judge", "Unanswered", "pending_of"]
 
 HEAL_SECONDS = 60.0
 MOMENT = 15.0
@@ -94,6 +94,10 @@ class Figures:
         inputs = sum(self.acknowledged.values()) + self.doubted
         shares = [(self.doubted, inputs), (self.forgotten, self.records), (self.passed_in_doubt, self.passed)]
         return max(part / max(whole, 1) for part, whole in shares)
+
+
+class Unanswered(Exception):
+    """What would have to be known was not told; the message says by whom."""
 
 
 class Judge:
@@ -377,20 +381,26 @@ class Judge:
         while True:
             if inputs_ended.is_set():
                 ended = min(ended, time.monotonic())
-            waiting, pending, lag = await self._waiting(), *await self._unfinished()
-            now = time.monotonic()
-            quiet = not any((*waiting.values(), *pending.values(), *lag.values()))
-            calm = calm + 1 if quiet and records == len(self._tail.seen) and ended < math.inf else 0
+            waiting, pending, lag = await self._waiting(), await self._pending(), await self._lag()
+            now, limit = time.monotonic(), max(since + within, ended + MOMENT)
+            if waiting is None or pending is None or lag is None:
+                if now > limit + within:
+                    raise Unanswered("a server did not answer how far everybody is")
+                calm = 0
+            else:
+                quiet = not any((*waiting.values(), *pending.values(), *lag.values()))
+                calm = calm + 1 if quiet and records == len(self._tail.seen) and ended < math.inf else 0
+                if calm >= CALM:
+                    return now - since, []
+                if now > limit and not quiet:
+                    behind = checks.live({**waiting, **lag}, (), within=within)
+                    return now - since, [*checks.drained(pending, within=within), *behind]
             records = len(self._tail.seen)
-            if calm >= CALM:
-                return now - since, []
-            if now > max(since + within, ended + MOMENT) and not quiet:
-                left = {**waiting, **lag}
-                return now - since, [*checks.drained(pending, within=within), *checks.live(left, (), within=within)]
             await asyncio.sleep(0.5)
 
-    async def _waiting(self) -> dict[str, int]:
-        """What was taken and is not worked off, where no offset and no outbox tells of it."""
+    async def _waiting(self) -> dict[str, int] | None:
+        """What was taken and is not worked off, where no offset and no outbox tells of it; nothing if Postgres does
+        not answer. The same of the next two."""
         with contextlib.suppress(*SERVER_AWAY, asyncpg.PostgresError):
             connection = await self._stack.admin()
             try:
@@ -402,30 +412,28 @@ class Judge:
                 "webhooks not processed": webhooks,
                 "journals not drained": self._journals(),
             }
-        return {"postgres": 1}
+        return None
+
+    async def _pending(self) -> dict[str, int] | None:
+        with contextlib.suppress(*SERVER_AWAY, asyncpg.PostgresError):
+            return await pending_of(self._stack)
+        return None
+
+    async def _lag(self) -> dict[str, int] | None:
+        with contextlib.suppress(KafkaException, TimeoutError):
+            return await asyncio.to_thread(self._groups.lag)
+        return None
 
     def _journals(self) -> int:
         return sum(path.stat().st_size > 0 for path in (self._stack.layout.run_dir / "router" / "journal").glob("*"))
 
     async def caught_up(self) -> bool:
         """Whether nobody has more to do than what came within the last moments."""
-        pending, lag = await self._unfinished()
-        mails = FEW + 1
-        with contextlib.suppress(*SERVER_AWAY, asyncpg.PostgresError):
-            connection = await self._stack.admin()
-            try:
-                mails = len(await connection.fetch(UNSENT))
-            finally:
-                await connection.close()
-        return mails <= FEW and all(count <= MANY for count in (*pending.values(), *lag.values()))
-
-    async def _unfinished(self) -> tuple[dict[str, int], dict[str, int]]:
-        pending, lag = {"postgres": 1}, {"kafka": 1}
-        with contextlib.suppress(*SERVER_AWAY, asyncpg.PostgresError):
-            pending = await pending_of(self._stack)
-        with contextlib.suppress(KafkaException, TimeoutError):
-            lag = await asyncio.to_thread(self._groups.lag)
-        return pending, lag
+        waiting, pending, lag = await self._waiting(), await self._pending(), await self._lag()
+        if waiting is None or pending is None or lag is None:
+            return False
+        few = waiting["mails not sent"] <= FEW and not waiting["journals not drained"]
+        return few and all(count <= MANY for count in (*pending.values(), *lag.values()))
 
 
 def declared_unrecorded(stack: FaultStack) -> set[str]:

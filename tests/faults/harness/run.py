@@ -16,7 +16,7 @@ from tests.faults.harness import checks
 from tests.faults.harness.checks import Violation
 from tests.faults.harness.faults import FAULTS, Context, NotHere, have_published_again
 from tests.faults.harness.groups import Groups
-from tests.faults.harness.judge import HEAL_SECONDS, TOO_MUCH, Judge
+from tests.faults.harness.judge import HEAL_SECONDS, TOO_MUCH, Judge, Unanswered
 from tests.faults.harness.ledger import Ledger
 from tests.faults.harness.load import Load
 from tests.faults.harness.options import KINDS, Options, Planned
@@ -199,9 +199,13 @@ class Run:
         self._tell("everything is mended; load ends, what is under way is finished")
         load.stop()
         loading.add_done_callback(lambda _: ended.set())
-        seconds, violations = await self._judge.settled(began, self._settle_seconds, ended)
-        self._violations += violations
-        self._tell(f"settled {seconds:.1f} s after the heal" if not violations else "did not settle")
+        try:
+            seconds, violations = await self._judge.settled(began, self._settle_seconds, ended)
+            self._violations += violations
+            self._tell(f"{'not ' if violations else ''}settled {seconds:.1f} s after the heal")
+        except Unanswered as why:
+            seconds = time.monotonic() - began
+            self._untold.append(f"whether everything came to rest: {why}")
         await asyncio.wait([loading])
         if (error := loading.exception()) is not None:
             self._untold.append(f"load broke off: {type(error).__name__}: {error}")
