@@ -80,7 +80,8 @@ def test_an_answer_is_the_same_bytes_every_time_and_escapes_what_people_are_call
     hook = raw({"path": "/v1/hooks/x/s&</ring"})
     first = VENDORS[name].render(decision, signal, hook)
     assert first == VENDORS[name].render(decision, signal, hook)
-    assert b"+919847000010" in first.body
+    # Some write E.164 without its plus.
+    assert b"919847000010" in first.body
     assert b"<Desk>" not in first.body or first.content_type == "application/json"
 
 

@@ -1,4 +1,4 @@
-"""The router's own dialect, for every PBX that can post JSON and read it.
+"""The router's own dialect, for every PBX that can post JSON and read it, under the field names of the account.
 
 The secret in the path proves the account. An account with auth tokens must also sign:
 ``X-Trunkline-Signature: t=<unix seconds>,v1=<hex HMAC-SHA256 of "<t>." + body>``.
@@ -14,29 +14,28 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
 from telephony_router.routing import Decision
 from telephony_router.signals import CallSignal, clean
 from telephony_router.vendors.base import (
     PARAMETERS_MAX,
-    RECORD,
     Account,
     BadRequest,
     Forbidden,
     Purpose,
     RawRequest,
     Response,
-    moment,
     whole_number,
 )
+from telephony_router.vendors.configurable import OPTIONS, Question, answer, ask
+from telephony_router.vendors.reading import given, recorded_at, word
 
 __all__ = ["Generic"]
 
 SIGNATURE_HEADER = "x-trunkline-signature"
 TOLERANCE_SECONDS = 300
-CALL_ID_CHARACTERS = 128
-ABSENT = frozenset({"", "none", "null", "undefined"})
+QUESTION = Question()
 STATUSES = {
     "initiated": "initiated",
     "queued": "initiated",
@@ -62,13 +61,13 @@ class Generic:
     methods = frozenset({"POST"})
     needs_token = False
     proof = "a secret to sign with, shared with the PBX"
-    options: Mapping[str, str] = {"record": RECORD}
+    options = OPTIONS
 
     def authenticate(self, request: RawRequest, account: Account, now: datetime) -> str:
         if not account.auth_tokens:
             return "path"
         parts = dict(part.strip().partition("=")[::2] for part in request.headers.get(SIGNATURE_HEADER, "").split(","))
-        stamp, given = parts.get("t", ""), parts.get("v1", "")
+        stamp, signed = parts.get("t", ""), parts.get("v1", "")
         if not stamp.isascii() or not stamp.isdigit() or len(stamp) > 12:
             raise Forbidden("the signature's time is missing")
         if abs(now.timestamp() - int(stamp)) > TOLERANCE_SECONDS:
@@ -76,23 +75,16 @@ class Generic:
         message = stamp.encode() + b"." + request.body
         for token in account.auth_tokens:
             wanted = hmac.new(token.encode(), message, hashlib.sha256).hexdigest()
-            if hmac.compare_digest(wanted.encode(), given.encode()):
+            if hmac.compare_digest(wanted.encode(), signed.encode()):
                 return "hmac"
         raise Forbidden("the signature does not match")
 
     def parse(self, request: RawRequest, purpose: Purpose) -> CallSignal:
         fields = _fields(request)
-        ring = CallSignal(
-            kind="ring",
-            vendor=self.name,
-            call_id=_call_id(fields.get("call_id")),
-            caller_raw=clean(fields.get("from")),
-            did_raw=clean(fields.get("to")),
-            at=moment(fields.get("at")),
-        )
+        ring = ask(fields, request, self.name, QUESTION)
         if purpose == "ring":
             return ring
-        status = clean(fields.get("status")).lower().replace("_", "-").replace(" ", "-")
+        status = word(fields.get("status"))
         if not status:
             raise BadRequest("status is missing")
         return replace(
@@ -107,32 +99,16 @@ class Generic:
             agent_raw=clean(fields.get("agent_number")),
             duration_seconds=whole_number(fields.get("duration_seconds")),
             cause=clean(fields.get("cause")),
+            parent_call=given(fields.get("parent_call_id")),
+            transferred_raw=given(fields.get("transferred_to")),
+            recording=recorded_at(fields.get("recording_url")),
         )
 
     def render(self, decision: Decision, signal: CallSignal, request: RawRequest) -> Response:
-        return _json(
-            {
-                "call_id": signal.call_id,
-                "action": decision.action,
-                "destinations": [
-                    {"number": target.number, "name": target.name, "reason": target.reason}
-                    for target in decision.destinations
-                ],
-                "ring_seconds": decision.ring_seconds,
-                **({"record": True} if request.options.get("record") == "true" else {}),
-                "excluded": [
-                    {"staff_id": each.staff_id, "name": each.name, "rule": each.rule, "reason": each.reason}
-                    for each in decision.excluded
-                ],
-            }
-        )
+        return answer(decision, signal, request)
 
     def acknowledge(self, signal: CallSignal, request: RawRequest) -> Response:
-        return _json({})
-
-
-def _json(value: dict[str, Any]) -> Response:
-    return Response(body=to_json(value), content_type="application/json")
+        return Response(body=b"{}", content_type="application/json")
 
 
 def _fields(request: RawRequest) -> dict[str, Any]:
@@ -151,12 +127,3 @@ def _fields(request: RawRequest) -> dict[str, Any]:
     if len(fields) > PARAMETERS_MAX:
         raise BadRequest(f"more than {PARAMETERS_MAX} parameters")
     return fields
-
-
-def _call_id(value: object) -> str:
-    if isinstance(value, dict | list | bool):
-        raise BadRequest("call_id is not a string")
-    if isinstance(value, str) and len(value) > CALL_ID_CHARACTERS:
-        raise BadRequest(f"call_id is longer than {CALL_ID_CHARACTERS} characters")
-    call_id = clean(value)
-    return "" if call_id.lower() in ABSENT else call_id

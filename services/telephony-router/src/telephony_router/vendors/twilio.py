@@ -8,13 +8,14 @@ import hmac
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from urllib.parse import parse_qsl, urlsplit
+from typing import Literal
+from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape, quoteattr
 
 from pydantic_core import from_json
 
 from telephony_router.routing import Decision
-from telephony_router.signals import CallSignal, clean
+from telephony_router.signals import URL_CHARACTERS, CallSignal, Recording, clean
 from telephony_router.vendors.base import (
     PARAMETERS_MAX,
     RECORD,
@@ -26,12 +27,12 @@ from telephony_router.vendors.base import (
     Response,
     whole_number,
 )
+from telephony_router.vendors.proofs import urls
 
-__all__ = ["Twilio", "signature"]
+__all__ = ["Twilio", "dial", "signature", "told", "twiml"]
 
 # Reported both as signed and as added after signing; either form proves the sender, who knows the token.
 LATE_PARAMETERS = frozenset({"CallToken", "StirVerstat"})
-DEFAULT_PORTS = {"https": 443, "http": 80}
 ATTEMPT_STATUSES = {
     "queued": "initiated",
     "initiated": "initiated",
@@ -46,12 +47,18 @@ ATTEMPT_STATUSES = {
 }
 # The caller's own leg is "in progress" as soon as our TwiML runs, and "completed" also when nobody picked up.
 CALLER_STATUSES = {**ATTEMPT_STATUSES, "in-progress": "ringing", "answered": "ringing", "completed": "ended"}
+RECORDINGS: dict[str, Literal["pending", "failed", "absent", "available"]] = {
+    "in-progress": "pending",
+    "completed": "available",
+    "absent": "absent",
+    "failed": "failed",
+}
 DIAL_STATUSES = {**ATTEMPT_STATUSES, "in-progress": "answered"}
 
 
 class Twilio:
     name = "twilio"
-    hooks: Mapping[str, Purpose] = {"voice": "ring", "status": "status"}
+    hooks: Mapping[str, Purpose] = {"voice": "ring", "status": "status", "recording": "recording"}
     methods = frozenset({"POST", "GET"})
     needs_token = True
     proof = "the account's Auth Token"
@@ -68,7 +75,7 @@ class Twilio:
                 raise Forbidden("bodySHA256 is not the body's")
         form = _form(request) if signed_body is None and request.method == "POST" else []
         proof = ""
-        for url in _urls(request):
+        for url in urls(request):
             for form_name, parameters in _forms(form):
                 for token in account.auth_tokens:
                     # No early return: how long it takes must not tell which guess was close.
@@ -92,26 +99,47 @@ class Twilio:
                 call_id=own,
                 caller_raw=clean(fields.get("From")),
                 did_raw=clean(fields.get("To")),
+                parent_call=clean(fields.get("ParentCallSid")),
+                digits=clean(fields.get("Digits")),
             )
-        return _dial_result(fields, own) if "DialCallStatus" in fields else _progress(fields, own)
+        return told(fields, own, self.name)
 
     def render(self, decision: Decision, signal: CallSignal, request: RawRequest) -> Response:
-        if not decision.destinations:
-            return _twiml('<Reject reason="busy"/>')
-        status = quoteattr(f"{request.hook_url}/status")
-        # One after the other in the decision's order; Twilio's default would ring all of them at once.
-        sequential = ' sequential="true"' if len(decision.destinations) > 1 else ""
-        numbers = "".join(
-            f'<Number statusCallback={status} statusCallbackEvent="initiated ringing answered completed">'
-            f"{escape(target.number)}</Number>"
-            for target in decision.destinations
-        )
-        attributes = f'action={status} timeout="{decision.ring_seconds}" answerOnBridge="true"{sequential}'
-        return _twiml(f"<Dial {attributes}>{numbers}</Dial>")
+        return dial(decision, request)
 
     def acknowledge(self, signal: CallSignal, request: RawRequest) -> Response:
         # Also the answer to <Dial action>: nothing more to do, so the call ends.
-        return _twiml("")
+        return twiml("")
+
+
+def dial(decision: Decision, request: RawRequest) -> Response:
+    """The decision as TwiML."""
+    if not decision.destinations:
+        return twiml('<Reject reason="busy"/>')
+    status = quoteattr(f"{request.hook_url}/status")
+    # One after the other in the decision's order; Twilio's default would ring all of them at once.
+    sequential = ' sequential="true"' if len(decision.destinations) > 1 else ""
+    numbers = "".join(
+        f'<Number statusCallback={status} statusCallbackEvent="initiated ringing answered completed">'
+        f"{escape(target.number)}</Number>"
+        for target in decision.destinations
+    )
+    record = ""
+    if request.options.get("record") == "true":
+        where = quoteattr(f"{request.hook_url}/recording")
+        record = (
+            f' record="record-from-answer-dual" recordingStatusCallback={where}'
+            ' recordingStatusCallbackEvent="in-progress completed absent"'
+        )
+    attributes = f'action={status} timeout="{decision.ring_seconds}" answerOnBridge="true"{sequential}{record}'
+    return twiml(f"<Dial {attributes}>{numbers}</Dial>")
+
+
+def told(fields: dict[str, object], own: str, vendor: str) -> CallSignal:
+    """A callback: of a recording, of all attempts together, or of one leg. Several arrive on one hook."""
+    if fields.get("RecordingStatus"):
+        return _recording(fields, own, vendor)
+    return _dial_result(fields, own, vendor) if "DialCallStatus" in fields else _progress(fields, own, vendor)
 
 
 def signature(token: str, url: str, parameters: Iterable[tuple[str, str]]) -> str:
@@ -119,22 +147,6 @@ def signature(token: str, url: str, parameters: Iterable[tuple[str, str]]) -> st
     message = url + "".join(name + value for name, value in sorted(set(parameters)))
     digest = hmac.new(token.encode(), message.encode("utf-8", "surrogateescape"), hashlib.sha1).digest()
     return base64.b64encode(digest).decode()
-
-
-def _urls(request: RawRequest) -> Iterator[str]:
-    tail = request.url_path + (f"?{request.query}" if request.query else "")
-    for base in request.bases:
-        yield from _with_and_without_port(base, tail)
-
-
-def _with_and_without_port(base: str, tail: str) -> Iterator[str]:
-    parts = urlsplit(base)
-    yield f"{parts.scheme}://{parts.netloc}{tail}"
-    host, colon, port = parts.netloc.rpartition(":")
-    if colon and port.isdigit():
-        yield f"{parts.scheme}://{host}{tail}"
-    elif parts.scheme in DEFAULT_PORTS:
-        yield f"{parts.scheme}://{parts.netloc}:{DEFAULT_PORTS[parts.scheme]}{tail}"
 
 
 def _forms(form: Sequence[tuple[str, str]]) -> Iterator[tuple[str, Sequence[tuple[str, str]]]]:
@@ -173,12 +185,35 @@ def _fields(request: RawRequest) -> dict[str, object]:
     return {**fields, **dict(_pairs(request.body.decode("utf-8", "replace")))}
 
 
-def _dial_result(fields: dict[str, object], own: str) -> CallSignal:
+def _recording(fields: dict[str, object], own: str, vendor: str) -> CallSignal:
+    raw = clean(fields.get("RecordingStatus")).lower()
+    sid = clean(fields.get("RecordingSid"))
+    if raw not in RECORDINGS:
+        raise BadRequest("RecordingStatus is not one we know")
+    if not sid:
+        raise BadRequest("RecordingSid is missing")
+    return CallSignal(
+        kind="recording",
+        vendor=vendor,
+        call_id=own,
+        at=_moment(fields.get("RecordingStartTime")),
+        cause=clean(fields.get("ErrorCode")),
+        recording=Recording(
+            url=clean(fields.get("RecordingUrl"), URL_CHARACTERS),
+            id=sid,
+            state=RECORDINGS[raw],
+            duration_seconds=whole_number(fields.get("RecordingDuration")),
+            channels=whole_number(fields.get("RecordingChannels")),
+        ),
+    )
+
+
+def _dial_result(fields: dict[str, object], own: str, vendor: str) -> CallSignal:
     """The ``action`` of our <Dial>: what became of all attempts together."""
     raw = clean(fields.get("DialCallStatus")).lower()
     return CallSignal(
         kind="status",
-        vendor=Twilio.name,
+        vendor=vendor,
         call_id=own,
         leg="dial",
         status=DIAL_STATUSES.get(raw, "unknown") if raw != "answered" else "completed",
@@ -188,10 +223,18 @@ def _dial_result(fields: dict[str, object], own: str) -> CallSignal:
         did_raw=clean(fields.get("To")),
         at=_moment(fields.get("Timestamp")),
         duration_seconds=whole_number(fields.get("DialCallDuration")),
+        recording=_dialled_recording(fields),
     )
 
 
-def _progress(fields: dict[str, object], own: str) -> CallSignal:
+def _dialled_recording(fields: dict[str, object]) -> Recording | None:
+    """The same recording as its own callback tells of: its id is the last part of the address."""
+    url = clean(fields.get("RecordingUrl"), URL_CHARACTERS)
+    sid = url.rpartition("/")[2].partition(".")[0]
+    return Recording(url=url, id=sid if sid.startswith("RE") else "") if url else None
+
+
+def _progress(fields: dict[str, object], own: str, vendor: str) -> CallSignal:
     """A progress event of the caller's leg, or of one attempt to reach an agent (it names its parent)."""
     parent = clean(fields.get("ParentCallSid"))
     raw = clean(fields.get("CallStatus")).lower()
@@ -201,7 +244,7 @@ def _progress(fields: dict[str, object], own: str) -> CallSignal:
     statuses = ATTEMPT_STATUSES if parent or outbound else CALLER_STATUSES
     return CallSignal(
         kind="status",
-        vendor=Twilio.name,
+        vendor=vendor,
         call_id=parent or own,
         leg=own if parent else "",
         status=statuses.get(raw, "unknown"),
@@ -230,6 +273,6 @@ def _moment(value: object) -> datetime | None:
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
-def _twiml(inner: str) -> Response:
+def twiml(inner: str) -> Response:
     body = f'<?xml version="1.0" encoding="UTF-8"?><Response>{inner}</Response>'
     return Response(body=body.encode(), content_type="text/xml")

@@ -1,0 +1,126 @@
+"""A ring's question and answer under names that an account sets: for PBXs whose own contract is not published."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic_core import to_json
+
+from telephony_router.routing import Decision
+from telephony_router.signals import CallSignal
+from telephony_router.vendors.base import RECORD, RawRequest, Response, moment
+from telephony_router.vendors.reading import at_path, call_id_of, given, unquoted
+
+__all__ = ["OPTIONS", "Question", "answer", "ask"]
+
+IN = {
+    "call_id": "the id of the call",
+    "from": "the caller's number",
+    "to": "the number that was dialled",
+    "at": "the time",
+    "digits": "what the caller typed",
+}
+OUT = {
+    "call_id": "the id of the call",
+    "action": "what to do",
+    "destinations": "whom to ring",
+    "number": "a destination's number, within it",
+    "name": "a destination's name, within it",
+    "reason": "why a destination was chosen, within it",
+    "ring_seconds": "how long each rings",
+    "record": "whether to record",
+    "excluded": "who was left out, and why",
+}
+OPTIONS: Mapping[str, str] = {
+    "record": RECORD,
+    **{f"in.{name}": f"the question's field with {what}; dots lead into objects" for name, what in IN.items()},
+    **{
+        f"out.{name}": f"the answer's field for {what}; dots make objects, - leaves it out"
+        for name, what in OUT.items()
+    },
+    "out.style": "objects (default), numbers (a list of numbers) or text (numbers with commas)",
+    "out.dial": "the word for an answer with destinations; dial by default",
+    "out.reject": "the word for an answer with none; reject by default",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """Where a vendor's question has what, unless the account says otherwise. Several names: the first that is there."""
+
+    call_id: tuple[str, ...] = ("call_id",)
+    caller: tuple[str, ...] = ("from",)
+    did: tuple[str, ...] = ("to",)
+    at: tuple[str, ...] = ("at",)
+    digits: tuple[str, ...] = ("digits",)
+
+
+def ask(fields: Mapping[str, Any], request: RawRequest, vendor: str, question: Question) -> CallSignal:
+    """The ring that a question stands for."""
+
+    def value(name: str, defaults: tuple[str, ...]) -> Any:
+        own = request.options.get(f"in.{name}")
+        found = (at_path(fields, path) for path in ((own,) if own else defaults))
+        return next((each for each in found if isinstance(each, dict | list) or given(each)), None)
+
+    return CallSignal(
+        kind="ring",
+        vendor=vendor,
+        call_id=call_id_of({"call_id": value("call_id", question.call_id)}, "call_id"),
+        caller_raw=given(value("from", question.caller)),
+        did_raw=given(value("to", question.did)),
+        at=moment(value("at", question.at)),
+        digits=unquoted(value("digits", question.digits)),
+    )
+
+
+def answer(decision: Decision, signal: CallSignal, request: RawRequest) -> Response:
+    """The decision as a JSON object. Without options it is the router's own dialect."""
+    options = request.options
+    names = {name: options.get(f"out.{name}", name) for name in OUT}
+    word = options.get("out.dial", "dial") if decision.destinations else options.get("out.reject", "reject")
+    values: dict[str, Any] = {
+        "call_id": signal.call_id,
+        "action": word,
+        "destinations": _destinations(decision, names, options.get("out.style", "objects")),
+        "ring_seconds": decision.ring_seconds,
+    }
+    if options.get("record") == "true":
+        values["record"] = True
+    values["excluded"] = [
+        {"staff_id": each.staff_id, "name": each.name, "rule": each.rule, "reason": each.reason}
+        for each in decision.excluded
+    ]
+    answered: dict[str, Any] = {}
+    for name, value in values.items():
+        _put(answered, names[name], value)
+    return Response(body=to_json(answered), content_type="application/json")
+
+
+def _destinations(decision: Decision, names: Mapping[str, str], style: str) -> Any:
+    numbers = [target.number for target in decision.destinations]
+    if style == "numbers":
+        return numbers
+    if style == "text":
+        return ",".join(numbers)
+    found = []
+    for target in decision.destinations:
+        one: dict[str, Any] = {}
+        for name, value in (("number", target.number), ("name", target.name), ("reason", target.reason)):
+            _put(one, names[name], value)
+        found.append(one)
+    return found
+
+
+def _put(into: dict[str, Any], path: str, value: Any) -> None:
+    if path in ("", "-"):
+        return
+    *way, last = path.split(".")
+    for name in way:
+        inner = into.get(name)
+        if not isinstance(inner, dict):
+            inner = into[name] = {}
+        into = inner
+    into[last] = value
