@@ -1,10 +1,11 @@
 """The vendors, one line each. A new one is a file beside this and a line in the table."""
 
 from telephony_router.vendors.base import Vendor
+from telephony_router.vendors.bonvoice import Bonvoice
 from telephony_router.vendors.exotel import Exotel
 from telephony_router.vendors.generic import Generic
 from telephony_router.vendors.twilio import Twilio
 
 __all__ = ["VENDORS"]
 
-VENDORS: dict[str, Vendor] = {"generic": Generic(), "twilio": Twilio(), "exotel": Exotel()}
+VENDORS: dict[str, Vendor] = {"generic": Generic(), "twilio": Twilio(), "exotel": Exotel(), "bonvoice": Bonvoice()}
