@@ -4,8 +4,15 @@ from telephony_router.vendors.base import Vendor
 from telephony_router.vendors.bonvoice import Bonvoice
 from telephony_router.vendors.exotel import Exotel
 from telephony_router.vendors.generic import Generic
+from telephony_router.vendors.plivo import Plivo
 from telephony_router.vendors.twilio import Twilio
 
 __all__ = ["VENDORS"]
 
-VENDORS: dict[str, Vendor] = {"generic": Generic(), "twilio": Twilio(), "exotel": Exotel(), "bonvoice": Bonvoice()}
+VENDORS: dict[str, Vendor] = {
+    "generic": Generic(),
+    "twilio": Twilio(),
+    "exotel": Exotel(),
+    "bonvoice": Bonvoice(),
+    "plivo": Plivo(),
+}
