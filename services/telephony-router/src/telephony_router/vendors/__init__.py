@@ -4,6 +4,7 @@ from telephony_router.vendors.base import Vendor
 from telephony_router.vendors.bonvoice import Bonvoice
 from telephony_router.vendors.exotel import Exotel
 from telephony_router.vendors.generic import Generic
+from telephony_router.vendors.myoperator import MyOperator
 from telephony_router.vendors.plivo import Plivo
 from telephony_router.vendors.twilio import Twilio
 
@@ -15,4 +16,5 @@ VENDORS: dict[str, Vendor] = {
     "exotel": Exotel(),
     "bonvoice": Bonvoice(),
     "plivo": Plivo(),
+    "myoperator": MyOperator(),
 }
