@@ -6,6 +6,7 @@ from telephony_router.vendors.exotel import Exotel
 from telephony_router.vendors.generic import Generic
 from telephony_router.vendors.myoperator import MyOperator
 from telephony_router.vendors.plivo import Plivo
+from telephony_router.vendors.smartflo import Smartflo
 from telephony_router.vendors.twilio import Twilio
 
 __all__ = ["VENDORS"]
@@ -17,4 +18,5 @@ VENDORS: dict[str, Vendor] = {
     "bonvoice": Bonvoice(),
     "plivo": Plivo(),
     "myoperator": MyOperator(),
+    "smartflo": Smartflo(),
 }
