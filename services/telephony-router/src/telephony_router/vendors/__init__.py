@@ -4,6 +4,7 @@ from telephony_router.vendors.base import Vendor
 from telephony_router.vendors.bonvoice import Bonvoice
 from telephony_router.vendors.exotel import Exotel
 from telephony_router.vendors.generic import Generic
+from telephony_router.vendors.knowlarity import Knowlarity
 from telephony_router.vendors.myoperator import MyOperator
 from telephony_router.vendors.plivo import Plivo
 from telephony_router.vendors.smartflo import Smartflo
@@ -19,4 +20,5 @@ VENDORS: dict[str, Vendor] = {
     "plivo": Plivo(),
     "myoperator": MyOperator(),
     "smartflo": Smartflo(),
+    "knowlarity": Knowlarity(),
 }
