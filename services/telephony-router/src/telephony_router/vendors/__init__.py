@@ -8,6 +8,7 @@ from telephony_router.vendors.knowlarity import Knowlarity
 from telephony_router.vendors.myoperator import MyOperator
 from telephony_router.vendors.plivo import Plivo
 from telephony_router.vendors.smartflo import Smartflo
+from telephony_router.vendors.telnyx import Telnyx
 from telephony_router.vendors.twilio import Twilio
 
 __all__ = ["VENDORS"]
@@ -21,4 +22,5 @@ VENDORS: dict[str, Vendor] = {
     "myoperator": MyOperator(),
     "smartflo": Smartflo(),
     "knowlarity": Knowlarity(),
+    "telnyx": Telnyx(),
 }
