@@ -10,6 +10,7 @@ from telephony_router.vendors.plivo import Plivo
 from telephony_router.vendors.smartflo import Smartflo
 from telephony_router.vendors.telnyx import Telnyx
 from telephony_router.vendors.twilio import Twilio
+from telephony_router.vendors.vonage import Vonage
 
 __all__ = ["VENDORS"]
 
@@ -23,4 +24,5 @@ VENDORS: dict[str, Vendor] = {
     "smartflo": Smartflo(),
     "knowlarity": Knowlarity(),
     "telnyx": Telnyx(),
+    "vonage": Vonage(),
 }
