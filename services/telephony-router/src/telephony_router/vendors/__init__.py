@@ -3,6 +3,7 @@
 from telephony_router.vendors.base import Vendor
 from telephony_router.vendors.bonvoice import Bonvoice
 from telephony_router.vendors.exotel import Exotel
+from telephony_router.vendors.freeswitch import FreeSwitch
 from telephony_router.vendors.generic import Generic
 from telephony_router.vendors.knowlarity import Knowlarity
 from telephony_router.vendors.myoperator import MyOperator
@@ -25,4 +26,5 @@ VENDORS: dict[str, Vendor] = {
     "knowlarity": Knowlarity(),
     "telnyx": Telnyx(),
     "vonage": Vonage(),
+    "freeswitch": FreeSwitch(),
 }
