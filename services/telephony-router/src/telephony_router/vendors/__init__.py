@@ -5,6 +5,7 @@ from telephony_router.vendors.bonvoice import Bonvoice
 from telephony_router.vendors.exotel import Exotel
 from telephony_router.vendors.freeswitch import FreeSwitch
 from telephony_router.vendors.generic import Generic
+from telephony_router.vendors.kamailio import Kamailio
 from telephony_router.vendors.knowlarity import Knowlarity
 from telephony_router.vendors.myoperator import MyOperator
 from telephony_router.vendors.plivo import Plivo
@@ -27,4 +28,5 @@ VENDORS: dict[str, Vendor] = {
     "telnyx": Telnyx(),
     "vonage": Vonage(),
     "freeswitch": FreeSwitch(),
+    "kamailio": Kamailio(),
 }
