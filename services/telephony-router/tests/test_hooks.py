@@ -9,6 +9,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 from uuid import UUID
 
 import httpx
@@ -28,6 +29,7 @@ from telephony_router.snapshot import Snapshot
 from telephony_router.store import Intake
 from telephony_router.vendors import VENDORS
 from telephony_router.vendors.base import Account
+from telephony_router.vendors.plivo import signature as plivo_signature
 from telephony_router.vendors.twilio import signature
 from telephony_router.view import Found, ViewUnavailable
 
@@ -39,6 +41,8 @@ ACCOUNTS = {
     "office": Account(
         id=UUID(int=3), tenant=TENANT, vendor="generic", allow_sources=networks(["203.0.113.0/24", "2001:db8::/32"])
     ),
+    "exotel": Account(id=UUID(int=4), tenant=TENANT, vendor="exotel"),
+    "plivo": Account(id=UUID(int=5), tenant=TENANT, vendor="plivo", auth_tokens=("12345",)),
     "signed": Account(id=UUID(int=2), tenant=TENANT, vendor="twilio", auth_tokens=("12345",)),
 }
 
@@ -365,6 +369,52 @@ async def test_a_signed_form_is_answered_in_the_vendors_words(router: Router) ->
     assert response.headers["content-type"] == "text/xml"
     assert "https://calls.example.com/v1/hooks/twilio/signed/status" in response.text
     assert "+919847000010" in response.text
+
+
+async def test_passthru_is_answered_with_the_decision_that_connect_gets(router: Router) -> None:
+    query = {"CallSid": "ex1", "CallFrom": CALLER, "CallTo": DID}
+    assert (await router.client.get("/v1/hooks/exotel/exotel/passthru", params=query)).status_code == 200
+    router.redis.found = Found(tenant=None, did=None, caller=None)
+    connected = await router.client.get("/v1/hooks/exotel/exotel/connect", params=query)
+    assert connected.json()["destination"] == {"numbers": ["+919847000010"]}
+    assert len(router.recorder.rows) == 1
+
+
+async def test_passthru_sends_a_caller_whom_nobody_takes_the_other_way(router: Router) -> None:
+    blocked = {**TENANT_ENTRY, "routing": {**TENANT_ENTRY["routing"], "blocked": [CALLER]}}
+    router.redis.found = Found(tenant=tenant_from_json(blocked), did=did_from_json(DID_ENTRY), caller=OWNED)
+    query = {"CallSid": "ex1", "CallFrom": CALLER, "CallTo": DID}
+    assert (await router.client.get("/v1/hooks/exotel/exotel/passthru", params=query)).status_code == 302
+
+
+async def test_a_status_on_a_hook_that_is_asked_is_a_status(router: Router) -> None:
+    query = {"CallSid": "ex1", "DialCallStatus": "completed", "DialWhomNumber": "09847000010"}
+    assert (await router.client.get("/v1/hooks/exotel/exotel/passthru", params=query)).status_code == 200
+    (row,) = router.recorder.rows.values()
+    assert (row.kind, json.loads(row.signal)["status"], row.body) == ("status", "completed", urlencode(query).encode())
+
+
+async def test_the_next_destination_comes_from_the_decision_that_stands(router: Router) -> None:
+    two = {**DID_ENTRY, "default_staff_ids": ["sales", "desk"]}
+    router.redis.found = Found(tenant=tenant_from_json(TENANT_ENTRY), did=did_from_json(two), caller=None)
+
+    async def ask(hook: str, query: str, **more: str) -> str:
+        url = f"https://calls.example.com/v1/hooks/plivo/plivo/{hook}"
+        form = {"CallUUID": "pl1", "From": "919847000001", "To": "914842000100", **more}
+        signed = plivo_signature("12345", "POST", url, parse_qsl(query), form.items(), "7")
+        headers = {"x-plivo-signature-v3": signed, "x-plivo-signature-v3-nonce": "7"}
+        response = await router.client.post(f"{url}?{query}" if query else url, data=form, headers=headers)
+        assert response.status_code == 200
+        return response.text
+
+    assert "+919847000012" in await ask("answer", "")
+    router.redis.found = Found(tenant=None, did=None, caller=None)
+    second = await ask("next", "n=1", DialStatus="no-answer")
+    assert "+919847000010" in second
+    assert "+919847000012" not in second
+    assert "<Hangup/>" in await ask("next", "n=2", DialStatus="busy")
+    assert "<Hangup/>" in await ask("next", "n=1", DialStatus="completed")
+    assert [row.kind for row in router.recorder.rows.values()] == ["ring", "status"]
 
 
 async def test_a_journal_that_is_full_counts_as_nothing_written(router: Router, tmp_path: Path) -> None:
