@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -166,6 +167,18 @@ async def test_what_is_parked_is_listed_retried_and_dropped_by_commands(database
     assert in_a_thread("parked", "retry", str(listed[0]["seq"])).stdout == "1 will be processed again\n"
     assert in_a_thread("parked", "drop", "--all").stdout == "2 dropped\n"
     assert in_a_thread("parked", "list").stdout == ""
+
+
+@pytest.mark.real
+@pytest.mark.usefixtures("environment")
+async def test_what_vendors_send_that_we_do_not_know_is_shown(database: Database, tenant: UUID) -> None:
+    now = datetime(2026, 3, 4, 6, 30, tzinfo=UTC)
+    async with database.transaction(tenant) as tx:
+        await store.put_rows(tx, "put_drift", [("exotel", "Mood", "unknown", "status", "Aaaa", 3, now, now)])
+    (shown,) = json.loads(in_a_thread("drift", "--tenant", str(tenant), "--json").stdout)
+    assert (shown["field"], shown["seen"], shown["sample"]) == ("Mood", 3, "Aaaa")
+    said = in_a_thread("drift", "--tenant", str(tenant)).stdout
+    assert "exotel/status: Mood is new, 3 time(s) since 2026-03-04 06:30; first: Aaaa" in said
 
 
 @pytest.mark.usefixtures("environment")

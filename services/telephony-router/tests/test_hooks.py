@@ -119,6 +119,7 @@ class Router:
         self.snapshot = Snapshot(Seal(base64.b64encode(bytes(32)).decode()))
         self.snapshot.replace(accounts=[], tenants=[TENANT_ENTRY], dids=[DID_ENTRY], confirmed_at=NOW)
         self.recorder, self.accounts = FakeRecorder(), FakeAccounts()
+        self.noted: list[tuple[str, bytes]] = []
         self.client = self.another()
 
     def another(self, client: str = "203.0.113.7") -> httpx.AsyncClient:
@@ -140,6 +141,7 @@ class Router:
             recorder=recorder,
             clock=lambda: NOW,
             trusted_proxies=networks(["10.0.0.0/8"]),
+            note=lambda vendor, account, request: self.noted.append((vendor.name, request.body)),
         )
         transport = httpx.ASGITransport(app=hooks, client=(client, 4711))  # type: ignore[arg-type]
         return httpx.AsyncClient(transport=transport, base_url="https://calls.example.com")
@@ -298,6 +300,13 @@ async def test_an_account_with_sources_is_called_only_from_there(
     response = await router.client.request(method, "/v1/hooks/generic/office/ring", json=body, headers=headers)
     assert response.status_code == wanted
     assert bool(router.recorder.rows) == (wanted == 200 and method == "POST")
+
+
+async def test_what_proven_senders_say_is_compared_with_what_is_known_also_when_it_is_refused(router: Router) -> None:
+    await router.client.post("/v1/hooks/generic/open/status", json={"mood": "good"})
+    assert router.noted == [("generic", b'{"mood":"good"}')]
+    await router.client.post("/v1/hooks/twilio/signed/voice", json={"mood": "good"})
+    assert len(router.noted) == 1
 
 
 async def test_the_secret_address_alone_confirms_nothing_and_a_signature_does(router: Router) -> None:

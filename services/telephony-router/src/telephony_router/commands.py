@@ -245,6 +245,23 @@ async def _of_all_tenants(work: Callable[[Any], Awaitable[Any]]) -> Any:
         await database.close()
 
 
+@app.command("drift")
+def drift_command(tenant: TenantOption, as_json: JsonOption = False) -> None:
+    """Fields that the tenant's vendors send and we do not know, with the shape of the first value."""
+    from telephony_router import store
+
+    found = _run(_in_transaction(_settings(), tenant, store.list_drift))
+    if as_json:
+        typer.echo(json.dumps(found, default=str))
+        return
+    for each in found:
+        what = "is new" if each["change"] == "unknown" else "has another kind of value"
+        typer.echo(
+            f"{each['vendor']}/{each['hook']}: {each['field']} {what}, {each['seen']} time(s)"
+            f" since {each['first_seen']:%Y-%m-%d %H:%M}; first: {each['sample']}"
+        )
+
+
 @app.command("rebuild-view")
 def rebuild_view_command(as_json: JsonOption = False) -> None:
     """Write the whole routing view in Redis anew from Postgres."""

@@ -61,6 +61,7 @@ class Hooks:
         clock: Callable[[], datetime],
         public_base_url: str = "",
         trusted_proxies: Sequence[Network] = (),
+        note: Callable[[Vendor, Account, RawRequest], None] = lambda *_: None,
     ) -> None:
         self._vendors = vendors
         self._accounts = accounts
@@ -69,6 +70,7 @@ class Hooks:
         self._clock = clock
         self._public_base_url = public_base_url.rstrip("/")
         self._trusted_proxies = trusted_proxies
+        self._note = note
         # A counter that is born with the first failure gives no rate of a burst: it begins at zero.
         for vendor in (*vendors, "unknown"):
             for outcome in OUTCOMES.values():
@@ -115,6 +117,7 @@ class Hooks:
         request = self._request(scope, headers, body, hook, account)
         try:
             proof = vendor.authenticate(request, account, self._clock())
+            self._note(vendor, account, request)
             signal = vendor.parse(request, vendor.hooks[hook])
         except Forbidden as error:
             raise _Refused(403, "forbidden", str(error)) from None

@@ -54,6 +54,12 @@ class METRICS:
     proofs = counter(
         "trunkline_webhook_proofs", "1", "Accepted webhooks by the form of the proof that held", ["vendor", "proof"]
     )
+    vendor_drift = counter(
+        "trunkline_vendor_drift",
+        "1",
+        "Webhook fields that we do not know (unknown) or with another kind of value (type); at most 50 names a vendor",
+        ["vendor", "field", "change"],
+    )
     recorded = counter(
         "trunkline_webhooks_recorded", "1", "Webhooks made durable, by where: postgres, journal", ["where"]
     )

@@ -294,3 +294,15 @@ LEFT JOIN LATERAL (
     WHERE m.tenant_id = $1 AND m.number = n.number
     ORDER BY c.kind, c.owner_staff_id IS NULL, c.customer_id LIMIT 1) c ON true
 LEFT JOIN last_agent l ON l.tenant_id = $1 AND l.number = n.number
+
+-- name: put_drift
+-- Fields that vendors send and we do not know. The first sample stays.
+INSERT INTO drift (tenant_id, vendor, field, change, hook, sample, seen, first_seen, last_seen)
+SELECT $1::uuid, d.* FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[],
+    $8::timestamptz[], $9::timestamptz[]) AS d
+ON CONFLICT (tenant_id, vendor, field, change) DO UPDATE SET
+    seen = drift.seen + excluded.seen, last_seen = greatest(drift.last_seen, excluded.last_seen)
+
+-- name: list_drift
+-- What a tenant's vendors send that we do not know, the latest first.
+SELECT vendor, field, change, hook, sample, seen, first_seen, last_seen FROM drift ORDER BY last_seen DESC, vendor, field

@@ -206,6 +206,10 @@ async def staff_by_number(tx: Transaction, numbers: Iterable[str]) -> dict[str, 
     return {row["number"]: row["staff_id"] for row in rows}
 
 
+async def list_drift(tx: Transaction) -> list[_Json]:
+    return [dict(row) for row in await tx.fetch(Q.list_drift)]
+
+
 async def call_recordings(tx: Transaction, call_id: UUID) -> list[Any]:
     return await tx.fetch(Q.call_recordings, call_id)
 
@@ -278,6 +282,7 @@ __all__ += [
     "intake_backlog",
     "jsonb",
     "list_accounts",
+    "list_drift",
     "mark_processed",
     "note_changes",
     "park_intake",

@@ -22,6 +22,7 @@ from telephony_router.answer_ring import Answers, RingAnswerer
 from telephony_router.api import admin_app, router_app
 from telephony_router.budget import Budget
 from telephony_router.consumers import SUBSCRIPTIONS
+from telephony_router.drift import DriftWatch
 from telephony_router.hooks import Hooks
 from telephony_router.journal import Journal
 from telephony_router.keep_view import ViewKeeper
@@ -163,6 +164,7 @@ def build(settings: Settings) -> Wired:
     intakes = PostgresIntakes(ringing)
     recorder = Recorder(intakes, budget, journal)
     answerer = _answerer(settings, view, snapshot, recorder, PostgresView(ringing, budget))
+    drift = DriftWatch(database, clock=clock)
     hooks = Hooks(
         vendors=VENDORS,
         accounts=AccountTable(snapshot, ringing, budget),
@@ -171,12 +173,14 @@ def build(settings: Settings) -> Wired:
         clock=clock,
         public_base_url=settings.public_base_url,
         trusted_proxies=networks(settings.trusted_proxies.split(",")),
+        note=drift.note,
     )
     token = settings.admin_token.get_secret_value()
     behind: list[Component] = [
         *_plumbing(settings, database),
         _intake(settings, database, keeper, answerer),
         JournalDrain(journal, recorder, intakes),
+        drift,
     ]
     return Wired(
         http=router_app(hooks, beside(admin_app(database, settings.admin_token), database, admin_token=token)),

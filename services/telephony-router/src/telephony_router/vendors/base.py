@@ -22,6 +22,7 @@ __all__ = [
     "Vendor",
     "check_options",
     "is_proven",
+    "kinds",
     "moment",
     "whole_number",
 ]
@@ -104,6 +105,11 @@ class Vendor(Protocol):
     options: Mapping[str, str]
     """What an account may set, and what it does."""
 
+    known: Mapping[str, str]
+    """The fields it sends, flat (``data.from``, ``legs[].id``, ``vars.*``), each with its kinds of values."""
+    known_prefixes: tuple[str, ...]
+    """How names begin of which there is no end."""
+
     def authenticate(self, request: RawRequest, account: Account, now: datetime) -> str:
         """Raise :class:`Forbidden` unless the account sent this; return the name of the proof that held."""
 
@@ -118,6 +124,11 @@ class Vendor(Protocol):
 
     def acknowledge(self, signal: CallSignal, request: RawRequest) -> Response:
         """The answer to a status or a recording that is stored."""
+
+
+def kinds(of: str, names: str) -> dict[str, str]:
+    """Names of fields with what each may hold: ``s`` text, ``n`` a number, ``b`` true or false. Null is always fine."""
+    return dict.fromkeys(names.split(), of)
 
 
 def check_options(vendor: Vendor, options: Mapping[str, str]) -> None:

@@ -16,6 +16,7 @@ from telephony_router.vendors.base import (
     Purpose,
     RawRequest,
     Response,
+    kinds,
     moment,
     whole_number,
 )
@@ -58,6 +59,16 @@ class Bonvoice:
     needs_token = False
     proof = "optional: the bearer token that Bonvoice is told to send"
     options: Mapping[str, str] = {**OPTIONS, "account_id": "the AccountID that every status must carry"}
+    known: Mapping[str, str] = {
+        **kinds(
+            "s",
+            "SourceNumber DestinationNumber DisplayNumber StartTime EndTime CallDuration Status Direction Leg"
+            " AgentStatus AgentNumber TransferredNumber ResourceURL DTMF callType callID eventID callBackParentID"
+            " callBackParams.* callBackParams Network DataSource callerCountryCode call_id from to at digits",
+        ),
+        **kinds("sn", "AccountID"),
+    }
+    known_prefixes: tuple[str, ...] = ()
 
     def authenticate(self, request: RawRequest, account: Account, now: datetime) -> str:
         wanted = account.options.get("account_id")

@@ -24,6 +24,7 @@ from telephony_router.vendors.base import (
     Purpose,
     RawRequest,
     Response,
+    kinds,
     moment,
     whole_number,
 )
@@ -69,6 +70,28 @@ class Exotel:
         "record": RECORD,
         "exophone": "the number that agents see; Exotel's choice by default",
     }
+    known: Mapping[str, str] = {
+        **kinds(
+            "s",
+            "CallSid CallFrom Callfrom CallTo From To CallStatus Direction Created StartTime EndTime CallType"
+            " DialWhomNumber CurrentTime flow_id tenant_id digits RecordingUrl CustomField ForwardedFrom"
+            " DialCallStatus OutgoingPhoneNumber RecordingAvailableBy ProcessStatus EventType Status DateUpdated"
+            " DateCreated PhoneNumberSid AgentEmail DialCallSid ErrorCode Cause CauseCode Stream Stream[Status]"
+            " Stream[StreamSID] Stream[Duration] Stream[Error] Stream[RecordingUrl] Stream[DisconnectedBy]"
+            " Legs[].Id Legs[].Status Legs[].Cause Legs[].CauseCode Legs[][Id] Legs[][Status] Legs[][Cause]"
+            " Legs[][CauseCode] Legs[][OnCallDuration] Legs"
+            " call_details.call_sid call_details.sid call_details.status call_details.state call_details.direction"
+            " call_details.from call_details.to call_details.created_time call_details.updated_time"
+            " call_details.start_time call_details.end_time call_details.custom_field"
+            " call_details.recordings[].url event_details.event_type",
+        ),
+        **kinds(
+            "sn",
+            "DialCallDuration ConversationDuration Legs[].OnCallDuration call_details.total_talk_time"
+            " call_details.total_duration",
+        ),
+    }
+    known_prefixes: tuple[str, ...] = ()
 
     def authenticate(self, request: RawRequest, account: Account, now: datetime) -> str:
         return shared_secret(request, account)

@@ -19,6 +19,7 @@ from telephony_router.vendors.base import (
     Purpose,
     RawRequest,
     Response,
+    kinds,
     moment,
     whole_number,
 )
@@ -55,6 +56,15 @@ class FreeSwitch:
         "recordings": "where recordings go; $${recordings_dir}/${uuid}.wav by default",
         "did_field": "the field with the number that was dialled, if it is another one",
     }
+    known: Mapping[str, str] = kinds(
+        "s",
+        "session_id hostname exiting section tag_name key_name key_value digits cdr core-uuid switchname"
+        " destination_number uuid channel_data.* variables.* callflow[].* hold-record app_log.*",
+    )
+    known_prefixes: tuple[str, ...] = (
+        *("Answer-", "Call-", "Caller-", "Channel-", "Core-", "Event-", "FreeSWITCH-", "Hunt-", "Other-", "Presence-"),
+        *("Unique-", "variable_"),
+    )
 
     def authenticate(self, request: RawRequest, account: Account, now: datetime) -> str:
         return shared_secret(request, account)

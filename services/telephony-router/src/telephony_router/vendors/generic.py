@@ -26,6 +26,7 @@ from telephony_router.vendors.base import (
     Purpose,
     RawRequest,
     Response,
+    kinds,
     whole_number,
 )
 from telephony_router.vendors.configurable import OPTIONS, Question, answer, ask
@@ -62,6 +63,12 @@ class Generic:
     needs_token = False
     proof = "a secret to sign with, shared with the PBX"
     options = OPTIONS
+    known: Mapping[str, str] = {
+        **kinds("sn", "call_id at sequence duration_seconds cause"),
+        **kinds("s", "from to digits status leg direction agent_number parent_call_id transferred_to recording_url"),
+        **kinds("sb", "attempt"),
+    }
+    known_prefixes: tuple[str, ...] = ()
 
     def authenticate(self, request: RawRequest, account: Account, now: datetime) -> str:
         if not account.auth_tokens:

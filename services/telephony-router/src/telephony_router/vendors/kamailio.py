@@ -11,7 +11,16 @@ from pydantic_core import to_json
 
 from telephony_router.routing import Decision
 from telephony_router.signals import CallSignal
-from telephony_router.vendors.base import Account, BadRequest, Purpose, RawRequest, Response, moment, whole_number
+from telephony_router.vendors.base import (
+    Account,
+    BadRequest,
+    Purpose,
+    RawRequest,
+    Response,
+    kinds,
+    moment,
+    whole_number,
+)
 from telephony_router.vendors.proofs import shared_secret
 from telephony_router.vendors.reading import call_id_of, fields_of, first, word
 
@@ -51,6 +60,12 @@ class Kamailio:
         "dst_uri": "where every branch is sent, such as sip:gateway.example.com:5060",
         "fr_timer_ms": f"how long a branch may stay silent; {FR_TIMER_MS} by default",
     }
+    known: Mapping[str, str] = {
+        **kinds("s", "event call_id from from_uri from_name from_tag to to_uri to_name to_tag ruri pai source_ip"),
+        **kinds("s", "branch branch_uri agent reason auth"),
+        **kinds("sn", "source_port at code duration_seconds"),
+    }
+    known_prefixes: tuple[str, ...] = ()
 
     def authenticate(self, request: RawRequest, account: Account, now: datetime) -> str:
         return shared_secret(request, account, "x-api-key")

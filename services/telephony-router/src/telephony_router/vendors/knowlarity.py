@@ -9,7 +9,16 @@ from datetime import datetime
 
 from telephony_router.routing import Decision
 from telephony_router.signals import CallSignal
-from telephony_router.vendors.base import Account, BadRequest, Purpose, RawRequest, Response, moment, whole_number
+from telephony_router.vendors.base import (
+    Account,
+    BadRequest,
+    Purpose,
+    RawRequest,
+    Response,
+    kinds,
+    moment,
+    whole_number,
+)
 from telephony_router.vendors.configurable import OPTIONS, Question, answer, ask
 from telephony_router.vendors.proofs import shared_secret
 from telephony_router.vendors.reading import call_id_of, fields_of, first, given, recorded_at, unquoted, word
@@ -34,6 +43,15 @@ class Knowlarity:
     needs_token = False
     proof = "optional: a secret that Knowlarity is told to send as x-api-key"
     options = OPTIONS
+    known: Mapping[str, str] = {
+        **kinds(
+            "s",
+            "dispnumber extension callid destination caller_id end_time start_time timezone action resource_url"
+            " hangup_cause type call_type call_id from to at digits",
+        ),
+        **kinds("sn", "call_duration"),
+    }
+    known_prefixes: tuple[str, ...] = ()
 
     def authenticate(self, request: RawRequest, account: Account, now: datetime) -> str:
         return shared_secret(request, account, "x-api-key")

@@ -10,7 +10,16 @@ from pydantic_core import from_json, to_json
 
 from telephony_router.routing import Decision
 from telephony_router.signals import CallSignal, Recording
-from telephony_router.vendors.base import Account, BadRequest, Purpose, RawRequest, Response, moment, whole_number
+from telephony_router.vendors.base import (
+    Account,
+    BadRequest,
+    Purpose,
+    RawRequest,
+    Response,
+    kinds,
+    moment,
+    whole_number,
+)
 from telephony_router.vendors.proofs import shared_secret
 from telephony_router.vendors.reading import call_id_of, fields_of, first, given, recorded_at, unquoted, word
 
@@ -31,6 +40,13 @@ class MyOperator:
         "say": "what callers hear before they are put through; silence by default",
         "dial_method": "how MyOperator rings several numbers; serial by default",
     }
+    known: Mapping[str, str] = {
+        **kinds("s", "uid node_id clid input did myoperator public_ivr_id _ai _ci _cr _cl _fn _fu _us created"),
+        **kinds("sn", "timestamp call_state event _st _ms _et _dr _ev _ty _ui _ld[]._rst"),
+        **kinds("s", "users[] users[].contact_number users[].number _pm[] _ld[]._ds _ld[]._ac _ld[]._rr[]._nr"),
+        **kinds("s", "_ld[]._rr[]._em"),
+    }
+    known_prefixes: tuple[str, ...] = ()
 
     def authenticate(self, request: RawRequest, account: Account, now: datetime) -> str:
         return shared_secret(request, account, "x-myop-signature")

@@ -25,6 +25,7 @@ from telephony_router.vendors.base import (
     Purpose,
     RawRequest,
     Response,
+    kinds,
     moment,
     whole_number,
 )
@@ -64,6 +65,18 @@ class Plivo:
     needs_token = True
     proof = "the account's Auth Token"
     options: Mapping[str, str] = {"record": RECORD}
+    known: Mapping[str, str] = kinds(
+        "s",
+        "ALegRequestUUID ALegUUID AnswerTime BillDuration BillRate CallStatus CallUUID DialALegUUID DialAction"
+        " DialBLegBillDuration DialBLegBillRate DialBLegDuration DialBLegFrom DialBLegHangupCause"
+        " DialBLegHangupCauseCode DialBLegHangupCauseName DialBLegHangupSource DialBLegPosition DialBLegStatus"
+        " DialBLegTo DialBLegTotalCost DialBLegUUID DialDigits DialHangupCause DialRingStatus DialStatus Digits"
+        " Direction Duration EndTime Event ForwardedFrom ForwardedTo From HangupCause HangupCauseCode"
+        " HangupCauseName HangupSource ParentAuthID ParentCallUUID RecordFile RecordUrl RecordingDuration"
+        " RecordingDurationMs RecordingEndMs RecordingEndReason RecordingID RecordingStartMs RequestUUID"
+        " RouteType STIRAttestation STIRVerification SessionStart StartTime To TotalCost n",
+    )
+    known_prefixes: tuple[str, ...] = ()
 
     def authenticate(self, request: RawRequest, account: Account, now: datetime) -> str:
         nonce = request.headers.get(NONCE, "")

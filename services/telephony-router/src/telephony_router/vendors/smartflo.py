@@ -10,7 +10,16 @@ from pydantic_core import to_json
 
 from telephony_router.routing import Decision
 from telephony_router.signals import CallSignal
-from telephony_router.vendors.base import Account, BadRequest, Purpose, RawRequest, Response, moment, whole_number
+from telephony_router.vendors.base import (
+    Account,
+    BadRequest,
+    Purpose,
+    RawRequest,
+    Response,
+    kinds,
+    moment,
+    whole_number,
+)
 from telephony_router.vendors.proofs import shared_secret
 from telephony_router.vendors.reading import call_id_of, fields_of, first, recorded_at, unquoted, word
 
@@ -41,6 +50,22 @@ class Smartflo:
     options: Mapping[str, str] = {
         "transfer": "list (default): one step with all numbers; steps: a step for each number"
     }
+    known: Mapping[str, str] = {
+        **kinds(
+            "s",
+            "uuid call_id call_to_number caller_id_number start_stamp answer_stamp end_stamp last_dtmf call_flow"
+            " call_flow[].* call_status status direction answered_agent_number answer_agent_number hangup_cause"
+            " hangup_cause_key hangup_cause_code recording_url customer_number_with_prefix did_number",
+        ),
+        **kinds("sn", "billsec duration"),
+        **kinds(
+            "s",
+            "$uuid $call_id $call_to_number $caller_id_number $start_stamp $answer_stamp $end_stamp $last_dtmf"
+            " $call_flow $call_status $direction $answered_agent_number $hangup_cause_key $recording_url",
+        ),
+        **kinds("sn", "$billsec $duration"),
+    }
+    known_prefixes: tuple[str, ...] = ()
 
     def authenticate(self, request: RawRequest, account: Account, now: datetime) -> str:
         return shared_secret(request, account, "x-api-key")

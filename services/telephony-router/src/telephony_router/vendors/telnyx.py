@@ -23,11 +23,12 @@ from telephony_router.vendors.base import (
     Purpose,
     RawRequest,
     Response,
+    kinds,
     moment,
     whole_number,
 )
 from telephony_router.vendors.reading import call_id_of, fields_of, first, given
-from telephony_router.vendors.twilio import dial, told, twiml
+from telephony_router.vendors.twilio import Twilio, dial, told, twiml
 
 __all__ = ["Telnyx"]
 
@@ -59,6 +60,23 @@ class Telnyx:
     needs_token = True
     proof = "the account's public key (base64), from the portal's keys and credentials"
     options: Mapping[str, str] = {"record": RECORD}
+    known: Mapping[str, str] = {
+        **Twilio.known,
+        **kinds("s", "CallSidLegacy ConnectionId CallLegId CallSessionId HangupCause HangupSource"),
+        **kinds(
+            "s",
+            "data.record_type data.event_type data.id data.occurred_at data.payload.call_control_id"
+            " data.payload.connection_id data.payload.call_leg_id data.payload.call_session_id"
+            " data.payload.client_state data.payload.from data.payload.to data.payload.direction data.payload.state"
+            " data.payload.start_time data.payload.end_time data.payload.hangup_cause data.payload.hangup_source"
+            " data.payload.sip_hangup_cause data.payload.digit data.payload.channels data.payload.format"
+            " data.payload.recording_id data.payload.recording_started_at data.payload.recording_ended_at"
+            " data.payload.recording_urls.* data.payload.public_recording_urls.* data.payload.caller_id_name"
+            " data.payload.tags[] data.payload.custom_headers[].* data.payload.call_quality_stats.* meta.delivered_to",
+        ),
+        **kinds("n", "meta.attempt"),
+    }
+    known_prefixes: tuple[str, ...] = ()
 
     def authenticate(self, request: RawRequest, account: Account, now: datetime) -> str:
         stamp = request.headers.get("telnyx-timestamp", "")

@@ -25,6 +25,7 @@ from telephony_router.vendors.base import (
     Purpose,
     RawRequest,
     Response,
+    kinds,
     whole_number,
 )
 from telephony_router.vendors.proofs import urls
@@ -63,6 +64,17 @@ class Twilio:
     needs_token = True
     proof = "the account's Auth Token"
     options: Mapping[str, str] = {"record": RECORD}
+    known: Mapping[str, str] = kinds(
+        "s",
+        "AccountSid ApiVersion AnsweredBy CallDuration CallSid CallStatus CallToken Called CalledCity CalledCountry"
+        " CalledState CalledZip CallbackSource Caller CallerCity CallerCountry CallerName CallerState CallerZip"
+        " DialBridged DialCallDuration DialCallSid DialCallStatus Digits Direction Duration ErrorCode ErrorUrl"
+        " ForwardedFrom From FromCity FromCountry FromState FromZip ParentCallSid QueueTime RecordingChannels"
+        " RecordingDuration RecordingSid RecordingSource RecordingStartTime RecordingStatus RecordingTrack"
+        " RecordingUrl SequenceNumber SipCallId SipResponseCode StirPassportToken StirVerstat Timestamp To ToCity"
+        " ToCountry ToState ToZip bodySHA256",
+    )
+    known_prefixes: tuple[str, ...] = ()
 
     def authenticate(self, request: RawRequest, account: Account, now: datetime) -> str:
         given = request.headers.get("x-twilio-signature", "").encode()

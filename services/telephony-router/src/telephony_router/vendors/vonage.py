@@ -27,6 +27,7 @@ from telephony_router.vendors.base import (
     Purpose,
     RawRequest,
     Response,
+    kinds,
     moment,
     whole_number,
 )
@@ -68,6 +69,16 @@ class Vonage:
         "api_key": "the account's API key, which a token must then name",
         "application_id": "the application, which a token must then name",
     }
+    known: Mapping[str, str] = {
+        **kinds(
+            "s",
+            "to from uuid call_uuid conversation_uuid conversation_uuid_from conversation_uuid_to status direction"
+            " timestamp start_time end_time network detail reason type recording_url recording_uuid dtmf region_url"
+            " from_user to_user endpoint_type custom_data.* disconnected_by n",
+        ),
+        **kinds("sn", "duration rate price size channels"),
+    }
+    known_prefixes: tuple[str, ...] = ("SipHeader_",)
 
     def authenticate(self, request: RawRequest, account: Account, now: datetime) -> str:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
