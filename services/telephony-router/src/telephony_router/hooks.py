@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -15,7 +14,7 @@ from telephony_router.answer_ring import RingAnswerer, intake_of
 from telephony_router.metrics import METRICS, child
 from telephony_router.peers import Network, peer_address, within
 from telephony_router.record import NotRecorded, Recorder
-from telephony_router.signals import CallSignal
+from telephony_router.signals import CallSignal, mark_unconfirmed
 from telephony_router.vendors.base import Account, BadRequest, Forbidden, RawRequest, Response, Vendor, is_proven
 
 __all__ = ["PREFIX", "Accounts", "AccountsUnknown", "Hooks"]
@@ -125,7 +124,7 @@ class Hooks:
             raise _Refused(400, "bad_request", str(error)) from None
         child(METRICS.proofs, vendor.name, proof).inc()
         if not is_proven(proof):
-            signal = replace(signal, confirmed=False)
+            mark_unconfirmed(signal)
         return await self._answer(vendor, account, request, signal, began)
 
     async def _answer(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Literal
 
-__all__ = ["STATUSES", "CallSignal", "Recording", "clean", "signal_from_json", "signal_to_json"]
+__all__ = ["STATUSES", "CallSignal", "Recording", "clean", "mark_unconfirmed", "signal_from_json", "signal_to_json"]
 
 Status = Literal[
     "initiated", "ringing", "answered", "ended", "missed", "cancelled", "failed", "busy", "completed", "unknown"
@@ -85,6 +85,14 @@ class CallSignal:
         # The same end reported again, now with where its recording is, is news.
         recorded = f"\x1f{self.recording.key}\x1f{self.recording.state}" if self.recording is not None else ""
         return f"{self.kind}:{own}{recorded}"
+
+
+def mark_unconfirmed(signal: CallSignal) -> None:
+    """Say of a signal that was just made, and that nobody else has yet, that its sender is not proven.
+
+    In place: a copy would cost the ringing path more than reading the webhook does.
+    """
+    object.__setattr__(signal, "confirmed", False)
 
 
 def clean(value: object, limit: int = FIELD_CHARACTERS) -> str:

@@ -59,44 +59,62 @@ class Question:
 
 def ask(fields: Mapping[str, Any], request: RawRequest, vendor: str, question: Question) -> CallSignal:
     """The ring that a question stands for."""
-
-    def value(name: str, defaults: tuple[str, ...]) -> Any:
-        own = request.options.get(f"in.{name}")
-        found = (at_path(fields, path) for path in ((own,) if own else defaults))
-        return next((each for each in found if isinstance(each, dict | list) or given(each)), None)
-
+    options = request.options
+    digits = _value(fields, options.get("in.digits"), question.digits)
     return CallSignal(
         kind="ring",
         vendor=vendor,
-        call_id=call_id_of({"call_id": value("call_id", question.call_id)}, "call_id"),
-        caller_raw=given(value("from", question.caller)),
-        did_raw=given(value("to", question.did)),
-        at=moment(value("at", question.at)),
-        digits=unquoted(value("digits", question.digits)),
+        call_id=call_id_of({"call_id": _value(fields, options.get("in.call_id"), question.call_id)}, "call_id"),
+        caller_raw=given(_value(fields, options.get("in.from"), question.caller)),
+        did_raw=given(_value(fields, options.get("in.to"), question.did)),
+        at=moment(_value(fields, options.get("in.at"), question.at)),
+        digits=unquoted(digits) if digits is not None else "",
     )
+
+
+def _value(fields: Mapping[str, Any], own: str | None, defaults: tuple[str, ...]) -> Any:
+    """The field that the account names, else the first of the defaults that says something."""
+    if own:
+        return at_path(fields, own)
+    for name in defaults:
+        value = fields.get(name)
+        if value is not None and (isinstance(value, dict | list) or given(value)):
+            return value
+    return None
 
 
 def answer(decision: Decision, signal: CallSignal, request: RawRequest) -> Response:
     """The decision as a JSON object. Without options it is the router's own dialect."""
     options = request.options
+    if not any(name.startswith("out.") for name in options):
+        return Response(body=to_json(_own(decision, signal, options)), content_type="application/json")
     names = {name: options.get(f"out.{name}", name) for name in OUT}
     word = options.get("out.dial", "dial") if decision.destinations else options.get("out.reject", "reject")
-    values: dict[str, Any] = {
-        "call_id": signal.call_id,
-        "action": word,
-        "destinations": _destinations(decision, names, options.get("out.style", "objects")),
-        "ring_seconds": decision.ring_seconds,
-    }
-    if options.get("record") == "true":
-        values["record"] = True
-    values["excluded"] = [
-        {"staff_id": each.staff_id, "name": each.name, "rule": each.rule, "reason": each.reason}
-        for each in decision.excluded
-    ]
+    values = _own(decision, signal, options)
+    values["action"] = word
+    values["destinations"] = _destinations(decision, names, options.get("out.style", "objects"))
     answered: dict[str, Any] = {}
     for name, value in values.items():
         _put(answered, names[name], value)
     return Response(body=to_json(answered), content_type="application/json")
+
+
+def _own(decision: Decision, signal: CallSignal, options: Mapping[str, str]) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "call_id": signal.call_id,
+        "action": decision.action if decision.destinations else "reject",
+        "destinations": [
+            {"number": target.number, "name": target.name, "reason": target.reason} for target in decision.destinations
+        ],
+        "ring_seconds": decision.ring_seconds,
+        "excluded": [
+            {"staff_id": each.staff_id, "name": each.name, "rule": each.rule, "reason": each.reason}
+            for each in decision.excluded
+        ],
+    }
+    if options.get("record") == "true":
+        values["record"] = True
+    return values
 
 
 def _destinations(decision: Decision, names: Mapping[str, str], style: str) -> Any:
