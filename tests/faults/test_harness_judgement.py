@@ -20,6 +20,7 @@ from tests.faults.harness.ledger import Ledger, Operation
 from tests.faults.harness.outside import Seen, Tail
 from tests.faults.harness.report import Outcome, table, totals, worst
 from tests.faults.harness.stack import FaultLayout, FaultStack
+from tests.faults.harness.stores import Stores
 from tests.faults.harness.watch import Deaths
 
 from contracts.topics import TOPICS
@@ -45,7 +46,7 @@ def doubt(begin: float, end: float, *, committed: int = 0, ended: int | None = N
 def judge(tmp_path: Path) -> Iterator[Judge]:
     stack = FaultStack(FaultLayout(tmp_path, 7800))
     ledger, groups = Ledger(tmp_path / "ledger.jsonl"), Groups(NOWHERE)
-    yield Judge(stack, ledger, groups, Context(stack, ledger), Tail(NOWHERE, ledger))
+    yield Judge(Stores(stack), ledger, groups, Context(stack, ledger), Tail(NOWHERE, ledger))
     groups.close()
     ledger.close()
 

@@ -44,7 +44,7 @@ class Bug:
 def naive_outbox_query(patch: pytest.MonkeyPatch) -> None:
     """By sequence number alone: whoever commits late is skipped for good."""
     begin, end = runtime.relay._FETCH.index("WHERE"), runtime.relay._FETCH.index("LIMIT")
-    naive = "WHERE o.seq > $3 AND $1::integer IS NOT NULL AND $2::text IS NOT NULL ORDER BY o.seq "
+    naive = "WHERE o.seq > $3 AND $1::integer IS NOT NULL AND $2::xid8 IS NOT NULL ORDER BY o.seq "
     patch.setattr(runtime.relay, "_FETCH", runtime.relay._FETCH[:begin] + naive + runtime.relay._FETCH[end:])
 
 
@@ -95,7 +95,7 @@ def position_before_produce(patch: pytest.MonkeyPatch) -> None:
     async def advance_first(self: Any, publisher: Any, rows: list[Any], **options: Any) -> Any:
         if rows:
             async with self._database.system() as tx:
-                await tx.execute(runtime.relay._ADVANCE, self._service, *rows[-1][-3:], self._generation)
+                await tx.execute(runtime.relay._ADVANCE, self._service, *rows[-1][-3:], self._generation, "{}")
         return await publish(self, publisher, rows, **options)
 
     patch.setattr(runtime.relay.Relay, "_publish", advance_first)
@@ -161,6 +161,22 @@ def key_not_parked(patch: pytest.MonkeyPatch) -> None:
         return set()
 
     patch.setattr(kit.dead_letters.DeadLetters, "parked_keys", none)
+
+
+def parked_key_not_looked_at_again(patch: pytest.MonkeyPatch) -> None:
+    """Once for the batch: a later part of a key goes past what an earlier part has parked."""
+    handle = kit.handling.Handling._handle_group
+
+    async def all_together(self: Any, works: list[Any]) -> None:
+        try:
+            async with self._lanes:
+                await self._handle_together(works)
+        except Exception:
+            return await handle(self, works)
+        self._done.update((work.record.topic, work.record.partition, work.record.offset) for work in works)
+        return None
+
+    patch.setattr(kit.handling.Handling, "_handle_group", all_together)
 
 
 def dead_letter_without_value(patch: pytest.MonkeyPatch) -> None:
@@ -246,6 +262,7 @@ BUGS = (
     Bug("offset_before_outcome", "a_handler_in_the_middle", "I7", offset_before_outcome),
     Bug("offset_past_a_failed_record", "a_poison_and_its_followers", "I7", offset_past_a_failed_record),
     Bug("key_not_parked", "a_poison_and_its_followers", "I3", key_not_parked),
+    Bug("parked_key_not_looked_at_again", "a_long_batch_behind_a_poison", "I3", parked_key_not_looked_at_again),
     Bug("dead_letter_without_value", "a_poison_and_its_followers", "I6", dead_letter_without_value),
     Bug("consumer_that_hangs", "a_consumer_with_work", "I9", consumer_that_hangs),
     Bug("set_instead_of_set_local", "two_tenants_on_one_pool", "I8", set_instead_of_set_local),

@@ -5,60 +5,51 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import email.policy
-import json
+import hashlib
 import math
 import time
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from email.parser import BytesHeaderParser
-from pathlib import Path
+from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import asyncpg
+import httpx
 from confluent_kafka import KafkaException
-from tests.faults.harness import checks
+from tests.faults.harness import checks, waivers
 from tests.faults.harness.checks import Violation
 from tests.faults.harness.doubt import Standing
 from tests.faults.harness.faults import Context
-from tests.faults.harness.groups import Groups, owner_of
-from tests.faults.harness.ledger import Ledger, Operation
+from tests.faults.harness.groups import Groups
+from tests.faults.harness.ledger import Ledger, Operation, read_ledger
 from tests.faults.harness.load import ENDS
 from tests.faults.harness.outside import Seen, Tail
-from tests.faults.harness.stack import FaultStack
+from tests.faults.harness.stores import Stores
+from tests.faults.harness.waivers import Window
 
 from kit.ids import name_uuid
 from kit.postgres import SERVER_AWAY
-from trunkline.demo.world import CommandFailed, command
-from trunkline.stack.layout import SERVICES
 
-__all__ = ["HEAL_SECONDS", "TOO_MUCH", "Figures", "Index", "Judge", "Unanswered", "pending_of"]
+__all__ = ["AWAY", "HEAL_SECONDS", "TOO_MUCH", "Figures", "Index", "Judge", "Unanswered", "first_of_each_event"]
 
 HEAL_SECONDS = 60.0
 MOMENT = 15.0
 """What the last inputs may take after the limit, when their senders were not done before."""
 TOO_MUCH = 0.25
 """The share of inputs, events or outcomes that may be in doubt; beyond it a run says nothing."""
-PENDING = """
-SELECT count(*) FROM {schema}.outbox o, {schema}.relay_position p
-WHERE (o.epoch, o.xid, o.seq) > (p.epoch, p.xid, p.seq)
-"""
-OUTCOMES = """
-SELECT e.event_id FROM unnest($2::uuid[], $3::text[]) AS e (tenant_id, event_id)
-WHERE EXISTS (SELECT FROM {schema}.inbox i WHERE i.tenant_id = e.tenant_id AND i.consumer = $1
-              AND i.replay_id = '' AND i.event_id = e.event_id)
-"""
-UNSENT = "SELECT recipient FROM notifier.send WHERE state IN ('pending', 'sending')"
-KEPT = "SELECT id FROM {schema}.outbox WHERE id = ANY ($1::uuid[])"
-LETTERS = 'SELECT topic, partition, "offset", event_id FROM {schema}.dead_letter WHERE consumer = $1'
-UNPROCESSED = "SELECT count(*) FROM telephony_router.intake WHERE processed_at IS NULL AND parked IS NULL"
-AT_ONCE = 10_000
 CALM = 4
 """So many looks in a row find nothing to do."""
 FEW, MANY = 2, 60
 """Mails and records that come within a moment."""
+NOTED_AFTER = 5.0
+"""A look may be noted so long after it was taken: it may belong to a window that began meanwhile."""
+KINDS = ("ring", "status", "import", "mail")
+AUDITED = {"started": "started", "completed": "completed", "unchanged": "unchanged", "failed": "refused"}
+"""The states of an import, and what the audit log calls them."""
+AWAY = (*SERVER_AWAY, asyncpg.PostgresError, KafkaException, httpx.HTTPError)
 
 
 @dataclass
@@ -69,8 +60,10 @@ class Figures:
     unknown: Counter[str] = field(default_factory=Counter)
     """Never acknowledged: whether they were taken, only the outside world tells."""
     taken_after_all: Counter[str] = field(default_factory=Counter)
+    poor: list[str] = field(default_factory=list)
+    """Inputs of which too few were acknowledged to say anything."""
     unrecorded: int = 0
-    """Rings that the router answered in time and said itself that it had no record of them by then."""
+    """Rings that the router answered in time and said itself that it had no record of them, and never had."""
     told_otherwise: int = 0
     """Rings whose PBX asked again and was told something else: the router had restarted and Postgres was away."""
     doubted: int = 0
@@ -85,6 +78,16 @@ class Figures:
     mails: int = 0
     mails_unknown: int = 0
     poison: int = 0
+    shown: Counter[str] = field(default_factory=Counter)
+    """Entities whose last published state was compared with what a consumer shows, by consumer."""
+    taken_in_order: int = 0
+    """Pairs of an event and a consumer whose order was looked at."""
+    facts: int = 0
+    """Facts that backups state and that must be known."""
+    worked_off: int = 0
+    """Dead letters that were tried again after the heal and took effect."""
+    heads: int = 0
+    """Heads of audit logs that were noted during the run."""
     probes: int = 0
     probes_that_saw: int = 0
 
@@ -101,10 +104,10 @@ class Unanswered(Exception):
 
 
 class Judge:
-    def __init__(self, stack: FaultStack, ledger: Ledger, groups: Groups, context: Context, tail: Tail) -> None:
-        self._stack = stack
-        self._groups = groups
-        self._ledger = ledger
+    def __init__(self, stores: Stores, ledger: Ledger, groups: Groups, context: Context, tail: Tail) -> None:
+        self.stores = stores
+        self.groups = groups
+        self.ledger = ledger
         self.doubts = context.doubts
         self._losses = context.losses
         self._tail = tail
@@ -112,6 +115,12 @@ class Judge:
         self._index = Index()
         self._without: set[tuple[str, str]] = set()
         self.forgotten: frozenset[str] = frozenset()
+        self.heads: dict[str, dict[int, tuple[str, float]]] = defaultdict(dict)
+
+    @cached_property
+    def _windows(self) -> list[Window]:
+        """The faults of the run, as the ledger has them; asked for when they are over."""
+        return waivers.fault_windows(read_ledger(self.ledger.path))
 
     def in_doubt(self, operation: Operation) -> bool:
         """Whether a restore may have taken back what was acknowledged."""
@@ -121,35 +130,21 @@ class Judge:
     async def standing(self) -> Standing:
         """How far everybody is now."""
         epoch = self._tail.epoch
-        committed = await asyncio.to_thread(self._groups.everywhere)
-        connection = await self._stack.admin()
-        try:
-            unsent = frozenset(str(row["recipient"]) for row in await connection.fetch(UNSENT))
-        finally:
-            await connection.close()
-        return Standing(epoch, committed, unsent)
+        committed = await asyncio.to_thread(self.groups.everywhere)
+        return Standing(epoch, committed, await self.stores.unsent())
 
     async def ends(self) -> dict[tuple[str, int], int]:
-        return {place: end for place, (_, end) in (await asyncio.to_thread(self._groups.bounds)).items()}
+        return {place: end for place, (_, end) in (await asyncio.to_thread(self.groups.bounds)).items()}
 
     async def tail_is_there(self) -> bool:
         """Whether the tail has seen all that lies in the topics now."""
-        return self._tail.has_reached(await asyncio.to_thread(self._groups.bounds))
+        return self._tail.has_reached(await asyncio.to_thread(self.groups.bounds))
 
     async def forget(self, seen: Sequence[Seen]) -> list[Violation]:
         """Find the events of transactions that a restore took back: seen in its window, and in no outbox now."""
-        firsts = _first_of_each_event(seen)
+        firsts = first_of_each_event(seen)
         suspects = [e.event_id for e in firsts if e.entity and any(d.may_have_forgotten(e.at) for d in self.doubts)]
-        kept: set[str] = set()
-        if suspects:
-            connection = await self._stack.admin()
-            try:
-                for service in SERVICES:
-                    rows = await connection.fetch(KEPT.format(schema=service.package), suspects)
-                    kept |= {str(row["id"]) for row in rows}
-            finally:
-                await connection.close()
-        self.forgotten = frozenset(suspects) - kept
+        self.forgotten = frozenset(suspects) - (await self.stores.kept(suspects) if suspects else set())
         self.figures.forgotten = len(self.forgotten)
         return []
 
@@ -157,14 +152,22 @@ class Judge:
         """I1, I2, I3 and I6, from the topics alone. What a restore made forgotten is as if it had never been."""
         self.figures.records = len(seen)
         certain = [each for each in seen if each.event_id not in self.forgotten]
-        firsts = _first_of_each_event(certain)
+        firsts = first_of_each_event(certain)
         self.figures.repeated = sum(1 for each in certain if each.event_id) - len(firsts)
         return [
             *self._calls([each for each in firsts if each.entity]),
             *self._imports([each for each in firsts if each.entity]),
+            *self._enough(),
             *checks.effects_once(Counter(each.effect for each in firsts if each.entity)),
             *checks.order_per_key(certain),
+            *checks.ascending(_chats(firsts), "a chat's messages lie in a wrong order"),
         ]
+
+    def _enough(self) -> list[Violation]:
+        """I9: what is asked for is taken, when nothing is broken."""
+        asked = [operation for kind in KINDS for operation in self.ledger.of(kind)]
+        violations, self.figures.poor = waivers.acknowledged_enough(asked, self._windows)
+        return violations
 
     def _sure(self, operations: Iterable[Operation]) -> list[Operation]:
         """Acknowledged, and not taken back by a fault's design."""
@@ -187,21 +190,17 @@ class Judge:
             if each.topic == "call.state" and each.version > newest[each.fields["vendor_call_id"]]:
                 newest[each.fields["vendor_call_id"]] = each.version
                 states[each.fields["vendor_call_id"]] = each.fields["state"]
-        asked, told = self._ledger.of("ring"), self._ledger.of("status")
-        wanted: dict[str, set[str]] = {}
-        ends: dict[str, str] = {}
-        declared = declared_unrecorded(self._stack)
-        for operation in self._sure(asked):
-            call = operation.value["call"]
-            if _call_id(operation) in declared:
-                self.figures.unrecorded += 1
-                continue
-            wanted[operation.key] = {"answered as told"}
-            if call in rings:
-                answers = operation.value["answers"]
-                self.figures.told_otherwise += len(set(answers)) > 1
-                same = rings[call].fields.get("answer") in answers
-                ends[operation.key] = "answered as told" if same else "answered otherwise"
+        asked, told = self.ledger.of("ring"), self.ledger.of("status")
+        sure = self._sure(asked)
+        wanted = {operation.key: {"answered as told"} for operation in sure}
+        ends = {o.key: _answer(o, rings[o.value["call"]]) for o in sure if o.value["call"] in rings}
+        self.figures.told_otherwise = sum(len(set(o.value["answers"])) > 1 for o in sure)
+        declared = self.stores.declared()
+        waived = [o for o in sure if ends.get(o.key) != "answered as told" and _call_id(o) in declared]
+        self.figures.unrecorded = len(waived)
+        self.figures.acknowledged["ring"] -= len(waived)
+        for operation in waived:
+            del wanted[operation.key]
         known = {operation.key for operation in told}
         for operation in self._sure(told):
             call, _, status = operation.key.partition("/")
@@ -212,8 +211,11 @@ class Judge:
         for operation in asked:
             taken = not operation.acknowledged and operation.value["call"] in done
             self.figures.taken_after_all["ring"] += taken
+        nowhere = [o.key for o in asked if o.acknowledged and not all(o.value["answers"])]
         return [
+            *checks.found("I1 no loss", "a ring was answered without anybody to ring", nowhere),
             *checks.all_done(wanted, ends),
+            *waivers.few_unrecorded([(o.key, o.settled_at) for o in waived], len(sure), self._windows),
             *checks.conserved({operation.value["call"] for operation in asked}, done, {}),
         ]
 
@@ -222,7 +224,7 @@ class Judge:
         for each in firsts:
             if each.topic == "message.imported":
                 messages[each.fields["account_id"]].add(each.fields["message_id"])
-        asked = self._ledger.of("import")
+        asked = self.ledger.of("import")
         sure = self._sure(asked)
         wanted = {operation.key: {"completed"} for operation in sure}
         ends = {o.key: "completed" for o in sure if messages[o.value["account"]]}
@@ -234,22 +236,23 @@ class Judge:
 
     def mails(self, seen: Sequence[Seen]) -> list[Violation]:
         """I1 and I2 of mails: one cause, one terminal state, at most one mail at the server; unknown is told apart."""
-        arrived = _mails_by_recipient(self._stack.layout.mails)
+        arrived = self.stores.mails()
         self.figures.mails = arrived.total()
-        states: dict[str, tuple[int, str]] = {}
-        for each in seen:
+        states: dict[str, tuple[int, str, float]] = {}
+        for each in first_of_each_event(seen):
             if each.topic == "notification.state" and each.event_id not in self.forgotten:
                 states[each.fields["recipient"]] = max(
-                    states.get(each.fields["recipient"], (0, "")), (each.version, each.fields["state"])
+                    states.get(each.fields["recipient"], (0, "", 0.0)), (each.version, each.fields["state"], each.at)
                 )
-        mails = self._ledger.of("mail")
+        mails = self.ledger.of("mail")
         # A business that a restore forgot has nobody to write to.
-        homeless = {operation.key for operation in self._ledger.of("tenant") if self.in_doubt(operation)}
+        homeless = {operation.key for operation in self.ledger.of("tenant") if self.in_doubt(operation)}
         lost = {o.key for o in mails if o.key.partition("@")[2].removesuffix(".example") in homeless}
-        wanted, ends = {}, {}
+        wanted, ends, unknown = {}, {}, {}
         for operation in self._sure(o for o in mails if o.key not in lost):
-            _, state = states.get(operation.key, (0, ""))
-            self.figures.mails_unknown += state == "unknown"
+            _, state, told_at = states.get(operation.key, (0, "", 0.0))
+            if state == "unknown":
+                unknown[operation.key] = (operation.first_at, told_at)
             wanted[operation.key] = {"sent with a mail", "unknown", "unknown with a mail"}
             if state in ("sent", "failed", "unknown", "suppressed"):
                 ends[operation.key] = state + (" with a mail" if arrived[operation.key] else "")
@@ -257,19 +260,25 @@ class Judge:
         # What had not left when the window began may have left within it, and again after it.
         again = lost.union((o.key for o in mails if self.in_doubt(o)), *(d.standing.unsent for d in self.doubts))
         once = {f"mail to {to}": count for to, count in arrived.items() if to not in again}
+        self.figures.mails_unknown = len(unknown)
         asked = {operation.key for operation in mails}
-        return [*checks.all_done(wanted, ends), *checks.effects_once(once), *checks.conserved(asked, set(arrived), {})]
+        return [
+            *checks.all_done(wanted, ends),
+            *checks.effects_once(once),
+            *waivers.unknown_for_a_reason(unknown, self._windows),
+            *checks.conserved(asked, set(arrived), {}),
+        ]
 
     async def poison(self) -> list[Violation]:
         """I6: every record that nobody can read is a dead letter of each of its consumers, byte for byte."""
         wanted: dict[str, str] = {}
         places: dict[str, str] = {}
-        sent = [operation for operation in self._ledger.of("poison") if operation.acknowledged]
+        sent = [operation for operation in self.ledger.of("poison") if operation.acknowledged]
         for operation in sent:
             value = operation.value
             topic, partition, offset = str(value["topic"]), int(value["partition"]), int(value["offset"])
             epoch = sum(loss.at < operation.settled_at for loss in self._losses)
-            for group in self._groups.readers(topic):
+            for group in self.groups.readers(topic):
                 if self._poison_is_gone(group, epoch, topic, partition, offset):
                     continue
                 # In another Kafka another record may lie at the same place: each is named by its own key as well.
@@ -277,17 +286,8 @@ class Judge:
                 wanted[name], places[name] = str(value["digest"]), f"{group} {topic}[{partition}]@{offset}"
         self.figures.poison = len(sent)
         kept: dict[str, set[str]] = defaultdict(set)
-        connection = await self._stack.admin()
-        try:
-            for service in SERVICES:
-                rows = await connection.fetch(
-                    "SELECT consumer, topic, partition, \"offset\", encode(sha256(value), 'hex') AS digest "
-                    f"FROM {service.package}.dead_letter WHERE value IS NOT NULL"
-                )
-                for row in rows:
-                    kept[f"{row['consumer']} {row['topic']}[{row['partition']}]@{row['offset']}"].add(row["digest"])
-        finally:
-            await connection.close()
+        for letter in await self.stores.letters():
+            kept[f"{letter.consumer} {letter.place}"].add(hashlib.sha256(letter.value).hexdigest())
         found = {name: _this_or_any(wanted[name], kept[place]) for name, place in places.items() if kept[place]}
         return checks.same_bytes(wanted, found)
 
@@ -305,8 +305,8 @@ class Judge:
         doubts = [doubt for doubt in self.doubts if not doubt.open]
         if len(doubts) < len(self.doubts):
             return []
-        committed = await asyncio.to_thread(self._groups.everywhere)
-        passed = await asyncio.to_thread(self._index.passed, seen, epoch, committed, self._groups.readers)
+        committed = await asyncio.to_thread(self.groups.everywhere)
+        passed = await asyncio.to_thread(self._index.passed, seen, epoch, committed, self.groups.readers)
         judged = [
             (g, s) for g, s in passed
             if not any(d.took_back(g, s.epoch, s.topic, s.partition, s.offset) for d in doubts)
@@ -324,52 +324,69 @@ class Judge:
 
     async def _outcomes(self, passed: Sequence[tuple[str, Seen]]) -> set[tuple[str, str]]:
         """Which of these have an inbox row or a dead letter."""
-        outcomes: set[tuple[str, str]] = set()
         by_group: dict[str, list[Seen]] = defaultdict(list)
         for group, each in passed:
             by_group[group].append(each)
-        connection = await self._stack.admin()
-        try:
-            for group, mine in by_group.items():
-                schema, handled = owner_of(group).package, set()
-                for start in range(0, len(mine), AT_ONCE):
-                    some = mine[start : start + AT_ONCE]
-                    known = await connection.fetch(
-                        OUTCOMES.format(schema=schema), group, [m.tenant for m in some], [m.event_id for m in some]
-                    )
-                    handled |= {row["event_id"] for row in known}
-                letters = await connection.fetch(LETTERS.format(schema=schema), group)
-                parked = {(row["topic"], row["partition"], row["offset"], row["event_id"]) for row in letters}
-                outcomes |= {
-                    (group, place_of(m))
-                    for m in mine
-                    if m.event_id in handled or (m.topic, m.partition, m.offset, m.event_id) in parked
-                }
-        finally:
-            await connection.close()
+        # Letters first: one that is worked off in between has its inbox row before it goes.
+        outcomes = {(letter.consumer, f"{letter.place} {letter.event_id}") for letter in await self.stores.letters()}
+        for group, mine in by_group.items():
+            handled = await self.stores.claimed(group, [(m.tenant, m.event_id) for m in mine])
+            outcomes |= {(group, place_of(m)) for m in mine if m.event_id in handled}
         return outcomes
 
-    async def audit(self) -> list[Violation]:
-        """I4, by the vault's own command and by a recomputation of ours."""
-        connection = await self._stack.admin()
-        try:
-            rows = await connection.fetch("SELECT * FROM vault_importer.audit_log ORDER BY tenant_id, sequence")
-        finally:
-            await connection.close()
-        by_tenant: dict[str, list[Any]] = defaultdict(list)
+    async def audit(self, seen: Sequence[Seen]) -> list[Violation]:
+        """I4, by the vault's own command and by a recomputation of ours: whole, and as long as it must be."""
+        by_tenant: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+        rows = await self.stores.audit_log()
         for row in rows:
             by_tenant[str(row["tenant_id"])].append(row)
+        noted = {
+            tenant: {n: head for n, (head, at) in heads.items() if not self._taken_back_about(at)}
+            for tenant, heads in self.heads.items()
+        }
+        self.figures.heads = sum(map(len, noted.values()))
         violations: list[Violation] = []
-        for tenant, records in by_tenant.items():
-            violations += checks.audit_chain(records)
-            try:
-                verdict = await asyncio.to_thread(command, self._stack.addresses, "vault", "verify", "--tenant", tenant)
-            except CommandFailed as error:
-                violations.append(Violation("I4 audit chain", f"vault verify: {error}", 1, (tenant,)))
+        for tenant in sorted(by_tenant.keys() | noted.keys()):
+            records = by_tenant[tenant]
+            violations += checks.audit_chain(records, noted=noted.get(tenant))
+            verdict = await self.stores.verified(tenant)
+            if isinstance(verdict, str):
+                violations.append(Violation("I4 audit chain", f"vault verify: {verdict}", 1, (tenant,)))
             else:
-                counted = {f"audit records of {tenant}": (len(records), int(verdict["records"]))}
-                violations += checks.conserved((), (), counted)
-        return violations
+                violations += checks.conserved((), (), {f"audit records of {tenant}": (len(records), verdict)})
+        return [*violations, *self._changes(rows, seen)]
+
+    async def note(self) -> None:
+        """In the middle of a run: the heads of the audit logs, and which rings were declared unrecorded."""
+        at = time.time()
+        self.stores.declared()
+        with contextlib.suppress(*AWAY):
+            for tenant, (sequence, head) in (await self.stores.heads()).items():
+                self.heads[tenant][sequence] = (head, at)
+
+    def _taken_back_about(self, at: float) -> bool:
+        return any(doubt.touches(at - NOTED_AFTER, at + NOTED_AFTER) for doubt in self.doubts)
+
+    def _changes(self, rows: Sequence[Mapping[str, Any]], seen: Sequence[Seen]) -> list[Violation]:
+        """One audit record per state of an import, and one at least per archive that was opened."""
+        told = Counter(
+            f"import {each.entity.split()[1]} {AUDITED[each.fields['state']]}"
+            for each in first_of_each_event(seen)
+            if each.topic == "vault.state" and each.entity and each.event_id not in self.forgotten
+        )
+        states = {f"import.{action}" for action in AUDITED.values()}
+        audited = Counter(
+            f"import {row['import_id']} {row['action'].removeprefix('import.')}"
+            for row in rows
+            if row["action"] in states
+        )
+        opened = {str(row["account_id"]) for row in rows if row["action"] == "account.stored"}
+        for operation in self.ledger.of("import"):
+            opened_since = operation.first_at - 2 * HEAL_SECONDS
+            if operation.acknowledged and not any(d.touches(opened_since, operation.settled_at) for d in self.doubts):
+                told[f"account {operation.value['account']}"] = 1
+                audited[f"account {operation.value['account']}"] = int(operation.value["account"] in opened)
+        return checks.changes_audited(told, audited)
 
     async def settled(self, since: float, within: float, inputs_ended: asyncio.Event) -> tuple[float, list[Violation]]:
         """I5 and I9: wait until outboxes are empty, nobody is behind and nothing waits; how long after ``since``
@@ -401,31 +418,19 @@ class Judge:
     async def _waiting(self) -> dict[str, int] | None:
         """What was taken and is not worked off, where no offset and no outbox tells of it; nothing if Postgres does
         not answer. The same of the next two."""
-        with contextlib.suppress(*SERVER_AWAY, asyncpg.PostgresError):
-            connection = await self._stack.admin()
-            try:
-                mails, webhooks = len(await connection.fetch(UNSENT)), int(await connection.fetchval(UNPROCESSED))
-            finally:
-                await connection.close()
-            return {
-                "mails not sent": mails,
-                "webhooks not processed": webhooks,
-                "journals not drained": self._journals(),
-            }
+        with contextlib.suppress(*AWAY):
+            return await self.stores.waiting()
         return None
 
     async def _pending(self) -> dict[str, int] | None:
-        with contextlib.suppress(*SERVER_AWAY, asyncpg.PostgresError):
-            return await pending_of(self._stack)
+        with contextlib.suppress(*AWAY):
+            return await self.stores.pending()
         return None
 
     async def _lag(self) -> dict[str, int] | None:
         with contextlib.suppress(KafkaException, TimeoutError):
-            return await asyncio.to_thread(self._groups.lag)
+            return await asyncio.to_thread(self.groups.lag)
         return None
-
-    def _journals(self) -> int:
-        return sum(path.stat().st_size > 0 for path in (self._stack.layout.run_dir / "router" / "journal").glob("*"))
 
     async def caught_up(self) -> bool:
         """Whether nobody has more to do than what came within the last moments."""
@@ -436,15 +441,9 @@ class Judge:
         return few and all(count <= MANY for count in (*pending.values(), *lag.values()))
 
 
-def declared_unrecorded(stack: FaultStack) -> set[str]:
-    """Calls that the router says it answered without a record: the caller's deadline goes before everything."""
-    found: set[str] = set()
-    for path in stack.layout.logs.glob("telephony-router.log*"):
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            if '"ring_answered_unrecorded"' in line:
-                with contextlib.suppress(ValueError, KeyError):
-                    found.add(str(json.loads(line)["call_id"]))
-    return found
+def _answer(operation: Operation, ring: Seen) -> str:
+    same = ring.fields.get("answer") in operation.value["answers"]
+    return "answered as told" if same else "answered otherwise"
 
 
 def _call_id(operation: Operation) -> str:
@@ -460,7 +459,8 @@ def _right_ends(call: str, status: str, told: set[str]) -> set[str]:
     return {"answered", *told_ends} if status == "answered" else {"ringing", "answered", *told_ends}
 
 
-def _first_of_each_event(seen: Iterable[Seen]) -> list[Seen]:
+def first_of_each_event(seen: Iterable[Seen]) -> list[Seen]:
+    """Without repetitions by relays, in the order in which they came."""
     firsts: dict[str, Seen] = {}
     for each in seen:
         if each.event_id:
@@ -477,14 +477,13 @@ def _this_or_any(wanted: str, found: set[str]) -> str:
     return wanted if wanted in found else min(found)
 
 
-def _mails_by_recipient(folder: Path) -> Counter[str]:
-    """What arrived, from the mail server's own files: asking it for a list of thousands takes minutes."""
-    parser = BytesHeaderParser(policy=email.policy.default)
-    arrived: Counter[str] = Counter()
-    for path in folder.glob("*.eml"):
-        with path.open("rb") as file:
-            arrived[str(parser.parse(file)["to"])] += 1
-    return arrived
+def _chats(firsts: Iterable[Seen]) -> dict[str, list[tuple[str, datetime]]]:
+    """The messages of each chat as they lie in its partition, with when they were sent. Without later revisions."""
+    chats: dict[str, list[tuple[str, datetime]]] = defaultdict(list)
+    for each in firsts:
+        if each.topic == "message.imported" and each.version == 1:
+            chats[each.key].append((each.entity, datetime.fromisoformat(each.fields["sent_at"])))
+    return chats
 
 
 class Index:
@@ -529,15 +528,3 @@ class Index:
         for (group, topic, partition), offset in newest.items():
             records = self._places[topic, partition]
             self._verified[group, topic, partition] = bisect_right(records, offset, key=lambda each: each.offset)
-
-
-async def pending_of(stack: FaultStack) -> dict[str, int]:
-    """Events in each service's outbox that its relay has not published."""
-    connection = await stack.admin()
-    try:
-        return {
-            service.name: int(await connection.fetchval(PENDING.format(schema=service.package)) or 0)
-            for service in SERVICES
-        }
-    finally:
-        await connection.close()

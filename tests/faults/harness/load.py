@@ -10,9 +10,10 @@ import itertools
 import json
 import os
 import random
+import sqlite3
 import sys
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,16 +24,18 @@ from confluent_kafka import Producer
 from tests.faults.harness.ledger import Ledger
 from tests.faults.harness.options import Options
 from tests.faults.harness.stack import FaultStack
+from tests.faults.harness.stores import Stores
 from tests.faults.harness.world import AGENTS, Business, new_vault_account
 
 from contracts.envelope import Envelope, partition_key
 from kit.ids import uuid7
 
-__all__ = ["ENDS", "Load"]
+__all__ = ["ENDS", "Load", "first_destination", "inputs"]
 
 ENDS = {"completed": "completed", "busy": "busy", "no-answer": "missed", "failed": "failed"}
 """What a PBX says at the end of a call, and the state that is then right."""
 POISONED = ("call.state", "message.imported")
+RETRY_EVERY = 15.0
 PATIENCE = 90.0
 """How long a sender repeats what was not acknowledged."""
 
@@ -40,13 +43,20 @@ PATIENCE = 90.0
 class Load:
     """All senders of a run. The same options send the same inputs; only the moments differ."""
 
-    def __init__(self, options: Options, stack: FaultStack, ledger: Ledger, businesses: Sequence[Business]) -> None:
+    def __init__(
+        self,
+        options: Options,
+        stack: FaultStack,
+        ledger: Ledger,
+        businesses: Sequence[Business],
+        consumers: Sequence[str] = (),
+    ) -> None:
         self._options = options
         self._stack = stack
         self._ledger = ledger
         self._businesses = list(businesses)
-        self._random = random.Random(options.seed)
-        self._numbers = itertools.count(1)
+        self._consumers = sorted(consumers)
+        self._stores = Stores(stack)
         self._stopping = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._client = httpx.AsyncClient(timeout=5.0, limits=httpx.Limits(max_connections=60))
@@ -60,11 +70,13 @@ class Load:
     async def run(self) -> None:
         """Send until told to stop, then until everything that was begun has an answer."""
         options = self._options
-        streams = [self._every(1 / options.calls_per_second, self._call)]
+        streams = [self._every("calls", 1 / options.calls_per_second, self._call)]
         if options.import_every:
-            streams.append(self._every(options.import_every, self._import))
+            streams.append(self._every("imports", options.import_every, self._import))
         if options.mail_every:
-            streams.append(self._every(options.mail_every, self._mail))
+            streams.append(self._every("mails", options.mail_every, self._mail))
+        if self._consumers:
+            streams.append(self._every("letters", RETRY_EVERY, self._retry_letters))
         await asyncio.gather(*streams)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=PATIENCE + 30)
@@ -75,11 +87,13 @@ class Load:
     def stop(self) -> None:
         self._stopping.set()
 
-    async def _every(self, seconds: float, begin: Callable[[int, random.Random], Coroutine[Any, Any, None]]) -> None:
-        while not self._stopping.is_set():
-            # Every input has a generator of its own: how long one waits changes nothing in another.
-            number = next(self._numbers)
-            task = asyncio.create_task(begin(number, random.Random(self._random.random())))
+    async def _every(
+        self, name: str, seconds: float, begin: Callable[[int, random.Random], Coroutine[Any, Any, None]]
+    ) -> None:
+        for number, dice in inputs(self._options.seed, name):
+            if self._stopping.is_set():
+                return
+            task = asyncio.create_task(begin(number, dice))
             self._tasks.add(task)
             task.add_done_callback(self._finished)
             with contextlib.suppress(TimeoutError):
@@ -145,7 +159,7 @@ class Load:
                 self._ledger.enter(kind, key, "info", why=type(error).__name__)
             else:
                 if answer.status_code == 200:
-                    first = answer.json()["destinations"][0]["number"] if hook == "ring" else ""
+                    first = first_destination(answer.json()) if hook == "ring" else ""
                     told = self._told.setdefault(key, [])
                     told.append(first)
                     self._ledger.enter(kind, key, "ok", answers=list(told))
@@ -165,7 +179,7 @@ class Load:
         async with self.imports_at_once:
             business = dice.choice(self._businesses)
             folder = self._stack.layout.run_dir / "backups" / str(number)
-            made = await asyncio.to_thread(_make_backup, folder, number, self._options)
+            made, gstins = await asyncio.to_thread(_make_backup, folder, number, self._options)
             account = await self._patiently(
                 lambda: asyncio.to_thread(new_vault_account, self._stack, business, f"import-{number}")
             )
@@ -177,7 +191,7 @@ class Load:
             while time.monotonic() < deadline:
                 self._ledger.enter(
                     "import", key, "invoke", tenant=business.tenant_id, account=account,
-                    messages=self._options.import_messages,
+                    messages=self._options.import_messages, gstins=gstins,
                 )  # fmt: skip
                 code, out = await self._command("vault", "import", str(made), "--account", account, "--key-file",
                                                 str(folder / "backup.key"))  # fmt: skip
@@ -216,6 +230,16 @@ class Load:
 
         await self._patiently(ask)
 
+    async def _retry_letters(self, _: int, dice: random.Random) -> None:
+        """An operator who tries a consumer's dead letters again, whatever is broken just then."""
+        consumer = dice.choice(self._consumers)
+        try:
+            asked = await self._stores.retry_letters([consumer])
+        except httpx.HTTPError as error:
+            self._ledger.note("tried", why=type(error).__name__)
+        else:
+            self._ledger.note("letters_retried", consumer=consumer, asked=asked)
+
     async def _patiently(self, attempt: Callable[[], Coroutine[Any, Any, str]]) -> str | None:
         """As an operator would: again and again, for a while."""
         deadline = time.monotonic() + PATIENCE
@@ -243,12 +267,31 @@ class Load:
         return process.returncode or 0, out.decode()
 
 
-def _make_backup(folder: Path, number: int, options: Options) -> Path:
-    from vault_importer.samples.generate import SampleOptions, write_sample
+def inputs(seed: int, stream: str) -> Iterator[tuple[int, random.Random]]:
+    """The inputs of one stream: their numbers, and a generator for each. Other streams change nothing in them, nor does
+    how long one waits in another."""
+    dice = random.Random(f"{seed}/{stream}")
+    for number in itertools.count(1):
+        yield number, random.Random(dice.random())
 
-    return write_sample(
-        folder, SampleOptions(messages=options.import_messages, seed=options.seed * 10_000 + number)
-    ).backup
+
+def first_destination(answer: Mapping[str, Any]) -> str:
+    """Whom the PBX is told to ring first; empty when it is told nobody."""
+    return str(next((each["number"] for each in answer.get("destinations", ())), ""))
+
+
+def _make_backup(folder: Path, number: int, options: Options) -> tuple[Path, list[str]]:
+    """A backup, and every tax number that is stated in it, read from the plain store."""
+    from vault_importer.samples.generate import SampleOptions, write_msgstore, write_sample
+
+    sample = SampleOptions(messages=options.import_messages, seed=options.seed * 10_000 + number)
+    made = write_sample(folder, sample)
+    plain = folder / "plain.db"
+    write_msgstore(plain, sample)
+    with contextlib.closing(sqlite3.connect(plain)) as connection:
+        said = connection.execute("SELECT text_data FROM message WHERE text_data LIKE 'Our GSTIN is %'").fetchall()
+    plain.unlink()
+    return made.backup, [text.split()[3].rstrip(",") for (text,) in said]
 
 
 async def _enqueue_pulse(stack: FaultStack, tenant: str) -> str:

@@ -43,11 +43,12 @@ class Seen:
     """Grows when the topics begin anew."""
 
 
-WANTED = ("vendor_call_id", "state", "account_id", "message_id", "revision", "notification_id", "recipient", "call_id")
+WANTED = ("vendor_call_id", "state", "account_id", "message_id", "revision", "notification_id", "recipient", "call_id",
+          "sent_at", "key", "value")  # fmt: skip
 
 
-def effect_of(topic: str, data: dict[str, Any]) -> tuple[str, int]:
-    """The entity and its version that a record tells of."""
+def effect_of(topic: str, data: dict[str, Any], subject: str = "") -> tuple[str, int]:
+    """The entity and its version that a record tells of. A deletion has none."""
     match topic:
         case "call.inbound":
             return f"ring {data['call_id']}", 1
@@ -63,6 +64,8 @@ def effect_of(topic: str, data: dict[str, Any]) -> tuple[str, int]:
             return f"anomaly {data['anomaly_id']}", 1
         case "vault.state":
             return f"import {data['import_id']} {data['state']}", 1
+        case _ if topic.startswith("directory.") and data:
+            return f"{topic} {subject}", int(data["version"])
         case _ if "entity" in data:
             return str(data["entity"]), int(data["number"])
     return "", 0
@@ -77,7 +80,7 @@ def read_record(message: Any, epoch: int = 0) -> Seen:
         envelope = Envelope.from_headers(headers)
         event_id, tenant, key = envelope.id, str(envelope.tenant), envelope.partitionkey
         data = json.loads(value) if value is not None else {}
-        entity, version = effect_of(topic, data)
+        entity, version = effect_of(topic, data, f"{tenant}/{envelope.subject}")
         fields = {name: data[name] for name in WANTED if name in data}
         if topic == "call.inbound" and data["destinations"]:
             fields["answer"] = data["destinations"][0]["number"]

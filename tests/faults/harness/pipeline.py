@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -67,6 +67,31 @@ async def note_effect(event: Any, tx: Transaction) -> None:
     )
 
 
+class Looking:
+    """Counts how often a relay has looked at its outbox."""
+
+    def __init__(self, relay: Relay) -> None:
+        self._looks = 0
+        self._looked = asyncio.Condition()
+        publish: Callable[..., Awaitable[Any]] = relay._publish_waiting
+
+        async def counted(*args: Any) -> Any:
+            found = await publish(*args)
+            async with self._looked:
+                self._looks += 1
+                self._looked.notify_all()
+            return found
+
+        # Bound to this relay: bugs are put into the class and into the query, and stay in effect.
+        relay._publish_waiting = counted  # type: ignore[method-assign]
+
+    async def looks(self, count: int) -> None:
+        """Wait until it has looked so often from now on. The first of them may have begun before."""
+        async with asyncio.timeout(PATIENCE), self._looked:
+            goal = self._looks + count
+            await self._looked.wait_for(lambda: self._looks >= goal)
+
+
 @dataclass
 class Pipeline:
     """What a scenario works on. ``admin_dsn`` is a superuser's, of this pipeline's own database."""
@@ -92,6 +117,31 @@ class Pipeline:
         self._stack.push_async_callback(relay.stop)
         return relay
 
+    async def leading_relay(self) -> Looking:
+        """A relay that leads, and tells when it looks."""
+        relay = await self.relay()
+        looking = Looking(relay)
+
+        async def leads() -> bool:
+            return bool(relay.status()["leader"])
+
+        if not await self.until(leads):
+            raise TimeoutError("no relay took the lead")
+        return looking
+
+    async def waiting_for_a_key(self) -> int:
+        """How many transactions wait for the lock of a key that another one holds."""
+        admin = await asyncpg.connect(self.admin_dsn)
+        try:
+            return int(
+                await admin.fetchval(
+                    "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database "
+                    "WHERE d.datname = current_database() AND locktype = 'advisory' AND NOT granted"
+                )
+            )
+        finally:
+            await admin.close()
+
     async def consumer(self, handler: Handler = note_effect, **options: Any) -> consume.Consumer:
         subscription = consume.on(self.event, handler, **options)
         consumer = consume.Consumer(
@@ -107,13 +157,26 @@ class Pipeline:
 
     def send(self, entity: str, number: int, *, event_id: str = "", value: bytes = b"", replayid: str = "") -> Seen:
         """Put one record on the topic, as a producer that is not ours could; return it as it lies there."""
+        return self._produce(self._producer(), entity, number, event_id=event_id, value=value, replayid=replayid)
+
+    def send_all(self, records: Sequence[tuple[str, int]]) -> list[Seen]:
+        """Put records on the topic, one after the other."""
+        producer = self._producer()
+        return [self._produce(producer, entity, number) for entity, number in records]
+
+    def _producer(self) -> Producer:
+        return Producer(
+            {"bootstrap.servers": self.bootstrap, "log_level": 0, "partitioner": "murmur2_random", "linger.ms": 0}
+        )
+
+    def _produce(
+        self, producer: Producer, entity: str, number: int, *, event_id: str = "", value: bytes = b"",
+        replayid: str = "",
+    ) -> Seen:  # fmt: skip
         envelope = Envelope(
             id=event_id or str(uuid7()), type=self.event.type, source="/outside", time=datetime.now(UTC),
             tenant=self.tenant, subject=entity, partitionkey=self.key(entity), replayid=replayid,
         )  # fmt: skip
-        producer = Producer(
-            {"bootstrap.servers": self.bootstrap, "log_level": 0, "partitioner": "murmur2_random", "linger.ms": 0}
-        )
         value = value or self.event(entity=entity, number=number).model_dump_json().encode()
         taken: list[Any] = []
         producer.produce(self.topic, key=self.key(entity), value=value, headers=list(envelope.to_headers()),

@@ -22,7 +22,9 @@ from tests.faults.harness.load import Load
 from tests.faults.harness.options import KINDS, Options, Planned
 from tests.faults.harness.outside import Tail
 from tests.faults.harness.report import Outcome, worst
+from tests.faults.harness.sinks import Sinks
 from tests.faults.harness.stack import FaultLayout, FaultStack
+from tests.faults.harness.stores import Stores
 from tests.faults.harness.watch import Deaths, Isolation, Readiness, Transactions
 from tests.faults.harness.world import make_business
 
@@ -64,7 +66,8 @@ class Run:
         self._tail = Tail(stack.layout.kafka_bootstrap, self._ledger)
         self._context = Context(stack, self._ledger, kafka_lost=self._tail.begin_anew)
         self._groups = Groups(stack.layout.kafka_bootstrap)
-        self._judge = Judge(stack, self._ledger, self._groups, self._context, self._tail)
+        self._judge = Judge(Stores(stack), self._ledger, self._groups, self._context, self._tail)
+        self._sinks = Sinks(self._judge)
         self._context.caught_up = self._judge.caught_up
         self._context.standing = self._judge.standing
         self._context.ends = self._judge.ends
@@ -88,7 +91,7 @@ class Run:
         businesses = [make_business(self._stack, number) for number in range(self._options.tenants)]
         self._groups.discover()
         self._tail.start()
-        load = Load(self._options, self._stack, self._ledger, businesses)
+        load = Load(self._options, self._stack, self._ledger, businesses, list(self._groups.topics))
         try:
             return asyncio.run(self._execute(load, [business.tenant_id for business in businesses]))
         finally:
@@ -188,6 +191,8 @@ class Run:
         """I7 in the middle of a run: without Kafka or Postgres there is nothing to compare."""
         try:
             found = await self._judge.offsets(self._tail.seen, self._tail.epoch)
+            found += await self._sinks.look()
+            await self._judge.note()
         except Exception as error:
             self._ledger.note("look_failed", why=repr(error))
             return
@@ -214,8 +219,13 @@ class Run:
         return seconds
 
     async def _final(self, isolation: Isolation) -> None:
+        judge = self._judge
+        self._violations += await self._asked(
+            "dead letters tried again", lambda: self._sinks.work_letters_off(self._settle_seconds)
+        )
+        self._violations += await self._asked("what they came to", self._at_rest_again)
         await self._until_tail_is_there()
-        seen, judge = list(self._tail.seen), self._judge
+        seen = list(self._tail.seen)
         self._tell(f"judging {len(seen)} events")
         await self._asked("what a restore made forgotten", lambda: judge.forget(seen))
         self._violations += await self._asked("the topics", lambda: asyncio.to_thread(judge.outside, seen))
@@ -223,7 +233,10 @@ class Run:
         self._violations += await self._asked("dead letters", judge.poison)
         self._looks += await self._asked("outcomes", lambda: judge.offsets(seen, self._tail.epoch))
         self._violations += worst(self._looks)
-        self._violations += await self._asked("the audit log", judge.audit)
+        self._violations += await self._asked("the audit log", lambda: judge.audit(seen))
+        self._violations += await self._asked("what consumers show", lambda: self._sinks.effects(self._tail.seen))
+        self._violations += await self._asked("facts", lambda: self._sinks.facts(seen))
+        self._violations += await self._asked("the order of effects", lambda: self._sinks.sink(seen))
         self._violations += checks.isolated(isolation.strangers)
         self._violations += checks.live({}, self._transactions.idle, within=60)
         self._violations += checks.alive([*self._deaths.strange, *self._deaths.too_many()])
@@ -234,8 +247,17 @@ class Run:
         planned = {fault.kind for fault in self._options.faults}
         if self._options.seconds >= EVERY_KIND_SECONDS and (never := sorted(planned - self._faults.keys())):
             self._untold.append(f"never made: {', '.join(never)}")
+        self._untold += judge.figures.poor
+        if errors := self._ledger.counts["harness_error"]:
+            self._untold.append(f"{errors} errors inside the harness; see the ledger")
         if judge.figures.in_doubt > TOO_MUCH:
             self._untold.append(f"too much in doubt: {judge.figures.in_doubt:.0%} of something was taken back")
+
+    async def _at_rest_again(self) -> list[Violation]:
+        ended = asyncio.Event()
+        ended.set()
+        _, left = await self._judge.settled(time.monotonic(), self._settle_seconds, ended)
+        return left
 
     async def _asked(self, what: str, question: Callable[[], Awaitable[list[Violation]]]) -> list[Violation]:
         """The answer; asked again for a while when a server does not give it, as a busy machine's may not.
@@ -265,7 +287,6 @@ class Run:
 
     def _outcome(self, settled: float, isolation: Isolation) -> Outcome:
         fired = Counter(f"{each['process'].partition('-')[0]}.{each['point']}" for each in self._stack.fired())
-        errors = self._ledger.counts["harness_error"]
         return Outcome(
             seed=self._options.seed,
             seconds=self._options.seconds,
@@ -281,7 +302,6 @@ class Run:
             fired=fired,
             unanswered_probes=isolation.unanswered,
             orderly_restarts=self._deaths.orderly,
-            notes=[f"{errors} errors inside the harness; see the ledger"] if errors else [],
         )
 
 

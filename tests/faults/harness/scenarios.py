@@ -6,7 +6,6 @@ A scenario returns no violation on our code. With the deliberate bug that it is 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -19,6 +18,7 @@ from tests.faults.harness.pipeline import Pipeline, note_effect
 from tests.faults.harness.watch import Isolation
 
 from kit.consume import Poison
+from kit.handling import TOGETHER
 from kit.postgres import Transaction
 
 __all__ = ["SCENARIOS", "Scenario"]
@@ -28,22 +28,22 @@ Scenario = Callable[[Pipeline], Awaitable[list[Violation]]]
 
 async def overlapping_transactions(pipe: Pipeline) -> list[Violation]:
     """A transaction that began first commits last; the relay looks in between. Both were acknowledged."""
-    await pipe.relay()
-    begun, published = asyncio.Event(), asyncio.Event()
+    relay = await pipe.leading_relay()
+    begun, looked_at = asyncio.Event(), asyncio.Event()
 
     async def slow() -> None:
         async with pipe.database.transaction(pipe.tenant, emits=["slow"]) as tx:
             await pipe.append(tx, "slow", 1)
             begun.set()
-            await published.wait()
+            await looked_at.wait()
 
     task = asyncio.create_task(slow())
     await begun.wait()
     async with pipe.database.transaction(pipe.tenant, emits=["fast"]) as tx:
         await pipe.append(tx, "fast", 1)
-    # Long enough for a relay that does not wait to publish the second; ours must hold it back.
-    await asyncio.sleep(1.0)
-    published.set()
+    # A relay that does not wait has published the second by then; ours must hold it back.
+    await relay.looks(2)
+    looked_at.set()
     await task
     seen = await asyncio.to_thread(pipe.seen, 2, within=pipe.grace)
     return _all_seen({"slow", "fast"}, seen)
@@ -61,7 +61,7 @@ async def one_key_many_versions(pipe: Pipeline) -> list[Violation]:
 
 async def two_writers_of_one_key(pipe: Pipeline) -> list[Violation]:
     """Two transactions change one entity: the one whose id is older comes to the entity later."""
-    early_has_written, late_is_done = asyncio.Event(), asyncio.Event()
+    early_has_written, late_has_ended = asyncio.Event(), False
 
     async def change(tx: Transaction) -> None:
         number = await tx.fetchval(
@@ -74,29 +74,35 @@ async def two_writers_of_one_key(pipe: Pipeline) -> list[Violation]:
         async with pipe.database.transaction(pipe.tenant, emits=["k"]) as tx:
             await tx.execute("INSERT INTO effect (tenant_id, entity, number) VALUES ($1, 'other', 0)", tx.tenant)
             early_has_written.set()
-            with contextlib.suppress(TimeoutError):
-                # With the key's lock taken the late one cannot be done before us.
-                await asyncio.wait_for(late_is_done.wait(), 0.5)
+            # With the key's lock taken the late one waits for it, and cannot be done before us.
+            await pipe.until(late_is_done_or_waits)
             await change(tx)
 
+    async def late_is_done_or_waits() -> bool:
+        return late_has_ended or await pipe.waiting_for_a_key() > 0
+
     async def late() -> None:
+        nonlocal late_has_ended
         await early_has_written.wait()
         async with pipe.database.transaction(pipe.tenant, emits=["k"]) as tx:
             await change(tx)
-        late_is_done.set()
+        late_has_ended = True
 
     await asyncio.gather(early(), late())
-    await pipe.relay()
+    await pipe.leading_relay()
     return checks.order_per_key(_versions(await asyncio.to_thread(pipe.seen, 2)))
 
 
 async def a_relay_that_fails_once(pipe: Pipeline) -> list[Violation]:
     """Kafka refuses a batch; the relay must come back to it."""
-    await pipe.relay()
+    relay = await pipe.relay()
     async with pipe.database.transaction(pipe.tenant, emits=["a", "b"]) as tx:
         for entity in ("a", "b"):
             await pipe.append(tx, entity, 1)
-    return _all_seen({"a", "b"}, await asyncio.to_thread(pipe.seen, 2, within=pipe.grace))
+    seen = await asyncio.to_thread(pipe.seen, 2, within=pipe.grace)
+    if relay.status()["last_error"] not in (None, "PublishError"):
+        raise RuntimeError(f"the relay failed by {relay.status()['last_error']}, which is not what was arranged")
+    return _all_seen({"a", "b"}, seen)
 
 
 async def an_outbox_to_drain(pipe: Pipeline) -> list[Violation]:
@@ -196,6 +202,20 @@ async def a_poison_and_its_followers(pipe: Pipeline) -> list[Violation]:
     return [*overtaken, *checks.same_bytes(sent, kept), *await _offsets(pipe, records)]
 
 
+async def a_long_batch_behind_a_poison(pipe: Pipeline) -> list[Violation]:
+    """One poll brings more records of a key than share a transaction; one of the first fails for good."""
+
+    async def handler(event: Any, tx: Transaction) -> None:
+        if event.number == 2:
+            raise Poison("unlucky")
+        await note_effect(event, tx)
+
+    records = pipe.send_all([("a", number) for number in range(1, 2 * TOGETHER + 1)])
+    await pipe.consumer(handler)
+    await pipe.until_committed(records)
+    return [*checks.nothing_overtakes({"a": 2}, await pipe.effects()), *await _offsets(pipe, records)]
+
+
 async def a_consumer_with_work(pipe: Pipeline) -> list[Violation]:
     """Records are there; some time later nobody must be behind."""
     await pipe.consumer()
@@ -258,6 +278,7 @@ SCENARIOS: dict[str, Scenario] = {
         a_server_that_goes_away,
         a_handler_in_the_middle,
         a_poison_and_its_followers,
+        a_long_batch_behind_a_poison,
         a_consumer_with_work,
         two_tenants_on_one_pool,
     )

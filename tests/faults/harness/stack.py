@@ -81,6 +81,7 @@ class FaultLayout(Layout):
             "TRUNKLINE_REDIS_URL": f"redis://127.0.0.1:{self.proxy_port('redis')}/0",
             "TRUNKLINE_NOTIFIER_SMTP_PORT": str(self.proxy_port("smtp")),
             "FAULTS_DIR": str(self.folder),
+            "FAULTS_BUGS": os.environ.get("FAULTS_BUGS", ""),
             "PYTHONPATH": os.pathsep.join(path),
         }
 

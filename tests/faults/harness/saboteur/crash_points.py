@@ -19,7 +19,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -186,8 +186,8 @@ class _PatchingFinder(importlib.abc.MetaPathFinder):
         loader.exec_module = then_patch
 
 
-def install(folder: Path) -> None:
-    """Wrap every point of this process as its modules are imported."""
+def install(folder: Path, bugs: Mapping[str, Callable[[ModuleType], None]]) -> None:
+    """Wrap every point of this process as its modules are imported, and put bugs into those that have one."""
     process = process_name()
     crasher = _Crasher(folder, process)
     # What follows a hyphen tells one migration from another.
@@ -200,9 +200,11 @@ def install(folder: Path) -> None:
                 owner: Any = functools.reduce(getattr, owners, module)
                 reach = functools.partial(crasher.reach, point.name)
                 setattr(owner, name, wrap(getattr(owner, name), point.when, reach))
+        if module.__name__ in bugs:
+            bugs[module.__name__](module)
 
-    if mine:
-        sys.meta_path.insert(0, _PatchingFinder(frozenset(point.module for point in mine), patch))
+    if mine or bugs:
+        sys.meta_path.insert(0, _PatchingFinder(frozenset({point.module for point in mine} | bugs.keys()), patch))
 
 
 def step_clock(folder: Path) -> None:
