@@ -222,6 +222,16 @@ async def test_what_an_unproven_sender_says_is_marked_on_the_call_and_on_each_fa
     ]
 
 
+async def test_what_an_unproven_sender_says_of_a_call_nobody_asked_about_is_quarantined_and_unconfirmed(
+    office: Office,
+) -> None:
+    await office.takes(*(replace(each, caller_raw=CALLER, confirmed=False) for each in COURSE))
+    await process_some(office.database)
+    call = await office.call()
+    assert (call["quarantined"], call["confirmed"], call["state"]) == (True, False, "completed")
+    assert await office.last_agents() == {}
+
+
 async def test_a_proven_call_stays_confirmed(office: Office) -> None:
     await office.takes(RING, *COURSE)
     await process_some(office.database)

@@ -3,7 +3,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -11,7 +14,7 @@ import pytest
 from telephony_router.routing import Decision, Exclusion, Target
 from telephony_router.signals import CallSignal
 from telephony_router.vendors import VENDORS
-from telephony_router.vendors.base import Account, BadRequest, Forbidden, RawRequest
+from telephony_router.vendors.base import Account, BadRequest, Forbidden, RawRequest, check_options
 
 GENERIC = VENDORS["generic"]
 NOW = datetime(2026, 3, 4, 6, 30, tzinfo=UTC)
@@ -105,3 +108,17 @@ def test_the_answer_names_destinations_and_everyone_left_out() -> None:
         "ring_seconds": 20,
         "excluded": [{"staff_id": "ravi", "name": "Ravi", "rule": "last_agent", "reason": "on_leave"}],
     }
+
+
+def test_the_example_of_the_howto_speaks_as_it_says() -> None:
+    page = (Path(__file__).parents[4] / "docs/howto/add-a-vendor.md").read_text()
+    options = dict(text.split("=") for text in re.findall(r"--option (\S+)", page) if "=" in text)
+    check_options(GENERIC, options)
+    body = b'{"call":{"uid":"c1"},"caller":"09847000001","did":"04842000100"}'
+    asked = replace(request(body), options=options)
+    signal = GENERIC.parse(asked, "ring")
+    assert (signal.call_id, signal.caller_raw, signal.did_raw) == ("c1", "09847000001", "04842000100")
+    target = Target(number="+919847000010", reason="owner")
+    decision = Decision(action="dial", destinations=(target,), excluded=(), rule="owner", rung="redis", ring_seconds=20)
+    answer = json.loads(GENERIC.render(decision, signal, asked).body)
+    assert answer == {"call_id": "c1", "data": {"agents": ["+919847000010"], "timeout": 20}}
