@@ -89,6 +89,8 @@ def run(stages: Sequence[Sequence[Lane]], out: BinaryIO) -> int:
     lane whether it passed, in pytest's words.
     """
     began: list[Lane] = []
+    # Started in the background by a shell, we ignore interrupts, and so would every lane that has to tidy up at one.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         for stage in stages:
             for lane in stage:

@@ -12,6 +12,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.protocol.group import LeaveGroupRequest
 
+from kit import membership
 from kit.broker import BatchSource
 from kit.consume import Consumer, on
 from kit.postgres import Database, Transaction
@@ -178,3 +179,36 @@ async def test_a_consumer_that_is_fenced_is_not_ready_and_not_restarted(bench: B
     finally:
         await one.stop()
         await other.stop()
+
+
+async def test_a_batch_that_outlives_its_assignment_commits_nothing(
+    bench: Bench, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Joined again, its member may commit again; but the log under the same name may be another Kafka's by then."""
+    monkeypatch.setattr(membership, "DRAIN_SECONDS", 0.2)
+    group, given, go_on = f"g-{uuid4()}", asyncio.Event(), asyncio.Event()
+
+    async def held_up(records: Sequence[Any]) -> None:
+        given.set()
+        await go_on.wait()
+
+    for number in range(12):
+        await bench.send(f"e{number}", number)
+    one = await start(group, None, held_up)
+    await asyncio.wait_for(given.wait(), 20)
+    other = await start(group, None, held_up)
+    await eventually(lambda: len(one.assignment()) == len(other.assignment()) == PARTITIONS // 2, within=30)
+    await other.stop()
+    await eventually(lambda: len(one.assignment()) == PARTITIONS, within=30)
+    failures = METRICS.commit_failures.labels(group)._value
+    assert failures.get() == 0
+    assert await bench.committed(group) == 0
+
+    go_on.set()
+    await eventually(lambda: failures.get() == 1)
+
+    async def all_done() -> bool:
+        return await bench.committed(group) == 12
+
+    # Nothing was skipped: the same records came again to whoever has them now.
+    await eventually(all_done, within=30)

@@ -141,8 +141,8 @@ async def test_every_table_of_the_plumbing_is_fenced(database: Database) -> None
             "AND NOT relispartition AND NOT (relrowsecurity AND relforcerowsecurity) ORDER BY relname"
         )
     assert [row["relname"] for row in open_tables] == [
-        "cluster_epoch", "dead_letter_job", "relay_position", "replay", "replay_audit", "replay_position",
-        "replay_promotion", "schema_migration",
+        "cluster_epoch", "dead_letter_job", "dead_letter_job_audit", "relay_position", "replay", "replay_audit",
+        "replay_position", "replay_promotion", "schema_migration",
     ]  # fmt: skip
 
 

@@ -74,6 +74,7 @@ class BatchSource:
     ) -> None:
         self._group = group
         self._handle = handle
+        self._term = 0
         self._progress = Progress(group)
         self._membership = Membership(
             bootstrap=bootstrap,
@@ -141,19 +142,20 @@ class BatchSource:
         return bool(self._subscriber.running) and consumer is not None and not consumer._fetcher.error_future.done()
 
     async def _parse(self, records: Any) -> KafkaMessage:
+        self._term = self._membership.term
         # The library's parser decodes every header as UTF-8 and would fail the batch on the first that is not.
         return KafkaAckableMessage(body=b"", headers={}, raw_message=records, consumer=self._subscriber.consumer)
 
     async def _on_batch(self, message: KafkaMessage) -> None:
-        records = message.raw_message
+        records, term = message.raw_message, self._term
         self._membership.idle.clear()
         try:
             await self._progress.received(message.consumer, records)
             await self._handle(records)
-            await self._commit(message, records)
+            await self._commit(message, records, term)
         except Exception as error:
             log.info("batch_comes_again", consumer=self._group, records=len(records), error=type(error).__name__)
-            self._seek_back(message, records)
+            self._seek_back(message, records if self._membership.holds(term) else ())
         finally:
             self._progress.finished()
             self._membership.idle.set()
@@ -170,21 +172,23 @@ class BatchSource:
                 consumer.seek(partition, offset)
         message.committed = AckStatus.NACKED
 
-    async def _commit(self, message: KafkaMessage, records: Any) -> None:
+    async def _commit(self, message: KafkaMessage, records: Any, term: int) -> None:
         offsets: dict[TopicPartition, int] = {}
         for record in records:
             partition = TopicPartition(record.topic, record.partition)
             offsets[partition] = max(offsets.get(partition, 0), record.offset + 1)
         try:
-            consumer: Any = message.consumer
             # The client tries for ever while it finds no coordinator.
             async with asyncio.timeout(COMMIT_SECONDS):
-                await consumer.commit(offsets)
-            self._progress.committed(offsets)
+                why = "" if await self._membership.commit(term, offsets) else "Rebalanced"
         except Exception as error:
-            # Another process owns the partitions by now and gets these records again; its inbox knows them.
+            why = type(error).__name__
+        if why:
+            # Whoever owns the partitions by now gets these records again; the inbox knows them.
             METRICS.commit_failures.labels(self._group).inc()
-            log.warning("offsets_not_committed", consumer=self._group, error=type(error).__name__)
+            log.warning("offsets_not_committed", consumer=self._group, error=why)
+        else:
+            self._progress.committed(offsets)
         # Committed by exact offsets, so the library must not commit its position once more.
         message.committed = AckStatus.ACKED
 

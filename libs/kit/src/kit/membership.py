@@ -44,17 +44,53 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         self._consumer = consumer
         self._assigned = assigned
         self._joined = False
+        self._settled = False
+        self._committing: asyncio.Task[None] | None = None
+        self.term = 0
+        """Grows when partitions are given up and when they are received: what was polled in an earlier one is over."""
         self.idle = asyncio.Event()
         """Set while no batch is being handled."""
         self.idle.set()
         self.fenced: str | None = None
         """Why this process consumes nothing any more, and what to do about it."""
 
+    def holds(self, term: int) -> bool:
+        """Whether what was polled in a term still belongs to this member, and its offsets to the log they are of.
+
+        A batch in hand while the member joins again is over: its records come again to whoever has them now. Its
+        offsets may not even be of this log, since a Kafka that lost everything has a new one under the old names:
+        committed there, they would stand before records that nobody has read.
+        """
+        return self._settled and term == self.term
+
+    async def commit(self, term: int, offsets: dict[TopicPartition, int]) -> bool:
+        """Commit what was polled in a term, unless it is over; whether it is committed. Raises the client's errors."""
+        if not self.holds(term):
+            return False
+        self._committing = asyncio.ensure_future(self._consumer().commit(offsets))
+        try:
+            await self._committing
+        except asyncio.CancelledError:
+            if self.holds(term):
+                raise  # it is we who are ended
+            return False
+        finally:
+            self._committing = None
+        return True
+
+    def _end_term(self) -> None:
+        self.term += 1
+        if self._committing is not None:
+            # The client repeats it until it finds a coordinator, which may be another Kafka's by then.
+            self._committing.cancel()
+
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         try:
             await asyncio.wait_for(self.idle.wait(), DRAIN_SECONDS)
         except TimeoutError:
             log.warning("rebalance_did_not_wait", consumer=self._group, seconds=DRAIN_SECONDS)
+        self._settled = False
+        self._end_term()
         if self._instance_id is None or not self._lost_its_place():
             return
         host = await self._holder()
@@ -71,7 +107,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         partitions = set(assigned)
-        self._joined = True
+        self._end_term()
+        self._joined = self._settled = True
         METRICS.rebalances.labels(self._group).inc()
         METRICS.partitions.labels(self._group).set(len(partitions))
         self._assigned(partitions)
