@@ -442,8 +442,14 @@ class Judge:
 
 
 def _answer(operation: Operation, ring: Seen) -> str:
-    same = ring.fields.get("answer") in operation.value["answers"]
+    """The record's answer was given; or an answer broke off on its way, and it is that one that the record holds."""
+    same = ring.fields.get("answer") in operation.value["answers"] or _broke_off(operation)
     return "answered as told" if same else "answered otherwise"
+
+
+def _broke_off(operation: Operation) -> bool:
+    """Whether it was asked more often than it was answered."""
+    return operation.attempts > len(operation.value["answers"])
 
 
 def _call_id(operation: Operation) -> str:
