@@ -194,7 +194,8 @@ async def test_every_table_of_ours_has_a_tenant_and_forced_security(desk: Any) -
                               AND a.attnotnull) AS has_tenant
                FROM pg_class c WHERE c.relnamespace = 'front_desk'::regnamespace AND c.relkind = 'r'
                  AND c.relname NOT IN ('schema_migration', 'relay_position', 'cluster_epoch', 'dead_letter_job',
-                                       'replay', 'replay_audit', 'replay_position', 'replay_promotion')
+                                       'dead_letter_job_audit', 'replay', 'replay_audit', 'replay_position',
+                                       'replay_promotion')
                  AND NOT c.relispartition"""
         )
     assert len(rows) >= 20
