@@ -105,8 +105,8 @@ def tenant(stack: Stack, began: float, tmp_path_factory: pytest.TempPathFactory)
     stack.run("vault", "sample", "--out", str(backup), "--messages", "300", "--conflict-number", tenant.customer_number)
     _import_by_the_service(stack, tenant, backup)
     httpx.post(f"{stack.addresses.router}{tenant.hook_path}x/ring", json={}, timeout=10)
-    # A word that the vendor has not told us of.
-    stack.pbx(tenant).status(f"{tenant.slug}-odd", "gone-fishing")
+    # A word and a field that the vendor has not told us of.
+    stack.pbx(tenant).status(f"{tenant.slug}-odd", "gone-fishing", mood="calm")
     poison(stack, tenant, "message.imported", 1)
     wait_behind(stack, "message.imported")
     repeat(stack, "call.inbound")
