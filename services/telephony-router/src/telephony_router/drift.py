@@ -139,6 +139,8 @@ class DriftWatch:
         self._seen: dict[tuple[UUID, str, str, str], _Seen] = {}
         self._task: asyncio.Task[None] | None = None
         self._last_error: str | None = None
+        # A counter that nothing was counted by yet is there as well, for whoever asks.
+        METRICS.vendor_drift.labels("generic", OTHER, "unknown")
 
     def note(self, vendor: Vendor, account: Account, request: RawRequest) -> None:
         """Leave a webhook to be looked at. Of too many the oldest are not."""
