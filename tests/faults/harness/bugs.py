@@ -143,7 +143,7 @@ def offset_before_outcome(patch: pytest.MonkeyPatch) -> None:
     # The signature is read by the library that calls it.
     @functools.wraps(ours)
     async def commit_first(self: Any, message: Any) -> None:
-        await self._commit(message, message.raw_message)
+        await self._commit(message, message.raw_message, self._term)
         await ours(self, message)
 
     patch.setattr(kit.broker.BatchSource, "_on_batch", commit_first)
