@@ -15,8 +15,8 @@ from trunkline.stack import control
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
-IN_TIME = re.compile(r'^trunkline_ring_answer_seconds_bucket{.*le="0.25".*} (\S+)$', re.MULTILINE)
-ALL = re.compile(r"^trunkline_ring_answer_seconds_count(?:{.*})? (\S+)$", re.MULTILINE)
+IN_TIME = re.compile(r'^trunkline_ring_answer_seconds_bucket{[^}]*le="0.25"[^}]*} (\S+)', re.MULTILINE)
+ALL = re.compile(r"^trunkline_ring_answer_seconds_count(?:{[^}]*})? (\S+)", re.MULTILINE)
 
 
 @pytest.fixture

@@ -159,6 +159,39 @@ def test_a_declared_ring_that_is_on_record_all_the_same_is_judged(run: Run) -> N
     assert (run.judge.figures.unrecorded, run.judge.figures.acknowledged["ring"]) == (0, 1)
 
 
+def ring_told_otherwise(run: Run, number: int, *, attempts: int, answers: list[str]) -> None:
+    """What stands is an answer that was never told, or one of two that were."""
+    call = {"tenant": TENANT, "call": f"y{number}", "account": PBX}
+    for _ in range(attempts):
+        run.ledger.enter("ring", f"y{number}/ring", "invoke", **call)
+    run.ledger.enter("ring", f"y{number}/ring", "ok", answers=answers)
+    run.of("ring", f"y{number}/ring").first_at, run.of("ring", f"y{number}/ring").settled_at = 90.0, 99.0
+    run.record("call.inbound", f"ring y{number}", 1, vendor_call_id=f"y{number}", answer="+919847000031")
+
+
+@pytest.mark.parametrize(
+    ("count", "attempts", "answers", "windows", "sentence"),
+    [
+        (3, 2, ["+919847000032"], [outage(80, 95, "telephony-router")], ""),
+        (3, 2, ["+919847000031", "+919847000032"], [outage(80, 95, "postgres")], ""),
+        (1, 1, ["+919847000032"], [outage(80, 95, "telephony-router")], "a wrong end"),
+        (1, 2, ["+919847000032", "+919847000032"], [outage(80, 95, "telephony-router")], "a wrong end"),
+        (1, 2, ["+919847000032"], [outage(80, 95, "kafka")], "and nothing was broken"),
+        (1, 2, ["+919847000031", "+919847000032"], [], "and nothing was broken"),
+        (4, 2, ["+919847000032"], [outage(80, 95, "postgres")], "than may be"),
+    ],
+    ids=["broke off", "both told", "asked once", "no answer broke off", "something else", "for no reason", "too many"],
+)
+def test_a_ring_told_otherwise_is_excused_within_a_fault_and_a_bound(
+    run: Run, count: int, attempts: int, answers: list[str], windows: list[Window], sentence: str
+) -> None:
+    run.judge.__dict__["_windows"] = windows
+    for number in range(count):
+        ring_told_otherwise(run, number, attempts=attempts, answers=answers)
+    found = sentences(run.judge.outside(run.seen), "I1")
+    assert (found == []) if not sentence else any(sentence in each for each in found), found
+
+
 @pytest.mark.parametrize(
     ("count", "windows", "sentence"),
     [

@@ -65,7 +65,8 @@ class Figures:
     unrecorded: int = 0
     """Rings that the router answered in time and said itself that it had no record of them, and never had."""
     told_otherwise: int = 0
-    """Rings whose PBX asked again and was told something else: the router had restarted and Postgres was away."""
+    """Rings whose PBX asked again and was told something else, or was told nothing of what stands: the router had
+    restarted and Postgres was away."""
     doubted: int = 0
     """Inputs that were under way when a restore took back what had come of them."""
     forgotten: int = 0
@@ -194,7 +195,9 @@ class Judge:
         sure = self._sure(asked)
         wanted = {operation.key: {"answered as told"} for operation in sure}
         ends = {o.key: _answer(o, rings[o.value["call"]]) for o in sure if o.value["call"] in rings}
-        self.figures.told_otherwise = sum(len(set(o.value["answers"])) > 1 for o in sure)
+        otherwise = [o for o in sure if len(set(o.value["answers"])) > 1 or _broke_off(o, ends)]
+        self.figures.told_otherwise = len(otherwise)
+        ends |= {o.key: "answered as told" for o in otherwise if _broke_off(o, ends)}
         declared = self.stores.declared()
         waived = [o for o in sure if ends.get(o.key) != "answered as told" and _call_id(o) in declared]
         self.figures.unrecorded = len(waived)
@@ -215,6 +218,9 @@ class Judge:
         return [
             *checks.found("I1 no loss", "a ring was answered without anybody to ring", nowhere),
             *checks.all_done(wanted, ends),
+            *waivers.few_told_otherwise(
+                [(o.key, o.first_at, o.value.get("told_at", o.settled_at)) for o in otherwise], len(sure), self._windows
+            ),
             *waivers.few_unrecorded([(o.key, o.settled_at) for o in waived], len(sure), self._windows),
             *checks.conserved({operation.value["call"] for operation in asked}, done, {}),
         ]
@@ -442,14 +448,14 @@ class Judge:
 
 
 def _answer(operation: Operation, ring: Seen) -> str:
-    """The record's answer was given; or an answer broke off on its way, and it is that one that the record holds."""
-    same = ring.fields.get("answer") in operation.value["answers"] or _broke_off(operation)
+    same = ring.fields.get("answer") in operation.value["answers"]
     return "answered as told" if same else "answered otherwise"
 
 
-def _broke_off(operation: Operation) -> bool:
-    """Whether it was asked more often than it was answered."""
-    return operation.attempts > len(operation.value["answers"])
+def _broke_off(operation: Operation, ends: Mapping[str, str]) -> bool:
+    """Whether an answer may have broken off on its way, and it is that one that the record holds: it was asked more
+    often than it was answered."""
+    return ends.get(operation.key) == "answered otherwise" and operation.attempts > len(operation.value["answers"])
 
 
 def _call_id(operation: Operation) -> str:

@@ -162,7 +162,7 @@ class Load:
                     first = first_destination(answer.json()) if hook == "ring" else ""
                     told = self._told.setdefault(key, [])
                     told.append(first)
-                    self._ledger.enter(kind, key, "ok", answers=list(told))
+                    self._ledger.enter(kind, key, "ok", answers=list(told), told_at=time.time())
                     return
                 # A refusal says that nothing was taken; a failure inside says nothing at all.
                 state: Any = "info" if answer.status_code >= 500 else "fail"

@@ -210,7 +210,7 @@ async def a_long_batch_behind_a_poison(pipe: Pipeline) -> list[Violation]:
             raise Poison("unlucky")
         await note_effect(event, tx)
 
-    records = pipe.send_all([("a", number) for number in range(1, 2 * TOGETHER + 1)])
+    records = pipe.send_all([("a", number) for number in range(1, TOGETHER + 3)])
     await pipe.consumer(handler)
     await pipe.until_committed(records)
     return [*checks.nothing_overtakes({"a": 2}, await pipe.effects()), *await _offsets(pipe, records)]

@@ -9,14 +9,22 @@ from typing import Any
 from tests.faults.harness.checks import Violation, found
 from tests.faults.harness.ledger import Operation
 
-__all__ = ["Window", "acknowledged_enough", "fault_windows", "few_unrecorded", "unknown_for_a_reason"]
+__all__ = [
+    "Window",
+    "acknowledged_enough",
+    "fault_windows",
+    "few_told_otherwise",
+    "few_unrecorded",
+    "unknown_for_a_reason",
+]
 
 RECOVERY = 30.0
 """How long after its end a fault may still be the reason for something."""
 AT_ONCE = 10.0
 """An input that is asked for needs so long without a fault to count as asked in quiet."""
 QUIET_SHARE, POOR_SHARE, ENOUGH = 0.95, 0.8, 20
-UNRECORDED_SHARE, STRAY_SHARE = 0.02, 0.005
+UNRECORDED_SHARE, STRAY_SHARE, OTHERWISE_SHARE = 0.02, 0.005, 0.01
+FEW = 3
 UNKNOWN_PER_WINDOW = 3
 
 
@@ -67,9 +75,26 @@ def few_unrecorded(waived: Sequence[tuple[str, float]], rings: int, windows: Seq
         ),
         *(
             found("I1 no loss", "more rings were declared unrecorded than may be", [call for call, _ in waived])
-            if len(waived) > max(3, UNRECORDED_SHARE * rings)
+            if len(waived) > max(FEW, UNRECORDED_SHARE * rings)
             else ()
         ),
+    ]
+
+
+def few_told_otherwise(
+    waived: Sequence[tuple[str, float, float]], rings: int, windows: Sequence[Window]
+) -> list[Violation]:
+    """I1: who asks again is told something else only when the router or what it remembers by was broken, and seldom.
+
+    ``waived`` names rings with when they were first asked and when they were last answered.
+    """
+    reasons = {"telephony-router", "postgres"}
+    able = [window for window in windows if window.touches & reasons]
+    without = [call for call, asked, told in waived if not any(window.over(asked, told) for window in able)]
+    too_many = [call for call, _, _ in waived] if len(waived) > max(FEW, OTHERWISE_SHARE * rings) else []
+    return [
+        *found("I1 no loss", "was told otherwise when asked again, and nothing was broken", without),
+        *found("I1 no loss", "more rings were told otherwise when asked again than may be", too_many),
     ]
 
 
