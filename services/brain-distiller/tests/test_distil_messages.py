@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from prometheus_client import REGISTRY
 
 from brain_distiller import store
+from brain_distiller.consumers import on_messages
 from brain_distiller.distil_messages import distil_messages, fact_id_of, subjects_touched
 from brain_distiller.follow_directory import forget_customer
 from contracts.vault import MessageImportedV1
@@ -41,6 +44,22 @@ async def test_two_gstins_of_one_customer_conflict_across_batches(brain: Any, a_
     ]
     assert {e.subject for e in events} == {"customer:c-1"}
     assert await brain.states("customer:c-1") == {KOCHI: ("conflicting", 2), MUMBAI: ("conflicting", 2)}
+
+
+async def test_facts_are_counted_by_the_state_that_they_enter(brain: Any, a_message: Build) -> None:
+    def counted(state: str, key: str = "gstin") -> float:
+        return REGISTRY.get_sample_value("trunkline_facts_total", {"key": key, "state": state}) or 0.0
+
+    # All are there before the first fact: a rate sees no counter that is born with what it counts.
+    assert REGISTRY.get_sample_value("trunkline_facts_total", {"key": "pan", "state": "retracted"}) is not None
+    before = {state: counted(state) for state in ("asserted", "conflicting")}
+    batches = REGISTRY.get_sample_value("trunkline_distil_seconds_count") or 0.0
+    messages = [a_message(KOCHI), a_message(MUMBAI, message_id="m-2", minute=1)]
+    async with brain.database.transaction(brain.tenant) as tx:
+        await tx.hold(*await subjects_touched(messages, tx))
+        await on_messages([SimpleNamespace(event=message) for message in messages], tx)
+    assert {state: counted(state) - count for state, count in before.items()} == {"asserted": 2, "conflicting": 2}
+    assert REGISTRY.get_sample_value("trunkline_distil_seconds_count") == batches + 1
 
 
 async def test_the_same_message_twice_changes_nothing(brain: Any, a_message: Build) -> None:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
+from typing import Any
 
 from aiokafka.partitioner import murmur2
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from trunkline.observe.lag import Place
 from trunkline.observe.rows import Event
 
 __all__ = ["places_of"]
 
-TIMEOUT_SECONDS = 15.0
+TIMEOUT_SECONDS, PATIENCE_SECONDS = 15.0, 5.0
 #: Clocks of the database and of who publishes may differ.
 BEFORE = timedelta(seconds=10)
 
@@ -50,13 +52,26 @@ def _starts(consumer: Consumer, events: Sequence[Event]) -> list[TopicPartition]
     counts: dict[str, int] = {}
     for event in events:
         if event.topic not in counts:
-            counts[event.topic] = len(consumer.list_topics(event.topic, timeout=5).topics[event.topic].partitions)
+            known = _patiently(partial(consumer.list_topics, event.topic, timeout=5))
+            counts[event.topic] = len(known.topics[event.topic].partitions)
         if counts[event.topic]:
             place = (event.topic, _partition(event.key, counts[event.topic]))
             at = int((event.created_at - BEFORE).timestamp() * 1000)
             since[place] = min(at, since.get(place, at))
     asked = [TopicPartition(topic, partition, at) for (topic, partition), at in since.items()]
-    return consumer.offsets_for_times(asked, timeout=5) if asked else []
+    return _patiently(partial(consumer.offsets_for_times, asked, timeout=5)) if asked else []
+
+
+def _patiently(ask: Callable[[], Any]) -> Any:
+    """A cluster that has just begun, or has lost a broker, may not know for a moment who leads a partition."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return ask()
+        except KafkaException:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
 
 
 def _partition(key: str, count: int) -> int:

@@ -14,6 +14,7 @@ from uuid import UUID
 
 import asyncpg
 import typer
+from confluent_kafka import KafkaException
 from rich.console import Console
 from rich.markup import escape
 
@@ -73,6 +74,8 @@ def trace(
         stories = follow(call_id, layout)
     except (OSError, asyncpg.PostgresError) as error:
         raise Problem(f"the database does not answer: {type(error).__name__}", "trunkline status") from error
+    except KafkaException as error:
+        raise Problem("Kafka does not say where the call's events lie", "trunkline status") from error
     if not stories:
         raise Problem(
             f"no webhook of a call {call_id} is known; webhooks are kept for 30 days", "trunkline logs telephony-router"

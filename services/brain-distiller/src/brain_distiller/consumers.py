@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from brain_distiller import metrics
 from brain_distiller.distil_messages import distil_messages, subjects_touched
 from brain_distiller.follow_directory import follow_customer, forget_customer
 from contracts.directory import CustomerV1
@@ -21,7 +22,10 @@ async def subjects(received: Messages, tx: Transaction) -> Iterable[str]:
 
 
 async def on_messages(received: Messages, tx: Transaction) -> None:
-    await distil_messages([each.event for each in received], tx)
+    with metrics.DISTIL_SECONDS.time():
+        changes = await distil_messages([each.event for each in received], tx)
+    for version in changes:
+        metrics.FACTS.labels(version.fact.key, version.fact.state).inc()
 
 
 async def on_customer(customer: CustomerV1, tx: Transaction) -> None:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from brain_distiller import facts, store
 from brain_distiller.distillers import SINGLE_VALUED
-from brain_distiller.facts import Changes, Fact, conclude
+from brain_distiller.facts import Changes, Fact, Version, conclude
 from brain_distiller.readings import Reading, may_mention, number_of, read, subject_of
 from contracts.envelope import partition_key
 from contracts.facts import Evidence, FactExtractedV1
@@ -33,17 +33,19 @@ async def subjects_touched(messages: Sequence[MessageImportedV1], tx: Transactio
     return says | await store.subjects_of(tx, read_before)
 
 
-async def distil_messages(messages: Sequence[MessageImportedV1], tx: Transaction) -> None:
-    """Read messages, store what they change, and append its events.
+async def distil_messages(messages: Sequence[MessageImportedV1], tx: Transaction) -> list[Version]:
+    """Read messages, store what they change, and append its events; return the states that facts entered.
 
     The keys of all subjects of :func:`subjects_touched` are held. Revisions of one message are taken one after
     the other, so that a batch tells the same story as its messages one by one.
     """
     customers = await _customers(messages, tx)
+    entered: list[Version] = []
     for message_round in _rounds(messages):
         stored = await store.revisions_of(tx, [message.message_id for message in message_round])
         readings = _not_stale([read(message, customers) for message in message_round], stored)
-        await _take(readings, stored, tx)
+        entered += await _take(readings, stored, tx)
+    return entered
 
 
 def _rounds(messages: Sequence[MessageImportedV1]) -> list[list[MessageImportedV1]]:
@@ -68,7 +70,7 @@ def _not_stale(readings: Sequence[Reading], stored: Mapping[str, int]) -> list[R
     return [reading for reading in readings if reading.revision >= stored.get(reading.source_id, 0)]
 
 
-async def _take(readings: Sequence[Reading], stored: Mapping[str, int], tx: Transaction) -> None:
+async def _take(readings: Sequence[Reading], stored: Mapping[str, int], tx: Transaction) -> Sequence[Version]:
     """Store what the readings change. ``stored`` has the revisions of the messages that were ever told of."""
 
     def identify(subject: str, key: str, value: str) -> UUID:
@@ -89,6 +91,7 @@ async def _take(readings: Sequence[Reading], stored: Mapping[str, int], tx: Tran
     )
     await store.save_changes(tx, changes)
     await append_many(tx, _events(changes))
+    return changes.versions
 
 
 def _require_held(subjects: Collection[str], tx: Transaction) -> None:

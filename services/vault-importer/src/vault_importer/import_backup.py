@@ -160,6 +160,7 @@ async def _unchanged(job: ImportJob, survey: Survey, before: ImportRun) -> Impor
         await _tell(tx, account, run, "unchanged", at=run.started_at, newest=newest)
         await _audit(tx, job, run, "import.unchanged", {"same_as": str(before.id)})
     metrics.IMPORTS.labels("unchanged").inc()
+    metrics.IMPORTED_AT.set_to_current_time()
     log.info("import_unchanged", import_id=str(run.id), same_as=str(before.id))
     return run
 
@@ -178,6 +179,7 @@ async def _complete(job: ImportJob, run: ImportRun, manifest: dict[str, Any], ap
         details = {**done.manifest, "messages": messages, "app_version": app_version}
         await _audit(tx, job, done, "import.completed", details)
     metrics.IMPORTS.labels("completed").inc()
+    metrics.IMPORTED_AT.set_to_current_time()
     metrics.MESSAGES.labels("new").inc(done.messages_new)
     metrics.MESSAGES.labels("changed").inc(done.messages_changed)
     log.info("import_completed", import_id=str(run.id), **counts, seconds=(at - run.started_at).total_seconds())
