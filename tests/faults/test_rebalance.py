@@ -128,7 +128,7 @@ async def test_a_storm_of_rebalances_loses_nothing_doubles_nothing_and_keeps_ord
             # Every other one leaves as a deployment makes it leave, the rest as a machine that dies.
             group.end(signal.SIGTERM if turn % 2 else signal.SIGKILL)
         while len(group.running) < members:
-            group.start()
+            group.start(session_seconds=6.0)
         await eventually(group.all_have_joined, within=120, every=0.2)
         await asyncio.sleep(2)
     stop.set()

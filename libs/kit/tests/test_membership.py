@@ -87,7 +87,7 @@ async def test_a_restart_of_a_static_member_moves_no_partition(bench: Bench, sta
     assert await settled(group) == before
     assert len(await members(bench, group)) == 2, "a static member that shuts down must not leave the group"
     again = await start(group, "replica-0")
-    await eventually(lambda: again.assignment() == held, within=20)
+    await eventually(lambda: again.assignment() == held)
     # It could only join once the other, made to give its partitions back, had joined as well.
     assert await settled(group) == before + 1, "the other member was given partitions anew"
     assert other.assignment() == others
@@ -97,7 +97,7 @@ async def test_a_member_without_an_identity_leaves_when_it_stops(bench: Bench, s
     group = f"g-{uuid4()}"
     one, other = await pair(start, group, None, None)
     await one.stop()
-    await eventually(lambda: len(other.assignment()) == PARTITIONS, within=20)
+    await eventually(lambda: len(other.assignment()) == PARTITIONS)
     assert len(await members(bench, group)) == 1
 
 
@@ -112,7 +112,7 @@ async def test_of_two_processes_with_one_identity_the_first_stays_out_and_says_w
         return handle
 
     first = await start(group, "replica-0", counting("first"))
-    await eventually(lambda: len(first.assignment()) == PARTITIONS, within=20)
+    await eventually(lambda: len(first.assignment()) == PARTITIONS)
     second = await start(group, "replica-0", counting("second"))
     await eventually(lambda: first.fenced, within=30)
     assert "replica-0" in str(first.fenced)
@@ -128,7 +128,7 @@ async def test_of_two_processes_with_one_identity_the_first_stays_out_and_says_w
     assert handled["first"] == already
     assert second.fenced is None
     await asyncio.wait_for(first.stop(), 10)
-    await eventually(lambda: len(second.assignment()) == PARTITIONS, within=20)
+    await eventually(lambda: len(second.assignment()) == PARTITIONS)
 
 
 async def test_a_static_member_that_lost_its_place_to_nobody_joins_again(bench: Bench, start: Start) -> None:
@@ -140,13 +140,13 @@ async def test_a_static_member_that_lost_its_place_to_nobody_joins_again(bench: 
         seen.extend(records)
 
     source = await start(group, "replica-0", handle)
-    await eventually(lambda: len(source.assignment()) == PARTITIONS, within=20)
+    await eventually(lambda: len(source.assignment()) == PARTITIONS)
     before = await settled(group)
     coordinator = source._subscriber.consumer._coordinator  # type: ignore[union-attr]
     await coordinator._send_req(LeaveGroupRequest(group, coordinator.member_id))
-    await eventually(lambda: rebalances(group) > before, within=20)
+    await eventually(lambda: rebalances(group) > before)
     await bench.send("a", 1)
-    await eventually(lambda: len(seen) == 1, within=20)
+    await eventually(lambda: len(seen) == 1)
     assert source.fenced is None
 
 
@@ -170,10 +170,10 @@ async def test_a_consumer_that_is_fenced_is_not_ready_and_not_restarted(bench: B
     )
     try:
         await one.start()
-        await eventually(lambda: one.ready() is None, within=20)
+        await eventually(lambda: one.ready() is None)
         await other.start()
         await eventually(lambda: "TRUNKLINE_INSTANCE_ID" in str(one.ready()), within=30)
-        await eventually(lambda: other.ready() is None, within=20)
+        await eventually(lambda: other.ready() is None)
         assert one.alive() is None
         assert one.status()["fenced"]
     finally:

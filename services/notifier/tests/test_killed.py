@@ -64,7 +64,7 @@ async def test_a_sender_that_is_killed(
     await add_recipient(tenant, pulse_at="00:00", known_since=datetime.now(UTC) - timedelta(days=3))
     mail_server.behaviour = behaviour
     process = await started(database, mail_server, tenant)
-    await eventually(lambda: getattr(mail_server, reached), within=20)
+    await eventually(lambda: getattr(mail_server, reached))
     process.kill()
     await process.wait()
     mail_server.behaviour = "accept"

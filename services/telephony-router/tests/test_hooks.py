@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -260,10 +259,8 @@ async def test_when_nothing_can_be_written_the_caller_is_answered_and_everyone_e
 
 
 async def test_a_disk_that_hangs_does_not_hold_the_caller_up(router: Router) -> None:
-    router.recorder.delay = 5.0
-    began = time.monotonic()
-    assert dialled(await router.ring()) == [("+919847000010", "owner")]
-    assert time.monotonic() - began < 0.5
+    router.recorder.delay = 3600.0
+    assert dialled(await asyncio.wait_for(router.ring(), 30)) == [("+919847000010", "owner")]
 
 
 async def test_a_ring_without_a_call_id_is_answered_each_time(router: Router) -> None:
