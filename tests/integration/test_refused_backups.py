@@ -7,22 +7,31 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.conftest import Stack, Tenant
+from tests.conftest import Stack, Tenant, new_tenant
 
 from trunkline.demo.world import CommandFailed
 
 pytestmark = pytest.mark.real
 
 
+@pytest.fixture(scope="module")
+def whole(make_backup: Callable[..., Path]) -> Path:
+    return make_backup("+919847000177", 200)
+
+
+@pytest.fixture(scope="module")
+def tenant(stack: Stack) -> Tenant:
+    """One for all damages: nothing of any of them may be there."""
+    return new_tenant(stack, "damaged")
+
+
 @pytest.mark.parametrize("damage", ["tampered", "truncated", "wrong key"])
 def test_a_damaged_backup_is_refused_and_nothing_is_written(
-    stack: Stack, make_tenant: Callable[[str], Tenant], make_backup: Callable[..., Path], damage: str, tmp_path: Path
+    stack: Stack, tenant: Tenant, whole: Path, damage: str, tmp_path: Path
 ) -> None:
-    tenant = make_tenant("damaged")
-    folder = make_backup("+919847000177", 200)
     backup, key = tmp_path / "msgstore.db.crypt15", tmp_path / "backup.key"
-    shutil.copy(folder / "backup.key", key)
-    content = bytearray((folder / "msgstore.db.crypt15").read_bytes())
+    shutil.copy(whole / "backup.key", key)
+    content = bytearray((whole / "msgstore.db.crypt15").read_bytes())
     if damage == "tampered":
         content[len(content) // 2] ^= 1
     elif damage == "truncated":

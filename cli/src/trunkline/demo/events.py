@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from confluent_kafka import OFFSET_END, Consumer, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from contracts.envelope import Envelope, MalformedEnvelope
 from contracts.topics import TOPICS
 
 __all__ = ["Seen", "Tail"]
+
+_LATEST = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +40,12 @@ class Tail:
             {"bootstrap.servers": bootstrap, "group.id": "tail", "enable.auto.commit": False, "log_level": 0}
         )
         self.seen: list[Seen] = []
-        partitions = []
-        for name in TOPICS:
-            for number in range(TOPICS[name].partitions):
-                # The end is asked for now; OFFSET_END would mean the end when the first fetch happens.
-                _, end = self._consumer.get_watermark_offsets(TopicPartition(name, number, OFFSET_END), timeout=10)
-                partitions.append(TopicPartition(name, number, end))
-        self._consumer.assign(partitions)
+        places = [TopicPartition(name, number) for name in TOPICS for number in range(TOPICS[name].partitions)]
+        # The ends are asked for now; OFFSET_END would mean the end when the first fetch happens.
+        admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+        asked = admin.list_offsets(dict.fromkeys(places, _LATEST), request_timeout=10)
+        ends = {place: future.result(10).offset for place, future in asked.items()}
+        self._consumer.assign([TopicPartition(place.topic, place.partition, end) for place, end in ends.items()])
 
     def close(self) -> None:
         self._consumer.close()
