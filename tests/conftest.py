@@ -34,8 +34,8 @@ from trunkline.stack import control
 from trunkline.stack.layout import Layout
 
 RUN_DIR, PORT_BASE = os.environ.get("TRUNKLINE_TEST_ROOT", ".run") + "/journeys", 21000
-START_SECONDS = 300.0
-"""For a whole stack, on a machine that does other things as well."""
+# For whole stacks, on a machine that does other things as well.
+control.START_SECONDS = 300.0
 AGENTS = {"reception": "+919847000031", "accounts": "+919847000032"}
 _dids = itertools.count(secrets.randbelow(900_000))
 
@@ -166,7 +166,6 @@ def stack() -> Iterator[Stack]:
     layout = Layout.of(given or RUN_DIR, int(os.environ.get("TRUNKLINE_TEST_STACK_PORT_BASE", PORT_BASE)))
     if given is None:
         control.clean(layout)
-    control.START_SECONDS = START_SECONDS
     control.up(layout, with_services=True, tell=lambda _: None)
     stack = Stack(layout, addresses_of(layout), {})
     yield stack

@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +89,16 @@ def running() -> Iterator[Layout]:
     layout = Layout(RUN_DIR.resolve(), PORT_BASE)
     control.clean(layout)
     control.up(layout, with_services=True, tell=lambda _: None, observe=True)
+    look_often(layout)
     yield layout
     control.clean(layout)
+
+
+def look_often(layout: Layout) -> None:
+    """Every second instead of every five: what a test waits for is mostly Prometheus' next look."""
+    path = observers.folder(layout) / "prometheus.yml"
+    path.write_text(observers.configuration(layout, interval="1s"), encoding="utf-8")
+    os.kill(control.state(layout)["prometheus"]["pid"], signal.SIGHUP)
 
 
 def ask(layout: Layout, path: str) -> Any:
@@ -115,9 +124,14 @@ def pid(layout: Layout, name: str) -> int | None:
     return found
 
 
-def all_up(layout: Layout) -> bool:
+def all_up(layout: Layout, since: float = 0.0) -> bool:
+    """Whether all were up when Prometheus looked last, which was after a moment."""
     targets = ask(layout, "/api/v1/targets?state=active")["activeTargets"]
-    health = {target["labels"]["job"]: target["health"] for target in targets}
+    health = {
+        target["labels"]["job"]: target["health"]
+        for target in targets
+        if datetime.fromisoformat(target["lastScrape"]).timestamp() > since
+    }
     return health == dict.fromkeys([*(service.name for service in SERVICES), *OBSERVERS], "up")
 
 
@@ -142,7 +156,8 @@ def test_a_killed_observer_is_back_by_itself(running: Layout, name: str) -> None
     assert before is not None
     os.kill(before, signal.SIGKILL)
     wait_for(lambda: pid(running, name) not in (before, None))
-    wait_for(lambda: all_up(running))
+    since = time.time()
+    wait_for(lambda: all_up(running, since))
 
 
 @pytest.mark.real
@@ -220,6 +235,7 @@ def test_switched_off_the_observers_end_and_the_rest_goes_on(running: Layout) ->
     wait_for(lambda: not OBSERVERS.keys() & control.state(running).keys())
     assert {service.name: pid(running, service.name) for service in SERVICES} == before
     control.up(running, with_services=True, tell=lambda _: None, observe=True)
+    look_often(running)
     wait_for(lambda: all_up(running))
 
 
