@@ -158,8 +158,8 @@ def _fill_topic(it: Ground, events: int) -> None:
             entity, event_id = f"e{number % KEYS}", str(uuid7())
             value = it.event(entity=entity, number=number, text="x" * 450).model_dump_json()
             rows.append(
-                (it.topic, value, it.event.type, f"{it.tenant}:{entity}", event_id, str(it.tenant), entity, TIME,
-                 event_id, "", "", f"00-{number + 1:032x}-{number + 1:016x}-01", 1, "1", 1)
+                (it.topic, value, it.event.type, f"{it.tenant}:{entity}", event_id, TIME, event_id, "", "",
+                 f"00-{number + 1:032x}-{number + 1:016x}-01", 1, 1, number + 1)
             )  # fmt: skip
         publisher.send(rows, settle=True)
     publisher.close()
