@@ -42,7 +42,7 @@ def test_show_tells_fields_and_what_they_mean(name: str) -> None:
     result = runner.invoke(app, ["show", name])
 
     assert result.exit_code == 0
-    for text in ("urn:trunkline:call.inbound:1.0", "answer_ms", "Destination", "telephony-router"):
+    for text in ("urn:trunkline:call.inbound:1.1", "answer_ms", "Destination", "telephony-router"):
         assert text in result.stdout
 
 
@@ -118,8 +118,15 @@ def test_generate_changes_nothing_when_nothing_is_new(checkout: Path) -> None:
 
 def test_generate_releases_what_has_no_schema_yet(checkout: Path) -> None:
     committed = archive.read(checkout)
-    shutil.rmtree(checkout / "schemas")
-    (checkout / "schemas").mkdir()
+    # Only the newest of each can be made again: what it was like before, its class does not know any more.
+    newest = {f"{event.topic()}/v{event.major()}.{event.minor}" for event in REGISTRY}
+    for path in (checkout / "schemas").rglob("*.json"):
+        name = path.relative_to(checkout / "schemas").as_posix()
+        if name.removesuffix(".writer.json").removesuffix(".reader.json") in newest:
+            path.unlink()
+    lock = checkout / "schemas" / "released.sha256"
+    kept = [line for line in lock.read_text().splitlines(keepends=True) if (lock.parent / line.split()[1]).exists()]
+    lock.write_text("".join(kept))
 
     result = runner.invoke(app, ["generate"])
 

@@ -110,9 +110,9 @@ def test_payloads_refuse_what_readers_refuse(document: dict[str, Any]) -> None:
 def test_fields_and_parts_are_told_in_words(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     assert (
-        schemas["call.inbound.v1.0"]["properties"]["asked_at"]["description"] == "When the vendor asked whom to ring."
+        schemas["call.inbound.v1.1"]["properties"]["asked_at"]["description"] == "When the vendor asked whom to ring."
     )
-    assert schemas["call.inbound.v1.0.Destination"]["description"] == "One number that the PBX was told to ring."
+    assert schemas["call.inbound.v1.1.Destination"]["description"] == "One number that the PBX was told to ring."
     assert "``" not in json.dumps(document)
 
 

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from contracts.event import Event, Part, UtcDatetime
 
-__all__ = ["CallInboundV1", "CallStateV1", "Destination", "Excluded"]
+__all__ = ["CallInboundV1", "CallStateV1", "Claim", "Destination", "Excluded"]
 
 
 class Destination(Part):
@@ -19,7 +19,8 @@ class Destination(Part):
     name: str = ""
     """As shown to people."""
     reason: str
-    """Which rule chose it: ``last_agent``, ``owner``, ``did_default``, ``did_fallback``, ``tenant_fallback``."""
+    """Which rule chose it: ``last_agent``, ``owner``, ``vip``, ``menu``, ``did_default``, ``did_group``,
+    ``after_hours``, ``overflow``, ``did_fallback``, ``tenant_fallback``, ``emergency``, ``spam``."""
 
 
 class Excluded(Part):
@@ -39,6 +40,7 @@ class CallInboundV1(Event):
     """A call rang and was answered with destinations."""
 
     type: ClassVar[str] = "call.inbound.v1"
+    minor: ClassVar[int] = 1
 
     call_id: str
     """Our own id of the call."""
@@ -76,15 +78,41 @@ class CallInboundV1(Event):
     """From the request's arrival to the answer."""
     rule_version: str
     """Version of the decision function."""
+    config_version: int | None = None
+    """Version of the tenant's routing configuration that it went by."""
+    parallel: bool = False
+    """Whether the destinations ring at the same time."""
+    claimed: bool = False
+    """Whether the destinations are kept free for this call."""
+    digits: str = ""
+    """What the caller had pressed."""
+    hops: int = 0
+    """How often the call had been passed on to us."""
 
     def entity_id(self) -> str:
         return self.call_id
+
+
+class Claim(Part):
+    """What is being done about a missed call."""
+
+    status: str
+    """``open``, ``claimed`` or ``resolved``."""
+    user_id: str | None = None
+    """Who claimed or resolved it."""
+    user_name: str = ""
+    """As shown to people."""
+    outcome: str | None = None
+    """What became of it: ``called_back``, ``no_answer``, ``not_needed``, ``spam`` …"""
+    until: UtcDatetime | None = None
+    """When a claim lapses by itself."""
 
 
 class CallStateV1(Event):
     """A call moved from one state to another. States never move backwards."""
 
     type: ClassVar[str] = "call.state.v1"
+    minor: ClassVar[int] = 1
 
     call_id: str
     """Our own id of the call."""
@@ -122,6 +150,8 @@ class CallStateV1(Event):
     """The vendor's reason for the end, unchanged."""
     version: int
     """Grows with each state of the call."""
+    claim: Claim | None = None
+    """Of a missed call; its changes are told like states, the call's own state staying as it is."""
 
     def entity_id(self) -> str:
         return self.call_id
