@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from uuid import UUID
 
 from contracts.event import in_utc, rfc3339
@@ -116,13 +117,13 @@ class Envelope:
 
         Headers that are not ours are ignored; an empty one counts as missing.
         """
-        got: dict[str, str] = {}
-        for name, value in headers:
-            try:
-                got[name] = value.decode() if value else ""
-            except UnicodeDecodeError:
-                raise MalformedEnvelope(f"the header {name} is not UTF-8") from None
-        if missing := [name for name in REQUIRED if not got.get(name)]:
+        pairs = tuple(headers)
+        try:
+            got = {name: value.decode() if value else "" for name, value in pairs}
+        except UnicodeDecodeError:
+            raise MalformedEnvelope(f"the header {_undecodable(pairs)} is not UTF-8") from None
+        if not all(map(got.get, REQUIRED)):
+            missing = [name for name in REQUIRED if not got.get(name)]
             raise MalformedEnvelope(f"headers missing: {', '.join(missing)}")
         if got["ce_specversion"] != SPEC_VERSION:
             raise MalformedEnvelope(f"ce_specversion is not {SPEC_VERSION}")
@@ -142,6 +143,17 @@ class Envelope:
         )
 
 
+def _undecodable(headers: Iterable[tuple[str, bytes]]) -> str:
+    """The name of the first header whose value is not UTF-8."""
+    for name, value in headers:
+        try:
+            (value or b"").decode()
+        except UnicodeDecodeError:
+            return name
+    raise ValueError("all of the headers are UTF-8")
+
+
+@lru_cache(maxsize=4096)
 def _tenant(text: str) -> UUID:
     try:
         return UUID(text)

@@ -26,6 +26,8 @@ def rfc3339(value: datetime) -> str:
 
 def in_utc(value: datetime) -> datetime:
     """The same instant in UTC. Raises ``ValueError`` on a time that has no zone, or is before or after all years."""
+    if value.tzinfo is UTC:
+        return value
     if value.tzinfo is None:
         raise ValueError("a time needs a zone; naive times mean different instants to different readers")
     try:

@@ -292,10 +292,12 @@ class Handling:
 
         A replay, a dead letter and what has waited for long link as well: the old trace is not stretched to today.
         """
-        topic = works[0].record.topic
-        parents = [parent_of({"traceparent": w.envelope.traceparent}) for w in works[:128] if w.envelope.traceparent]
+        topic, exported = works[0].record.topic, spans_are_exported()
+        # Links that nobody would see are not made.
+        traces = [work.envelope.traceparent for work in works[:128]] if exported or len(works) == 1 else []
+        parents = [parent_of({"traceparent": trace}) for trace in traces if trace]
         alone = len(works) == 1 and bool(parents) and not works[0].envelope.replayid
-        if alone and not spans_are_exported():
+        if alone and not exported:
             # Nobody would see the span; what the handler logs and emits still belongs to the event's trace.
             return use_span(get_current_span(parents[0]), record_exception=False, set_status_on_exception=False)
         attributes = {
@@ -321,11 +323,12 @@ class Handling:
         if works:
             self._count(works[0].record.topic, "handled", len(works))
             age = METRICS.event_age.labels(self.consumer, works[0].record.topic)
+            live = sorted((work.envelope for work in works if not work.envelope.replayid), key=lambda each: each.time)
             now = datetime.now(UTC)
-            for work in works:
-                if not work.envelope.replayid:
-                    waited = (now - work.envelope.time).total_seconds()
-                    age.observe(max(0.0, waited), exemplar(work.envelope.traceparent))
+            # Of those that took effect together the oldest leads to its trace: an exemplar costs more than the rest.
+            for place, each in enumerate(live):
+                waited = max(0.0, (now - each.time).total_seconds())
+                age.observe(waited, None if place else exemplar(each.traceparent))
 
     async def _park(self, record: Any, envelope: Envelope | None, failure: Failure) -> None:
         async with self._parking:
