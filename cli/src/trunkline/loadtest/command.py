@@ -33,7 +33,7 @@ SETTLE_SECONDS = 10.0
 
 
 @app.callback(invoke_without_command=True)
-def loadtest(
+def loadtest(  # long: every parameter is an option of the command
     url: Annotated[
         str | None,
         typer.Option(
