@@ -19,6 +19,7 @@ from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, genera
 
 from kit.metrics import counter, histogram
 from kit.telemetry import METRICS, exemplar, get_logger
+from runtime.slow_senders import TimedProtocol
 from runtime.tracing import RequestTrace
 
 __all__ = ["Component", "Every", "Probes", "run"]
@@ -284,6 +285,7 @@ async def _serve(
         lifespan="off",
         server_header=False,
         proxy_headers=False,
+        http=TimedProtocol,
     )
     server = _Server(config)
     serving = asyncio.create_task(server.serve())

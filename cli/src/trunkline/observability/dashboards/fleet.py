@@ -67,6 +67,11 @@ REQUESTS = Row("HTTP", (
     listing("Refused and failed, by route", "short",
             "Requests answered with 4xx or 5xx since the service started, by route, method and status: most first.",
             'topk(15, sum by (service, route, method, code) (trunkline_http_requests_total{code=~"4..|5.."}))'),
+    graph("Cut off", "short",
+          "Connections closed whose request did not become complete in time, or was too long: slow lines, or somebody "
+          "who holds connections on purpose.",
+          Query("sum by (job, part) (increase(trunkline_http_cut_off_total[$__rate_interval]))", "{{job}} {{part}}"),
+          width=24),
 ))  # fmt: skip
 
 PROCESSES = Row("Processes", (
