@@ -28,6 +28,9 @@ CREATE TABLE staff (
     numbers text[] NOT NULL DEFAULT '{}',
     active boolean NOT NULL DEFAULT true,
     working_hours jsonb NOT NULL DEFAULT '[]',
+    skills text[] NOT NULL DEFAULT '{}',
+    capacity integer NOT NULL DEFAULT 1,
+    wrap_up_seconds integer,
     changed_at timestamptz NOT NULL DEFAULT now(),
     deleted_at timestamptz,
     PRIMARY KEY (tenant_id, staff_id),
@@ -56,6 +59,8 @@ CREATE TABLE customer (
     emails text[] NOT NULL DEFAULT '{}',
     gstin text,
     owner_staff_id text,
+    vip boolean NOT NULL DEFAULT false,
+    language text NOT NULL DEFAULT '',
     changed_at timestamptz NOT NULL DEFAULT now(),
     deleted_at timestamptz,
     PRIMARY KEY (tenant_id, customer_id),
@@ -93,6 +98,8 @@ CREATE TABLE did_claim (
 );
 SELECT protect('did_claim', 'SELECT, INSERT, DELETE');
 
+-- Groups and calendars are the routing's, named. Whoever writes a DID or the routing holds the routing's key, so
+-- that neither loses what the other names meanwhile.
 CREATE TABLE did (
     tenant_id uuid NOT NULL REFERENCES tenant,
     did text NOT NULL,
@@ -100,6 +107,10 @@ CREATE TABLE did (
     label text NOT NULL DEFAULT '',
     default_staff_ids text[] NOT NULL DEFAULT '{}',
     fallback_number text,
+    default_group text,
+    calendar text,
+    skills text[] NOT NULL DEFAULT '{}',
+    menu jsonb NOT NULL DEFAULT '[]',
     changed_at timestamptz NOT NULL DEFAULT now(),
     deleted_at timestamptz,
     PRIMARY KEY (tenant_id, did)
@@ -113,9 +124,35 @@ CREATE TABLE routing (
     ring_seconds integer NOT NULL,
     fallback_number text,
     blocked_numbers text[] NOT NULL DEFAULT '{}',
+    groups jsonb NOT NULL DEFAULT '[]',
+    calendars jsonb NOT NULL DEFAULT '[]',
+    default_calendar text,
+    after_hours jsonb,
+    overflow jsonb,
+    vip jsonb,
+    vip_numbers text[] NOT NULL DEFAULT '{}',
+    vip_any_hour boolean NOT NULL DEFAULT true,
+    spam_limit integer,
+    spam jsonb,
+    emergency jsonb,
+    claim_agents boolean NOT NULL DEFAULT false,
+    wrap_up_seconds integer NOT NULL DEFAULT 0,
+    max_hops integer NOT NULL DEFAULT 5,
     changed_at timestamptz NOT NULL DEFAULT now()
 );
 SELECT protect('routing', 'SELECT, INSERT, UPDATE');
+
+-- What the routing was, whole, as the REST interface shows it. The service can add to it and read it, nothing else.
+CREATE TABLE routing_version (
+    tenant_id uuid NOT NULL REFERENCES tenant,
+    version integer NOT NULL,
+    changed_at timestamptz NOT NULL DEFAULT now(),
+    changed_by text NOT NULL,
+    why text NOT NULL DEFAULT '',
+    body jsonb NOT NULL,
+    PRIMARY KEY (tenant_id, version)
+);
+SELECT protect('routing_version', 'SELECT, INSERT');
 
 -- Every entity as the REST interface shows it and as its event carries it. Leave that is over is history, not state.
 CREATE VIEW entity WITH (security_invoker = true) AS
@@ -126,7 +163,8 @@ SELECT tenant_id, 'tenant' AS kind, tenant_id::text AS ref, tenant_id::text AS i
 FROM tenant
 UNION ALL
 SELECT s.tenant_id, 'staff', s.external_ref, s.staff_id, s.version, s.deleted_at,
-       jsonb_build_object('name', s.name, 'numbers', s.numbers, 'active', s.active,
+       jsonb_build_object('name', s.name, 'numbers', s.numbers, 'active', s.active, 'skills', s.skills,
+           'capacity', s.capacity, 'wrap_up_seconds', s.wrap_up_seconds,
            'working_hours', s.working_hours, 'leave', coalesce((
                SELECT jsonb_agg(jsonb_build_object('start', l.start_at, 'until', l.until_at, 'reason', l.reason)
                    ORDER BY l.start_at)
@@ -137,7 +175,7 @@ FROM staff s
 UNION ALL
 SELECT c.tenant_id, 'customer', c.external_ref, c.customer_id, c.version, c.deleted_at,
        jsonb_build_object('name', c.name, 'numbers', c.numbers, 'emails', c.emails, 'gstin', c.gstin,
-           'owner_staff_id', c.owner_staff_id, 'owner', s.external_ref)
+           'vip', c.vip, 'language', c.language, 'owner_staff_id', c.owner_staff_id, 'owner', s.external_ref)
 FROM customer c LEFT JOIN staff s ON s.tenant_id = c.tenant_id AND s.staff_id = c.owner_staff_id
 UNION ALL
 SELECT l.tenant_id, 'lead', l.external_ref, l.lead_id, l.version, l.deleted_at,
@@ -147,16 +185,27 @@ FROM lead l LEFT JOIN staff s ON s.tenant_id = l.tenant_id AND s.staff_id = l.ow
 UNION ALL
 SELECT d.tenant_id, 'did', d.did, d.did, d.version, d.deleted_at,
        jsonb_build_object('label', d.label, 'default_staff_ids', d.default_staff_ids,
-           'fallback_number', d.fallback_number, 'default_staff', coalesce((
+           'fallback_number', d.fallback_number, 'default_group', d.default_group, 'calendar', d.calendar,
+           'skills', d.skills, 'menu', d.menu, 'default_staff', coalesce((
                SELECT jsonb_agg(s.external_ref ORDER BY n.place)
                FROM unnest(d.default_staff_ids) WITH ORDINALITY AS n (staff_id, place)
                JOIN staff s ON s.tenant_id = d.tenant_id AND s.staff_id = n.staff_id), '[]'))
 FROM did d
 UNION ALL
-SELECT tenant_id, 'routing', 'default', 'default', version, NULL,
-       jsonb_build_object('last_agent_days', last_agent_days, 'ring_seconds', ring_seconds,
-           'fallback_number', fallback_number, 'blocked_numbers', blocked_numbers)
-FROM routing;
+SELECT o.tenant_id, 'routing', 'default', 'default', o.version, NULL,
+       jsonb_build_object('last_agent_days', o.last_agent_days, 'ring_seconds', o.ring_seconds,
+           'fallback_number', o.fallback_number, 'blocked_numbers', o.blocked_numbers, 'calendars', o.calendars,
+           'default_calendar', o.default_calendar, 'after_hours', o.after_hours, 'overflow', o.overflow,
+           'vip', o.vip, 'vip_numbers', o.vip_numbers, 'vip_any_hour', o.vip_any_hour, 'spam_limit', o.spam_limit,
+           'spam', o.spam, 'emergency', o.emergency, 'claim_agents', o.claim_agents,
+           'wrap_up_seconds', o.wrap_up_seconds, 'max_hops', o.max_hops, 'groups', coalesce((
+               SELECT jsonb_agg(g.body || jsonb_build_object('staff', coalesce((
+                       SELECT jsonb_agg(s.external_ref ORDER BY n.place)
+                       FROM jsonb_array_elements_text(g.body -> 'staff_ids') WITH ORDINALITY AS n (staff_id, place)
+                       JOIN staff s ON s.tenant_id = o.tenant_id AND s.staff_id = n.staff_id), '[]'))
+                   ORDER BY g.place)
+               FROM jsonb_array_elements(o.groups) WITH ORDINALITY AS g (body, place)), '[]'))
+FROM routing o;
 GRANT SELECT ON entity TO front_desk_app, front_desk_ro;
 
 -- Who may come in: keys of programs, users of the console, their sessions, and who keeps guessing.

@@ -12,11 +12,12 @@ import pytest
 from contracts.registry import REGISTRY
 from contracts.topics import TOPICS
 from front_desk import panels
-from front_desk.bodies import CustomerBody, DidBody, LeadBody, LeaveBody, RoutingBody, StaffBody, TenantBody
+from front_desk.bodies import CustomerBody, DidBody, LeadBody, LeaveBody, StaffBody, TenantBody
 from front_desk.consumers import BULK, LIVE
 from front_desk.kinds import KINDS, Stored
 from front_desk.pages import PAGES, TILES, pages_of
 from front_desk.panels import PANELS
+from front_desk.routing_bodies import RoutingBody
 from front_desk.settings import Settings
 from kit.postgres import load_queries
 

@@ -19,6 +19,7 @@ Q = load_queries("front_desk")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KeyFound:
     tenant: UUID
+    label: str
     secret_sha256: bytes
     valid: bool
     stale: bool
@@ -72,7 +73,10 @@ async def find_api_key(database: Database, key_id: str) -> KeyFound | None:
         row = await tx.fetchrow(Q.find_api_key, key_id)
     if row is None:
         return None
-    return KeyFound(tenant=row["tenant_id"], secret_sha256=row["secret_sha256"], valid=row["valid"], stale=row["stale"])
+    return KeyFound(
+        tenant=row["tenant_id"], label=row["label"], secret_sha256=row["secret_sha256"], valid=row["valid"],
+        stale=row["stale"],
+    )  # fmt: skip
 
 
 async def touch_api_key(database: Database, key_id: str) -> None:

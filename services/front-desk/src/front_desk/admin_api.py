@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Response
 
 from front_desk import access_store, store
-from front_desk.api import CONFLICT, NOT_FOUND, After, Limit, answer_of
+from front_desk.answers import CONFLICT, NOT_FOUND, After, Limit, answer_of
 from front_desk.bodies import ApiKeyBody, ApiKeyInfo, ApiKeyMade, EntityAnswer, TenantBody, UserBody, UserMade
 from front_desk.guards import admin_guard
 from front_desk.keep_directory import NoSuchEntity

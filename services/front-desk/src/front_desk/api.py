@@ -7,40 +7,19 @@ from enum import Enum
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Response
 
 from front_desk import store
-from front_desk.bodies import (
-    Body,
-    CustomerBody,
-    DidBody,
-    EntityAnswer,
-    EntityPage,
-    LeadBody,
-    LeaveBody,
-    RoutingBody,
-    StaffBody,
-)
-from front_desk.directory import Did, Invalid, Problem
+from front_desk.answers import CONFLICT, NOT_FOUND, After, Limit, answer_of, kept_answer
+from front_desk.bodies import CustomerBody, DidBody, EntityAnswer, EntityPage, LeadBody, LeaveBody, StaffBody
+from front_desk.directory import Did
 from front_desk.guards import tenant_guard
-from front_desk.keep_directory import Kept, NoSuchEntity, add_leave, end_leave, keep, remove
+from front_desk.keep_directory import NoSuchEntity, add_leave, end_leave, keep, remove
 from front_desk.kinds import KINDS, Entity, Kind, Stored
 from front_desk.problems import RESPONSES
 from kit.postgres import Database
 
-__all__ = ["answer_of", "directory_api"]
-
-Limit = Annotated[int, Query(ge=1, le=500, description="How many at most.")]
-After = Annotated[str, Query(max_length=200, description="The `next` of the page before.")]
-NOT_FOUND: dict[int | str, dict[str, Any]] = {404: RESPONSES[422] | {"description": "Nothing has this reference."}}
-CONFLICT: dict[int | str, dict[str, Any]] = {409: RESPONSES[422] | {"description": "It is taken or still in use."}}
-
-
-def answer_of(kind: Kind, stored: Stored, outcome: Any = None) -> EntityAnswer:
-    name = "did" if kind.name == "did" else "external_ref"
-    ref = {} if kind.name in ("tenant", "routing") else {name: stored.ref}
-    said = {"outcome": outcome} if outcome else {}
-    return EntityAnswer.model_validate({**ref, **stored.body, "id": stored.id, "version": stored.version, **said})
+__all__ = ["directory_api"]
 
 
 def directory_api(database: Database) -> APIRouter:
@@ -50,7 +29,7 @@ def directory_api(database: Database) -> APIRouter:
         _writing_routes(api, database, KINDS[name], body)
         _reading_routes(api, database, KINDS[name])
     _leave_routes(api, database)
-    _routing_routes(api, database)
+    _tenant_route(api, database)
     return api
 
 
@@ -58,14 +37,8 @@ def _tags(kind: Kind) -> list[str | Enum]:
     return [kind.plural]
 
 
-def _parsed(body: Any, *ref: str) -> Entity:
-    try:
-        entity: Entity = body.entity(*ref)
-    except Invalid:
-        raise
-    except ValueError as error:
-        # The one field with a spelling of its own.
-        raise Invalid([Problem(field="working_hours", sentence=str(error))]) from None
+def _entity(body: Any, ref: str) -> Entity:
+    entity: Entity = body.entity(ref)
     return entity
 
 
@@ -74,13 +47,7 @@ def _did(kind: Kind, ref: str) -> str:
     return Did.of(did=ref).did if kind.name == "did" else ref
 
 
-def _answer(kind: Kind, kept: Kept, response: Response) -> EntityAnswer:
-    response.status_code = 201 if kept.outcome == "created" else 200
-    response.headers["ETag"] = f'"{kept.stored.version}"'
-    return answer_of(kind, kept.stored, kept.outcome)
-
-
-def _writing_routes(api: APIRouter, database: Database, kind: Kind, body_type: type[Body]) -> None:
+def _writing_routes(api: APIRouter, database: Database, kind: Kind, body_type: type[Any]) -> None:
     Tenant = Annotated[UUID, Depends(tenant_guard(database))]  # noqa: N806 - a type
     what, tags = kind.name, _tags(kind)
 
@@ -95,7 +62,7 @@ def _writing_routes(api: APIRouter, database: Database, kind: Kind, body_type: t
         response_model_exclude_unset=True,
     )
     async def put(tenant: Tenant, ref: str, body: body_type, response: Response) -> EntityAnswer:  # type: ignore[valid-type]
-        return _answer(kind, await keep(database, tenant, kind, _parsed(body, ref)), response)
+        return kept_answer(kind, await keep(database, tenant, kind, _entity(body, ref)), response)
 
     @api.delete(
         f"/{kind.plural}/{{ref}}",
@@ -173,34 +140,8 @@ def _leave_routes(api: APIRouter, database: Database) -> None:
         return answer_of(kind, await end_leave(database, tenant, ref, now=datetime.now(UTC)))
 
 
-def _routing_routes(api: APIRouter, database: Database) -> None:
+def _tenant_route(api: APIRouter, database: Database) -> None:
     Tenant = Annotated[UUID, Depends(tenant_guard(database))]  # noqa: N806 - a type
-    kind, tags = KINDS["routing"], _tags(KINDS["routing"])
-
-    @api.put(
-        "/routing",
-        summary="Set how calls are routed",
-        tags=tags,
-        response_model=EntityAnswer,
-        response_model_exclude_unset=True,
-    )
-    async def put_routing(tenant: Tenant, body: RoutingBody, response: Response) -> EntityAnswer:
-        return _answer(kind, await keep(database, tenant, kind, body.entity()), response)
-
-    @api.get(
-        "/routing",
-        summary="How calls are routed",
-        tags=tags,
-        response_model=EntityAnswer,
-        response_model_exclude_unset=True,
-        responses=NOT_FOUND,
-    )
-    async def get_routing(tenant: Tenant) -> EntityAnswer:
-        async with database.transaction(tenant) as tx:
-            found = await store.find(tx, kind, ["default"])
-        if not found:
-            raise NoSuchEntity
-        return answer_of(kind, found[0])
 
     @api.get(
         "/tenant",

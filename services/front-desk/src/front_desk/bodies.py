@@ -9,24 +9,28 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from front_desk.credentials import PASSWORD_MAX, PASSWORD_MIN, Role
-from front_desk.directory import Absence, Customer, Did, Lead, Routing, Staff, Tenant
-from front_desk.hours import Stretch, parse_hours
+from front_desk.directory import Absence, Customer, Did, Lead, Staff, Tenant
+from front_desk.hours import Stretch
 
 __all__ = [
     "ApiKeyBody",
     "ApiKeyInfo",
     "ApiKeyMade",
+    "Body",
     "CustomerBody",
     "DidBody",
     "EntityAnswer",
     "EntityPage",
     "LeadBody",
     "LeaveBody",
-    "RoutingBody",
+    "MenuBody",
     "StaffBody",
+    "StretchBody",
     "TenantBody",
     "UserBody",
     "UserMade",
+    "example",
+    "hours_of",
 ]
 
 
@@ -34,12 +38,12 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def _example(**values: Any) -> ConfigDict:
+def example(**values: Any) -> ConfigDict:
     return ConfigDict(extra="forbid", frozen=True, json_schema_extra={"examples": [values]})
 
 
 class TenantBody(Body):
-    model_config = _example(
+    model_config = example(
         slug="malabar-spices",
         name="Malabar Spices",
         timezone="Asia/Kolkata",
@@ -61,7 +65,7 @@ class TenantBody(Body):
 
 
 class ApiKeyBody(Body):
-    model_config = _example(label="billing system")
+    model_config = example(label="billing system")
 
     label: str = Field(min_length=1, max_length=100)
 
@@ -81,7 +85,7 @@ class ApiKeyInfo(BaseModel):
 
 
 class UserBody(Body):
-    model_config = _example(email="desk@malabar.example", password="a long sentence of your own", role="desk")  # noqa: S106
+    model_config = example(email="desk@malabar.example", password="a long sentence of your own", role="desk")  # noqa: S106
 
     email: str = Field(max_length=254)
     password: str = Field(min_length=PASSWORD_MIN, max_length=PASSWORD_MAX)
@@ -95,7 +99,7 @@ class UserMade(BaseModel):
 
 
 class StretchBody(Body):
-    model_config = _example(weekday=1, start="09:30", until="18:00")
+    model_config = example(weekday=1, start="09:30", until="18:00")
 
     weekday: int = Field(ge=1, le=7, description="ISO: 1 is Monday")
     start: str
@@ -103,8 +107,14 @@ class StretchBody(Body):
 
 
 class StaffBody(Body):
-    model_config = _example(
-        name="Desk", numbers=["+91 98470 00011"], active=True, working_hours="Mon-Fri 09:30-18:00; Sat 09:30-13:00"
+    model_config = example(
+        name="Desk",
+        numbers=["+91 98470 00011"],
+        active=True,
+        working_hours="Mon-Fri 09:30-18:00; Sat 09:30-13:00",
+        skills=["gst", "ml"],
+        capacity=1,
+        wrap_up_seconds=30,
     )
 
     name: str
@@ -114,17 +124,23 @@ class StaffBody(Body):
         default=[], description="Stretches, or one line like `Mon-Fri 09:30-18:00; Sat 09:30-13:00`. Empty: always."
     )
 
+    skills: list[str] = Field(default=[], description="Short words like `gst`, languages as BCP 47 tags like `ml`.")
+    capacity: int = Field(default=1, description="How many calls they take at once, 1 to 50.")
+    wrap_up_seconds: int | None = Field(
+        default=None, description="How long they are left alone after a call, 0 to 3600. Absent: as the routing says."
+    )
+
     def entity(self, ref: str) -> Staff:
-        hours: tuple[Stretch, ...]
-        if isinstance(self.working_hours, str):
-            hours = parse_hours(self.working_hours)
-        else:
-            hours = tuple(Stretch(**each.model_dump()) for each in self.working_hours)
-        return Staff.of(external_ref=ref, name=self.name, numbers=self.numbers, active=self.active, working_hours=hours)
+        given = self.model_dump(exclude={"working_hours"})
+        return Staff.of(external_ref=ref, working_hours=hours_of(self.working_hours), **given)
+
+
+def hours_of(given: list[StretchBody] | str) -> str | tuple[Stretch, ...]:
+    return given if isinstance(given, str) else tuple(Stretch(**each.model_dump()) for each in given)
 
 
 class LeaveBody(Body):
-    model_config = _example(start="2026-11-23T00:00:00+05:30", until="2026-11-25T00:00:00+05:30", reason="family")
+    model_config = example(start="2026-11-23T00:00:00+05:30", until="2026-11-25T00:00:00+05:30", reason="family")
 
     start: AwareDatetime
     until: AwareDatetime | None = Field(default=None, description="Exclusive; absent while the end is not known.")
@@ -135,12 +151,14 @@ class LeaveBody(Body):
 
 
 class CustomerBody(Body):
-    model_config = _example(
+    model_config = example(
         name="Kottakkal Traders",
         numbers=["+91 98470 00021", "0484 200 0021"],
         emails=["accounts@kottakkal.example"],
         gstin="32AAACK1234A1ZJ",
         owner="desk",
+        vip=True,
+        language="ml",
     )
 
     name: str
@@ -148,13 +166,15 @@ class CustomerBody(Body):
     emails: list[str] = []
     gstin: str | None = None
     owner: str | None = Field(default=None, description="Reference of the staff member who looks after them.")
+    vip: bool = Field(default=False, description="Put through first and at any hour, as the routing says.")
+    language: str = Field(default="", description="BCP 47 tag of what is spoken to them, like `ml`; empty: not known.")
 
     def entity(self, ref: str) -> Customer:
         return Customer.of(external_ref=ref, **self.model_dump())
 
 
 class LeadBody(Body):
-    model_config = _example(name="Caller from the fair", numbers=["+91 98470 00031"], owner="desk")
+    model_config = example(name="Caller from the fair", numbers=["+91 98470 00031"], owner="desk")
 
     name: str
     numbers: list[str] = []
@@ -165,27 +185,34 @@ class LeadBody(Body):
         return Lead.of(external_ref=ref, **self.model_dump())
 
 
+class MenuBody(Body):
+    model_config = example(digits="1", group="reception")
+
+    digits: str = Field(description="The keys pressed: 0 to 9, * and #.")
+    group: str = Field(description="A group of the routing.")
+
+
 class DidBody(Body):
-    model_config = _example(label="Shop", default_staff=["desk", "accounts"], fallback_number="+91 484 200 0099")
+    model_config = example(
+        label="Shop",
+        default_staff=["desk", "accounts"],
+        fallback_number="+91 484 200 0099",
+        default_group="reception",
+        calendar="office",
+        skills=["ml"],
+        menu=[{"digits": "1", "group": "reception"}, {"digits": "2", "group": "accounts"}],
+    )
 
     label: str = ""
     default_staff: list[str] = Field(default=[], description="References, rung in this order.")
     fallback_number: str | None = None
+    default_group: str | None = Field(default=None, description="Group of the routing, rung after `default_staff`.")
+    calendar: str | None = Field(default=None, description="Calendar of the routing. Absent: the routing's default.")
+    skills: list[str] = Field(default=[], description="What whoever takes its calls has to be able to do.")
+    menu: list[MenuBody] = Field(default=[], description="What callers can press before anybody is rung.")
 
     def entity(self, did: str) -> Did:
         return Did.of(did=did, **self.model_dump())
-
-
-class RoutingBody(Body):
-    model_config = _example(last_agent_days=30, ring_seconds=25, fallback_number="+91 484 200 0099", blocked_numbers=[])
-
-    last_agent_days: int = 30
-    ring_seconds: int = 25
-    fallback_number: str | None = None
-    blocked_numbers: list[str] = []
-
-    def entity(self) -> Routing:
-        return Routing.of(**self.model_dump())
 
 
 class EntityAnswer(BaseModel):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from front_desk.credentials import public_id, same_secret, sha256
 from front_desk.problems import ApiProblem, problem_response
 from kit.postgres import Database
 
-__all__ = ["SecurityHeaders", "admin_guard", "tenant_guard", "too_long"]
+__all__ = ["Caller", "SecurityHeaders", "admin_guard", "caller_guard", "tenant_guard", "too_long"]
 
 Bearer = Annotated[
     HTTPAuthorizationCredentials | None,
@@ -25,10 +26,18 @@ Bearer = Annotated[
 _REFUSED = "Send a valid key as 'Authorization: Bearer …'. A key that was revoked stays refused."
 
 
-def tenant_guard(database: Database) -> Callable[[Bearer], Awaitable[UUID]]:
-    """A dependency: the tenant whose API key the request carries."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Caller:
+    """Who sent a request: of which tenant, and under which name it goes into a history."""
 
-    async def tenant(bearer: Bearer) -> UUID:
+    tenant: UUID
+    who: str
+
+
+def caller_guard(database: Database) -> Callable[[Bearer], Awaitable[Caller]]:
+    """A dependency: the tenant whose API key the request carries, and the key's label."""
+
+    async def caller(bearer: Bearer) -> Caller:
         key_id = public_id(bearer.credentials) if bearer else None
         if bearer is None or key_id is None:
             raise ApiProblem(401, "unauthorized", _REFUSED)
@@ -37,7 +46,17 @@ def tenant_guard(database: Database) -> Callable[[Bearer], Awaitable[UUID]]:
             raise ApiProblem(401, "unauthorized", _REFUSED)
         if found.stale:
             await access_store.touch_api_key(database, key_id)
-        return found.tenant
+        return Caller(tenant=found.tenant, who=f"key of {found.label}")
+
+    return caller
+
+
+def tenant_guard(database: Database) -> Callable[[Bearer], Awaitable[UUID]]:
+    """A dependency: the tenant whose API key the request carries."""
+    who = caller_guard(database)
+
+    async def tenant(bearer: Bearer) -> UUID:
+        return (await who(bearer)).tenant
 
     return tenant
 

@@ -9,7 +9,7 @@ from typing import NoReturn
 from uuid import UUID
 
 from front_desk.directory import Problem
-from front_desk.keep_directory import DidTaken, UnknownStaff, keep_many
+from front_desk.keep_directory import DidTaken, Unfit, UnknownStaff, keep_many
 from front_desk.sheets import BadRow, GoodRow, Sheet
 from kit.postgres import Database
 
@@ -58,8 +58,8 @@ async def import_rows(
     if write:
         counts = Counter()
         for chunk in _chunks(rows):
-            ids = _ids(tenant, sheet, chunk)
-            async with database.transaction(tenant, emits=ids) as tx:
+            keys = sheet.kind.keys(tenant, [row.entity for row in chunk])
+            async with database.transaction(tenant, emits=keys) as tx:
                 kept = await keep_many(tx, sheet.kind, [row.entity for row in chunk])
             counts.update(each.outcome for each in kept)
             progress(len(chunk))
@@ -81,13 +81,14 @@ async def _try(
         left = list(chunk)
         while left:
             try:
-                async with database.transaction(tenant, emits=_ids(tenant, sheet, left)) as tx:
+                keys = sheet.kind.keys(tenant, [row.entity for row in left])
+                async with database.transaction(tenant, emits=keys) as tx:
                     kept = await keep_many(tx, sheet.kind, [row.entity for row in left])
                     counts.update(each.outcome for each in kept)
                     _undo()
             except _OnlyTried:
                 break
-            except (DidTaken, UnknownStaff) as error:
+            except (DidTaken, UnknownStaff, Unfit) as error:
                 out = {row.line: bad for row in left if (bad := _refusal(sheet, row, error)) is not None}
                 refused += out.values()
                 left = [row for row in left if row.line not in out]
@@ -95,7 +96,10 @@ async def _try(
     return [row for row in rows if row.line not in lines], refused, counts
 
 
-def _refusal(sheet: Sheet, row: GoodRow, error: DidTaken | UnknownStaff) -> BadRow | None:
+def _refusal(sheet: Sheet, row: GoodRow, error: DidTaken | UnknownStaff | Unfit) -> BadRow | None:
+    if isinstance(error, Unfit):
+        problems = error.problems.get(getattr(row.entity, sheet.key))
+        return BadRow(line=row.line, problems=problems, cells=row.cells) if problems else None
     if isinstance(error, DidTaken):
         if sheet.kind.name != "did" or getattr(row.entity, "did", None) not in error.dids:
             return None
@@ -108,10 +112,6 @@ def _refusal(sheet: Sheet, row: GoodRow, error: DidTaken | UnknownStaff) -> BadR
         sentence = f"names {', '.join(named)}, who is not in the directory; import staff first"
         problem = Problem(field=column, sentence=sentence)
     return BadRow(line=row.line, problems=(problem,), cells=row.cells)
-
-
-def _ids(tenant: UUID, sheet: Sheet, rows: Sequence[GoodRow]) -> list[str]:
-    return [sheet.kind.id(tenant, sheet.kind.ref(tenant, row.entity)) for row in rows]
 
 
 def _chunks(rows: Sequence[GoodRow]) -> Iterator[Sequence[GoodRow]]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
 from front_desk import store
-from front_desk.directory import Absence
-from front_desk.kinds import KINDS, Entity, Kind, Stored
+from front_desk.directory import Absence, Problem
+from front_desk.kinds import KINDS, ROUTING_ID, Entity, Kind, Stored
+from front_desk.lines import problems_of_lines
+from front_desk.routing import stored_routing
 from kit import outbox
 from kit.postgres import Database, Transaction
 
@@ -19,6 +21,7 @@ __all__ = [
     "Kept",
     "NoSuchEntity",
     "StaffInUse",
+    "Unfit",
     "UnknownStaff",
     "add_leave",
     "end_leave",
@@ -52,6 +55,14 @@ class StaffInUse(Exception):
     """A person cannot be deleted while others name them."""
 
 
+class Unfit(Exception):
+    """Entities do not fit what else there is; every problem of each, by reference."""
+
+    def __init__(self, problems: Mapping[str, Sequence[Problem]]) -> None:
+        super().__init__("; ".join(f"{p.field} {p.sentence}" for each in problems.values() for p in each))
+        self.problems = {ref: tuple(each) for ref, each in problems.items()}
+
+
 class NoSuchEntity(Exception):
     """Nothing living has this reference."""
 
@@ -65,8 +76,11 @@ class Kept:
 
 
 async def keep(database: Database, tenant: UUID, kind: Kind, entity: Entity) -> Kept:
-    """Create or replace one entity. Raises :class:`DidTaken` or :class:`UnknownStaff`."""
-    async with database.transaction(tenant, emits=[kind.id(tenant, kind.ref(tenant, entity))]) as tx:
+    """Create or replace one entity. Raises :class:`DidTaken`, :class:`UnknownStaff` or :class:`Unfit`.
+
+    The routing is kept by ``keep_routing``, which keeps its versions as well.
+    """
+    async with database.transaction(tenant, emits=kind.keys(tenant, [entity])) as tx:
         return (await keep_many(tx, kind, [entity]))[0]
 
 
@@ -82,9 +96,20 @@ async def keep_many(tx: Transaction, kind: Kind, entities: Sequence[Entity]) -> 
         if taken := [ref for ref in refs if ref not in held]:
             raise DidTaken(taken)
     changed = await store.write(tx, kind, [kind.record(tx.tenant, entity, staff_ids) for entity in entities])
+    if kind.name == "did" and changed:
+        await _fit(tx, changed)
     now = {each.ref: each for each in await store.find(tx, kind, refs)}
     await outbox.append_many(tx, [kind.event_of(now[ref]) for ref in refs if ref in changed])
     return [Kept(stored=now[ref], outcome=_outcome(now[ref], changed)) for ref in refs]
+
+
+async def _fit(tx: Transaction, dids: set[str]) -> None:
+    """Written first and looked at then, so that DIDs which come together are seen together."""
+    found = await store.find(tx, KINDS["routing"], [ROUTING_ID])
+    routing = stored_routing(found[0].body) if found else None
+    lines = {line.did: line for line in await store.living_dids(tx)}
+    if problems := problems_of_lines(lines, routing, sorted(dids)):
+        raise Unfit(problems)
 
 
 def _outcome(stored: Stored, changed: set[str]) -> Literal["created", "changed", "unchanged"]:
@@ -111,8 +136,12 @@ async def _let_go_of(tx: Transaction, ref: str) -> None:
     if staff_id is None:
         raise NoSuchEntity
     named = await store.staff_named_by(tx, staff_id)
-    if any(named.values()):
-        holders = ", ".join(f"{count} {_WORDS[what][count > 1]}" for what, count in named.items() if count)
+    groups = named.pop("groups")
+    if any(named.values()) or groups:
+        by = [f"{count} {_WORDS[what][count > 1]}" for what, count in named.items() if count]
+        if groups:
+            by.append(f"the routing's group{'s' if len(groups) > 1 else ''} {' and '.join(groups)}")
+        holders = ", ".join(by)
         raise StaffInUse(
             f"Still named by {holders}. Give them somebody else first, or put the person with active: false."
         )

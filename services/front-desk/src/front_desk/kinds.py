@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
@@ -12,7 +12,10 @@ from contracts.event import Event
 from front_desk.directory import Customer, Did, Lead, Routing, Staff, Tenant
 from kit.ids import name_uuid
 
-__all__ = ["KINDS", "Entity", "Kind", "Stored"]
+__all__ = ["KINDS", "ROUTING_ID", "Entity", "Kind", "Stored"]
+
+ROUTING_ID = "default"
+"""Its key is also what is held by whoever writes a DID: the two are checked against each other."""
 
 Entity = Tenant | Staff | Customer | Lead | Did | Routing
 
@@ -43,6 +46,11 @@ class Kind:
     staff_refs: Callable[[Any], tuple[str, ...]]
     """References of the people an entity names."""
 
+    def keys(self, tenant: UUID, entities: Iterable[Any]) -> list[str]:
+        """The keys that a transaction holds to write these entities."""
+        ids = [self.id(tenant, self.ref(tenant, entity)) for entity in entities]
+        return [*ids, ROUTING_ID] if self.name == "did" else ids
+
     def event_of(self, stored: Stored) -> Event:
         return self.event.model_validate({**stored.body, self.id_field: stored.id, "version": stored.version})
 
@@ -54,6 +62,8 @@ class Kind:
             row["owner_staff_id"] = staff_ids[entity.owner] if entity.owner else None
         if "default_staff" in row:
             row["default_staff_ids"] = [staff_ids[each] for each in entity.default_staff]
+        for group in row.get("groups", ()):
+            group["staff_ids"] = [staff_ids[each] for each in group.pop("staff")]
         return row
 
 
@@ -126,9 +136,9 @@ KINDS: dict[str, Kind] = {
             plural="routing",
             event=RoutingV1,
             id_field="routing_id",
-            ref=lambda tenant, entity: "default",
-            id=lambda tenant, ref: "default",
-            staff_refs=_nobody,
+            ref=lambda tenant, entity: ROUTING_ID,
+            id=lambda tenant, ref: ROUTING_ID,
+            staff_refs=lambda entity: tuple(ref for group in entity.groups for ref in group.staff),
         ),
     )
 }

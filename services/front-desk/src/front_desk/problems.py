@@ -14,7 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from front_desk.directory import Invalid, Problem
-from front_desk.keep_directory import DidTaken, NoSuchEntity, StaffInUse, UnknownStaff
+from front_desk.keep_directory import DidTaken, NoSuchEntity, StaffInUse, Unfit, UnknownStaff
+from front_desk.keep_routing import NotThisVersion, RoutingInUse
 from kit.telemetry import get_logger
 
 __all__ = ["RESPONSES", "ApiProblem", "FieldProblem", "ProblemDocument", "handle_problems", "problem_response"]
@@ -97,8 +98,8 @@ def handle_problems(app: FastAPI) -> None:
     def on_problem(request: Request, error: Exception) -> Response:
         return (error if isinstance(error, ApiProblem) else as_problem(error)).response()
 
-    known = (ApiProblem, Invalid, DidTaken, UnknownStaff, StaffInUse, NoSuchEntity, HTTPException)
-    for kind in (*known, RequestValidationError, *UNAVAILABLE):
+    known = (ApiProblem, Invalid, DidTaken, UnknownStaff, Unfit, StaffInUse, RoutingInUse, NotThisVersion, NoSuchEntity)
+    for kind in (*known, HTTPException, RequestValidationError, *UNAVAILABLE):
         app.add_exception_handler(kind, on_problem)
     app.add_exception_handler(Exception, on_problem)
 
@@ -115,6 +116,13 @@ def as_problem(error: Exception) -> ApiProblem:
         case UnknownStaff():
             detail = f"No staff with the reference {', '.join(error.refs[:5])}. Put the person first, then name them."
             return ApiProblem(422, "unknown-staff", detail)
+        case Unfit():
+            problems = [problem for each in error.problems.values() for problem in each]
+            return ApiProblem(422, "invalid", "Some fields are wrong; see errors.", errors=problems)
+        case RoutingInUse():
+            return ApiProblem(409, "routing-in-use", str(error))
+        case NotThisVersion():
+            return ApiProblem(409, "version-conflict", str(error))
         case StaffInUse():
             return ApiProblem(409, "staff-in-use", str(error))
         case NoSuchEntity():

@@ -26,30 +26,40 @@ RETURNING tenant_id::text AS ref
 
 -- name: keep_staff
 -- Create or replace staff; answers those that changed.
-INSERT INTO staff AS s (tenant_id, external_ref, staff_id, name, numbers, active, working_hours)
-SELECT $1, r.ref, r.id, r.name, r.numbers, r.active, r.working_hours
+INSERT INTO staff AS s (tenant_id, external_ref, staff_id, name, numbers, active, working_hours, skills, capacity,
+    wrap_up_seconds)
+SELECT $1, r.ref, r.id, r.name, r.numbers, r.active, r.working_hours, r.skills, r.capacity, r.wrap_up_seconds
 FROM jsonb_to_recordset($2::jsonb) AS r
-    (ref text, id text, name text, numbers text[], active boolean, working_hours jsonb)
+    (ref text, id text, name text, numbers text[], active boolean, working_hours jsonb, skills text[],
+     capacity integer, wrap_up_seconds integer)
 ORDER BY r.ref
 ON CONFLICT (tenant_id, external_ref) DO UPDATE SET
     name = excluded.name, numbers = excluded.numbers, active = excluded.active,
-    working_hours = excluded.working_hours, version = s.version + 1, changed_at = now(), deleted_at = NULL
-WHERE s.deleted_at IS NOT NULL OR (s.name, s.numbers, s.active, s.working_hours) IS DISTINCT FROM
-    (excluded.name, excluded.numbers, excluded.active, excluded.working_hours)
+    working_hours = excluded.working_hours, skills = excluded.skills, capacity = excluded.capacity,
+    wrap_up_seconds = excluded.wrap_up_seconds, version = s.version + 1, changed_at = now(), deleted_at = NULL
+WHERE s.deleted_at IS NOT NULL
+    OR (s.name, s.numbers, s.active, s.working_hours, s.skills, s.capacity, s.wrap_up_seconds) IS DISTINCT FROM
+    (excluded.name, excluded.numbers, excluded.active, excluded.working_hours, excluded.skills, excluded.capacity,
+     excluded.wrap_up_seconds)
 RETURNING external_ref AS ref
 
 -- name: keep_customer
 -- Create or replace customers; answers those that changed.
-INSERT INTO customer AS c (tenant_id, external_ref, customer_id, name, numbers, emails, gstin, owner_staff_id)
-SELECT $1, r.ref, r.id, r.name, r.numbers, r.emails, r.gstin, r.owner_staff_id
+INSERT INTO customer AS c (tenant_id, external_ref, customer_id, name, numbers, emails, gstin, owner_staff_id, vip,
+    language)
+SELECT $1, r.ref, r.id, r.name, r.numbers, r.emails, r.gstin, r.owner_staff_id, r.vip, r.language
 FROM jsonb_to_recordset($2::jsonb) AS r
-    (ref text, id text, name text, numbers text[], emails text[], gstin text, owner_staff_id text)
+    (ref text, id text, name text, numbers text[], emails text[], gstin text, owner_staff_id text, vip boolean,
+     language text)
 ORDER BY r.ref
 ON CONFLICT (tenant_id, external_ref) DO UPDATE SET
     name = excluded.name, numbers = excluded.numbers, emails = excluded.emails, gstin = excluded.gstin,
-    owner_staff_id = excluded.owner_staff_id, version = c.version + 1, changed_at = now(), deleted_at = NULL
-WHERE c.deleted_at IS NOT NULL OR (c.name, c.numbers, c.emails, c.gstin, c.owner_staff_id) IS DISTINCT FROM
-    (excluded.name, excluded.numbers, excluded.emails, excluded.gstin, excluded.owner_staff_id)
+    owner_staff_id = excluded.owner_staff_id, vip = excluded.vip, language = excluded.language,
+    version = c.version + 1, changed_at = now(), deleted_at = NULL
+WHERE c.deleted_at IS NOT NULL
+    OR (c.name, c.numbers, c.emails, c.gstin, c.owner_staff_id, c.vip, c.language) IS DISTINCT FROM
+    (excluded.name, excluded.numbers, excluded.emails, excluded.gstin, excluded.owner_staff_id, excluded.vip,
+     excluded.language)
 RETURNING external_ref AS ref
 
 -- name: keep_lead
@@ -80,41 +90,64 @@ DELETE FROM did_claim WHERE did = $1
 
 -- name: keep_did
 -- Create or replace DIDs that this tenant has claimed; answers those that changed.
-INSERT INTO did AS d (tenant_id, did, label, default_staff_ids, fallback_number)
-SELECT $1, r.ref, r.label, r.default_staff_ids, r.fallback_number
-FROM jsonb_to_recordset($2::jsonb) AS r (ref text, label text, default_staff_ids text[], fallback_number text)
+INSERT INTO did AS d (tenant_id, did, label, default_staff_ids, fallback_number, default_group, calendar, skills, menu)
+SELECT $1, r.ref, r.label, r.default_staff_ids, r.fallback_number, r.default_group, r.calendar, r.skills, r.menu
+FROM jsonb_to_recordset($2::jsonb) AS r (ref text, label text, default_staff_ids text[], fallback_number text,
+    default_group text, calendar text, skills text[], menu jsonb)
 ORDER BY r.ref
 ON CONFLICT (tenant_id, did) DO UPDATE SET
     label = excluded.label, default_staff_ids = excluded.default_staff_ids,
-    fallback_number = excluded.fallback_number, version = d.version + 1, changed_at = now(), deleted_at = NULL
-WHERE d.deleted_at IS NOT NULL OR (d.label, d.default_staff_ids, d.fallback_number) IS DISTINCT FROM
-    (excluded.label, excluded.default_staff_ids, excluded.fallback_number)
+    fallback_number = excluded.fallback_number, default_group = excluded.default_group,
+    calendar = excluded.calendar, skills = excluded.skills, menu = excluded.menu,
+    version = d.version + 1, changed_at = now(), deleted_at = NULL
+WHERE d.deleted_at IS NOT NULL
+    OR (d.label, d.default_staff_ids, d.fallback_number, d.default_group, d.calendar, d.skills, d.menu)
+    IS DISTINCT FROM (excluded.label, excluded.default_staff_ids, excluded.fallback_number, excluded.default_group,
+        excluded.calendar, excluded.skills, excluded.menu)
 RETURNING did AS ref
 
 -- name: keep_routing
 -- Create or replace the tenant's routing; answers it when it changed.
-INSERT INTO routing AS o (tenant_id, last_agent_days, ring_seconds, fallback_number, blocked_numbers)
-SELECT $1, r.last_agent_days, r.ring_seconds, r.fallback_number, r.blocked_numbers
+INSERT INTO routing AS o (tenant_id, last_agent_days, ring_seconds, fallback_number, blocked_numbers, groups,
+    calendars, default_calendar, after_hours, overflow, vip, vip_numbers, vip_any_hour, spam_limit, spam,
+    emergency, claim_agents, wrap_up_seconds, max_hops)
+SELECT $1, r.last_agent_days, r.ring_seconds, r.fallback_number, r.blocked_numbers, r.groups, r.calendars,
+    r.default_calendar, r.after_hours, r.overflow, r.vip, r.vip_numbers, r.vip_any_hour, r.spam_limit, r.spam,
+    r.emergency, r.claim_agents, r.wrap_up_seconds, r.max_hops
 FROM jsonb_to_recordset($2::jsonb) AS r
-    (last_agent_days integer, ring_seconds integer, fallback_number text, blocked_numbers text[])
+    (last_agent_days integer, ring_seconds integer, fallback_number text, blocked_numbers text[], groups jsonb,
+     calendars jsonb, default_calendar text, after_hours jsonb, overflow jsonb, vip jsonb, vip_numbers text[],
+     vip_any_hour boolean, spam_limit integer, spam jsonb, emergency jsonb, claim_agents boolean,
+     wrap_up_seconds integer, max_hops integer)
 ON CONFLICT (tenant_id) DO UPDATE SET
     last_agent_days = excluded.last_agent_days, ring_seconds = excluded.ring_seconds,
     fallback_number = excluded.fallback_number, blocked_numbers = excluded.blocked_numbers,
+    groups = excluded.groups, calendars = excluded.calendars, default_calendar = excluded.default_calendar,
+    after_hours = excluded.after_hours, overflow = excluded.overflow, vip = excluded.vip,
+    vip_numbers = excluded.vip_numbers, vip_any_hour = excluded.vip_any_hour, spam_limit = excluded.spam_limit,
+    spam = excluded.spam, emergency = excluded.emergency, claim_agents = excluded.claim_agents,
+    wrap_up_seconds = excluded.wrap_up_seconds, max_hops = excluded.max_hops,
     version = o.version + 1, changed_at = now()
-WHERE (o.last_agent_days, o.ring_seconds, o.fallback_number, o.blocked_numbers) IS DISTINCT FROM
-    (excluded.last_agent_days, excluded.ring_seconds, excluded.fallback_number, excluded.blocked_numbers)
+WHERE (o.last_agent_days, o.ring_seconds, o.fallback_number, o.blocked_numbers, o.groups, o.calendars,
+    o.default_calendar, o.after_hours, o.overflow, o.vip, o.vip_numbers, o.vip_any_hour, o.spam_limit, o.spam,
+    o.emergency, o.claim_agents, o.wrap_up_seconds, o.max_hops)
+    IS DISTINCT FROM
+    (excluded.last_agent_days, excluded.ring_seconds, excluded.fallback_number, excluded.blocked_numbers,
+     excluded.groups, excluded.calendars, excluded.default_calendar, excluded.after_hours, excluded.overflow,
+     excluded.vip, excluded.vip_numbers, excluded.vip_any_hour, excluded.spam_limit, excluded.spam,
+     excluded.emergency, excluded.claim_agents, excluded.wrap_up_seconds, excluded.max_hops)
 RETURNING 'default' AS ref
 
 -- name: remove_staff
 -- Delete a person's content and keep the version.
-UPDATE staff SET name = '', numbers = '{}', active = false, working_hours = '[]', version = version + 1,
-    changed_at = now(), deleted_at = now()
+UPDATE staff SET name = '', numbers = '{}', active = false, working_hours = '[]', skills = '{}', capacity = 1,
+    wrap_up_seconds = NULL, version = version + 1, changed_at = now(), deleted_at = now()
 WHERE external_ref = $1 AND deleted_at IS NULL RETURNING staff_id AS id
 
 -- name: remove_customer
 -- Delete a customer's content and keep the version.
-UPDATE customer SET name = '', numbers = '{}', emails = '{}', gstin = NULL, owner_staff_id = NULL,
-    version = version + 1, changed_at = now(), deleted_at = now()
+UPDATE customer SET name = '', numbers = '{}', emails = '{}', gstin = NULL, owner_staff_id = NULL, vip = false,
+    language = '', version = version + 1, changed_at = now(), deleted_at = now()
 WHERE external_ref = $1 AND deleted_at IS NULL RETURNING customer_id AS id
 
 -- name: remove_lead
@@ -125,15 +158,42 @@ WHERE external_ref = $1 AND deleted_at IS NULL RETURNING lead_id AS id
 
 -- name: remove_did
 -- Delete a DID's content and keep the version.
-UPDATE did SET label = '', default_staff_ids = '{}', fallback_number = NULL, version = version + 1,
-    changed_at = now(), deleted_at = now()
+UPDATE did SET label = '', default_staff_ids = '{}', fallback_number = NULL, default_group = NULL, calendar = NULL,
+    skills = '{}', menu = '[]', version = version + 1, changed_at = now(), deleted_at = now()
 WHERE did = $1 AND deleted_at IS NULL RETURNING did AS id
 
 -- name: staff_named_by
--- How many living entities still name this person.
+-- How many living entities still name this person, and which groups.
 SELECT (SELECT count(*) FROM customer WHERE owner_staff_id = $1 AND deleted_at IS NULL) AS customers,
        (SELECT count(*) FROM lead WHERE owner_staff_id = $1 AND deleted_at IS NULL) AS leads,
-       (SELECT count(*) FROM did WHERE $1 = ANY(default_staff_ids) AND deleted_at IS NULL) AS dids
+       (SELECT count(*) FROM did WHERE $1 = ANY(default_staff_ids) AND deleted_at IS NULL) AS dids,
+       (SELECT coalesce(array_agg(g.body ->> 'name' ORDER BY g.place), '{}')
+        FROM routing o, jsonb_array_elements(o.groups) WITH ORDINALITY AS g (body, place)
+        WHERE jsonb_exists(g.body -> 'staff_ids', $1)) AS groups
+
+-- name: living_dids
+-- What the tenant's DIDs name of the routing, and where their calls go when nobody takes them.
+SELECT did, label, fallback_number, default_group, calendar,
+       ARRAY(SELECT c ->> 'group' FROM jsonb_array_elements(menu) AS c) AS menu_groups
+FROM did WHERE deleted_at IS NULL ORDER BY did
+
+-- name: keep_routing_version
+-- Write down the routing as it is now: who made it so, and why.
+INSERT INTO routing_version (tenant_id, version, changed_by, why, body)
+SELECT tenant_id, version, $1, $2, body FROM entity WHERE kind = 'routing'
+
+-- name: routing_versions
+-- The routing's versions below one, newest first, without their bodies.
+SELECT version, changed_at, changed_by, why FROM routing_version WHERE version < $1 ORDER BY version DESC LIMIT $2
+
+-- name: routing_version
+-- One version, whole.
+SELECT version, changed_at, changed_by, why, body FROM routing_version WHERE version = $1
+
+-- name: standing_emergency
+-- The emergency that holds now.
+SELECT emergency FROM routing
+WHERE emergency IS NOT NULL AND coalesce((emergency ->> 'until')::timestamptz > now(), true)
 
 -- name: staff_ids
 -- Ids of living staff by reference; locked, so that nobody is deleted while being named.
@@ -191,7 +251,7 @@ UPDATE api_key SET revoked_at = now() WHERE key_id = $1 AND revoked_at IS NULL R
 
 -- name: find_api_key
 -- A key and its tenant by public id. As the system role.
-SELECT k.tenant_id, k.secret_sha256, k.revoked_at IS NULL AND t.active AS valid,
+SELECT k.tenant_id, k.label, k.secret_sha256, k.revoked_at IS NULL AND t.active AS valid,
        k.last_used_at IS NULL OR k.last_used_at < now() - interval '5 minutes' AS stale
 FROM api_key k JOIN tenant t USING (tenant_id) WHERE k.key_id = $1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -12,23 +13,30 @@ import asyncpg
 
 from front_desk.directory import Absence, Tenant
 from front_desk.kinds import Kind, Stored
+from front_desk.lines import Line
 from kit.postgres import Database, Transaction, load_queries
 
 __all__ = [
+    "Version",
     "add_leave",
     "claim_dids",
     "end_leave",
     "find",
     "find_tenant",
     "forget_leave",
+    "keep_routing_version",
     "list_tenants",
+    "living_dids",
     "lock_staff",
     "page",
     "page_for_republishing",
     "release_did",
     "remove",
+    "routing_version",
+    "routing_versions",
     "staff_ids",
     "staff_named_by",
+    "standing_emergency",
     "touch_staff",
     "write",
 ]
@@ -36,6 +44,17 @@ __all__ = [
 Q = load_queries("front_desk")
 _KEEP = {name: getattr(Q, f"keep_{name}") for name in ("tenant", "staff", "customer", "lead", "did", "routing")}
 _REMOVE = {name: getattr(Q, f"remove_{name}") for name in ("staff", "customer", "lead", "did")}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Version:
+    """One version of a routing: who made it, why, and the whole of it where it was asked for."""
+
+    version: int
+    changed_at: datetime
+    changed_by: str
+    why: str
+    body: Mapping[str, Any] | None = None
 
 
 def _stored(row: asyncpg.Record) -> Stored:
@@ -80,7 +99,8 @@ async def lock_staff(tx: Transaction, ref: str) -> str | None:
     return staff_id
 
 
-async def staff_named_by(tx: Transaction, staff_id: str) -> dict[str, int]:
+async def staff_named_by(tx: Transaction, staff_id: str) -> dict[str, Any]:
+    """How many of each kind name a person, and under ``groups`` which ring groups do."""
     row = await tx.fetchrow(Q.staff_named_by, staff_id)
     return dict(row) if row is not None else {}
 
@@ -102,6 +122,30 @@ async def end_leave(tx: Transaction, staff_id: str, now: datetime) -> bool:
 
 async def forget_leave(tx: Transaction, staff_id: str) -> None:
     await tx.execute(Q.forget_leave, staff_id)
+
+
+async def living_dids(tx: Transaction) -> list[Line]:
+    return [Line(**{**row, "menu_groups": tuple(row["menu_groups"])}) for row in await tx.fetch(Q.living_dids)]
+
+
+async def keep_routing_version(tx: Transaction, who: str, why: str) -> None:
+    await tx.execute(Q.keep_routing_version, who, why)
+
+
+async def routing_versions(tx: Transaction, before: int, limit: int) -> list[Version]:
+    """Versions below one, newest first, without their bodies."""
+    return [Version(**row) for row in await tx.fetch(Q.routing_versions, before, limit)]
+
+
+async def routing_version(tx: Transaction, number: int) -> Version | None:
+    row = await tx.fetchrow(Q.routing_version, number)
+    return Version(**{**row, "body": json.loads(row["body"])}) if row is not None else None
+
+
+async def standing_emergency(tx: Transaction) -> dict[str, Any] | None:
+    """The emergency that holds at this moment."""
+    found = await tx.fetchval(Q.standing_emergency)
+    return json.loads(found) if found is not None else None
 
 
 async def claim_dids(tx: Transaction, dids: Sequence[str]) -> set[str]:

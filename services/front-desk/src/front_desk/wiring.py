@@ -19,6 +19,7 @@ from front_desk.letters import Letters
 from front_desk.live import LiveBoard
 from front_desk.problems import handle_problems
 from front_desk.render import Renderer
+from front_desk.routing_api import routing_api
 from front_desk.settings import Settings
 from front_desk.sign_in import SignIn
 from kit.consume import Consumer
@@ -73,6 +74,7 @@ def rest_app(database: Database, admin_token: str) -> FastAPI:
         telemetry=QUIET,
     )
     rest.include_router(directory_api(database))
+    rest.include_router(routing_api(database))
     rest.include_router(admin_api(database, admin_token))
     handle_problems(rest)
     return rest
