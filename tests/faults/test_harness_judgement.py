@@ -154,6 +154,7 @@ async def test_servers_that_do_not_answer_are_not_consumers_that_are_behind(
     judge: Judge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tests.faults.harness.groups, "ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr(tests.faults.harness.judge, "MOMENT", 0.1)
     ended = asyncio.Event()
     ended.set()
     with pytest.raises(Unanswered):
