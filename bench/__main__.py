@@ -13,13 +13,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import consume, event_age, guarantees, importing, midring, outbox_history, relay
+from bench import consume, degraded, event_age, guarantees, importing, midring, outbox_history, relay
 from bench.results import Addresses, Result, cores
 
 LOAD = os.getloadavg()[0]
 OUTPUT = Path(".run/bench/latest.json")
 BENCHES: dict[str, Callable[[Addresses], Sequence[Result]]] = {
     "midring": midring.run,
+    "degraded": degraded.run,
     "import": importing.run,
     "event_age": event_age.run,
     "relay": relay.run,

@@ -81,40 +81,47 @@ async def _run(addresses: Addresses) -> list[Result]:
 
 async def _hello(folder: Path) -> float:
     (folder / "hello_app.py").write_text(HELLO)
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "uvicorn", "hello_app:app", "--port", str(port), "--no-access-log"]
-    with _pinned(command, {"PYTHONPATH": str(folder)}, folder / "hello.log"):
-        await _listening(port)
+    with pinned(command, {"PYTHONPATH": str(folder)}, folder / "hello.log"):
+        await listening(port)
         return await _wrk(port, "/hello", folder)
 
 
 async def _router(addresses: Addresses, database: Database, folder: Path) -> tuple[float, list[float], float]:
     secret = secrets.token_urlsafe(16)
-    name = await _directory(database, secret)
-    port = _free_port()
+    name = await directory(database, secret)
+    port = free_port()
+    environment = settings(addresses, name, port, folder / "router")
+    path = f"/v1/hooks/generic/{secret}/ring"
+    with pinned([sys.executable, "-m", "telephony_router"], environment, folder / "router.log") as process:
+        await listening(port)
+        await open_loop(port, path, seconds=2)
+        latencies = await open_loop(port, path, seconds=SECONDS)
+        rate = await _wrk(port, path, folder)
+        rss = rss_mb(process.pid)
+    return rate, latencies, rss
+
+
+def settings(addresses: Addresses, database: str, port: int, data: Path) -> dict[str, str]:
+    """What a router needs in its environment to work on these servers, with this database."""
     parts = urlsplit(addresses.postgres_dsn)
-    environment = {
+    return {
         "TRUNKLINE_DEMO": "true",
-        "TRUNKLINE_POSTGRES_DSN": urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], path=f"/{name}")),
+        "TRUNKLINE_POSTGRES_DSN": urlunsplit(
+            parts._replace(netloc=parts.netloc.rpartition("@")[2], path=f"/{database}")
+        ),
         "TRUNKLINE_REDIS_URL": addresses.redis_url,
         "TRUNKLINE_KAFKA_BOOTSTRAP": addresses.kafka_bootstrap,
         "TRUNKLINE_TELEPHONY_ROUTER_HTTP_PORT": str(port),
-        "TRUNKLINE_TELEPHONY_ROUTER_DATA_DIR": str(folder / "router"),
+        "TRUNKLINE_TELEPHONY_ROUTER_DATA_DIR": str(data),
         "TRUNKLINE_TELEPHONY_ROUTER_APP_PASSWORD": "test",
         "TRUNKLINE_TELEPHONY_ROUTER_SYSTEM_PASSWORD": "test",
         "TRUNKLINE_TELEPHONY_ROUTER_SECRET_KEY": base64.b64encode(bytes(32)).decode(),
     }
-    path = f"/v1/hooks/generic/{secret}/ring"
-    with _pinned([sys.executable, "-m", "telephony_router"], environment, folder / "router.log") as process:
-        await _listening(port)
-        await _open_loop(port, path, seconds=2)
-        latencies = await _open_loop(port, path, seconds=SECONDS)
-        rate = await _wrk(port, path, folder)
-        rss = _rss_mb(process.pid)
-    return rate, latencies, rss
 
 
-async def _directory(database: Database, secret: str) -> str:
+async def directory(database: Database, secret: str) -> str:
     """One office with two agents and many customers; gives the database's name."""
     from telephony_router import store
     from telephony_router.project_directory import (
@@ -139,14 +146,14 @@ async def _directory(database: Database, secret: str) -> str:
         return str(await tx.fetchval("SELECT current_database()"))
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager
-def _pinned(command: list[str], environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def pinned(command: list[str], environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A process on the last core; the load is made on the first."""
     prefix = ["taskset", "-c", str(cores() - 1)] if cores() > 1 and shutil.which("taskset") else []
     with log.open("wb") as output:
@@ -162,7 +169,7 @@ def _pinned(command: list[str], environment: dict[str, str], log: Path) -> Itera
                 process.wait()
 
 
-async def _listening(port: int) -> None:
+async def listening(port: int) -> None:
     """Until it answers and, if it can tell, is ready."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
@@ -193,7 +200,7 @@ async def _wrk(port: int, path: str, folder: Path) -> float:
     return float(rate.group(1))
 
 
-async def _open_loop(port: int, path: str, *, seconds: int) -> list[float]:
+async def open_loop(port: int, path: str, *, seconds: int, rate: int = RATE) -> list[float]:
     """Latencies in ms from each request's intended time to its answer, at a steady rate."""
     free: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
     for _ in range(OPEN_LOOP_CONNECTIONS):
@@ -208,8 +215,8 @@ async def _open_loop(port: int, path: str, *, seconds: int) -> list[float]:
         latencies.append((time.perf_counter() - intended) * 1000)
 
     begun, tasks = time.perf_counter() + 0.05, list[asyncio.Task[None]]()
-    for number in range(RATE * seconds):
-        intended = begun + number / RATE
+    for number in range(rate * seconds):
+        intended = begun + number / rate
         if (wait := intended - time.perf_counter()) > 0:
             await asyncio.sleep(wait)
         tasks.append(asyncio.create_task(ring(number, intended)))
@@ -228,7 +235,7 @@ async def _post(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path
     await reader.readexactly(int(length.group(1)) if length else 0)
 
 
-def _rss_mb(pid: int) -> float:
+def rss_mb(pid: int) -> float:
     text = Path(f"/proc/{pid}/status").read_text()
     found = re.search(r"VmRSS:\s+(\d+)", text)
     return int(found.group(1)) / 1024 if found else 0.0
