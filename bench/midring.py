@@ -94,7 +94,15 @@ async def _router(addresses: Addresses, database: Database, folder: Path) -> tup
     port = free_port()
     environment = settings(addresses, name, port, folder / "router")
     path = f"/v1/hooks/generic/{secret}/ring"
-    with pinned([sys.executable, "-m", "telephony_router"], environment, folder / "router.log") as process:
+    behind = settings(addresses, name, free_port(), folder / "behind")
+    answers_only = {"TRUNKLINE_TELEPHONY_ROUTER_ANSWERS_ONLY": "true"}
+    with (
+        # What was taken in is understood and published meanwhile, by another process on the other core.
+        pinned([sys.executable, "-m", "telephony_router"], behind, folder / "behind.log", core=0),
+        pinned(
+            [sys.executable, "-m", "telephony_router"], environment | answers_only, folder / "router.log"
+        ) as process,
+    ):
         await listening(port)
         await open_loop(port, path, seconds=2)
         latencies = await open_loop(port, path, seconds=SECONDS)
@@ -117,6 +125,7 @@ def settings(addresses: Addresses, database: str, port: int, data: Path) -> dict
         "TRUNKLINE_TELEPHONY_ROUTER_DATA_DIR": str(data),
         "TRUNKLINE_TELEPHONY_ROUTER_APP_PASSWORD": "test",
         "TRUNKLINE_TELEPHONY_ROUTER_SYSTEM_PASSWORD": "test",
+        "TRUNKLINE_INSTANCE_ID": data.name,
         "TRUNKLINE_TELEPHONY_ROUTER_SECRET_KEY": base64.b64encode(bytes(32)).decode(),
     }
 
@@ -153,9 +162,12 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def pinned(command: list[str], environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process on the last core; the load is made on the first."""
-    prefix = ["taskset", "-c", str(cores() - 1)] if cores() > 1 and shutil.which("taskset") else []
+def pinned(
+    command: list[str], environment: dict[str, str], log: Path, *, core: int | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process on one core, by default the last; the load is made on the first."""
+    on = str(cores() - 1 if core is None else core)
+    prefix = ["taskset", "-c", on] if cores() > 1 and shutil.which("taskset") else []
     with log.open("wb") as output:
         process = subprocess.Popen([*prefix, *command], env={**os.environ, **environment}, stderr=output, stdout=output)
         try:

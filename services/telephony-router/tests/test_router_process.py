@@ -195,6 +195,33 @@ async def test_two_routers_give_one_call_one_answer_and_a_story_that_can_be_aske
         assert simulated["decision"]["rule"] == "did_default"
 
 
+async def test_a_router_that_only_answers_leaves_the_rest_to_another(world: World) -> None:
+    async def calls() -> int:
+        async with world.database.transaction(world.tenant) as tx:
+            return int(await tx.fetchval("SELECT count(*) FROM call"))
+
+    async def waiting() -> int:
+        async with world.database.transaction(world.tenant) as tx:
+            return int(await tx.fetchval("SELECT count(*) FROM intake WHERE processed_at IS NULL"))
+
+    async with world.router("front", answers_only="true", **PATIENT) as front:
+        for number in range(5):
+            answer = await front.ring(f"c{number}")
+            assert answer.json()["destinations"] == [{"number": DESK, "name": "Desk", "reason": "owner"}]
+        parts = (await front.http.get("/status")).json()
+        assert not {"relay", "intake"} & parts.keys()
+        # Recorded, and not understood by anybody yet.
+        assert (await waiting(), await calls()) == (5, 0)
+        async with world.router("behind", **PATIENT):
+            await eventually(calls)
+            await eventually(lambda: _none(waiting))
+        assert await calls() == 5
+
+
+async def _none(count: Callable[[], Awaitable[int]]) -> bool:
+    return await count() == 0
+
+
 async def test_a_cold_start_with_every_server_gone_answers_from_the_disk_and_loses_nothing(world: World) -> None:
     async with world.router(**PATIENT) as router:
         await eventually(lambda: (world.folder / "one" / "snapshot").exists())

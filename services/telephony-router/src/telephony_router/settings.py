@@ -23,6 +23,10 @@ class Settings(ServiceSettings, service="telephony-router"):
     trusted_proxies: str = ""
     """Addresses or CIDR blocks of our own proxies, by commas: only they may say for whom they forward."""
 
+    answers_only: bool = False
+    """Whether understanding webhooks, publishing and following the directory are left to other replicas, of which there
+    must be one at least: then whoever answers callers does nothing else."""
+
     deadline_ms: int = 220
     """Ours; what is left of the promised 250 ms is for the way and for a busy machine."""
     redis_budget_ms: int = 30

@@ -176,12 +176,9 @@ def build(settings: Settings) -> Wired:
         note=drift.note,
     )
     token = settings.admin_token.get_secret_value()
-    behind: list[Component] = [
-        *_plumbing(settings, database),
-        _intake(settings, database, keeper, answerer),
-        JournalDrain(journal, recorder, intakes),
-        drift,
-    ]
+    behind: list[Component] = [JournalDrain(journal, recorder, intakes), drift]
+    if not settings.answers_only:
+        behind = [*_plumbing(settings, database), _intake(settings, database, keeper, answerer), *behind]
     return Wired(
         http=router_app(hooks, beside(admin_app(database, settings.admin_token), database, admin_token=token)),
         components=[Behind(Closing(view, intakes, ringing, database)), keeper, *(Behind(part) for part in behind)],
