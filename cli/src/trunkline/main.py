@@ -66,6 +66,7 @@ HELP = {
     "relay": "What waits to be published; publish again after Kafka lost it.",
     "replay": "Handle past events again: plan, dry-run, apply, compare, promote.",
     "router": "PBX accounts, the routing view, what-if questions.",
+    "sip": "The SIP server beside the router: write its configuration.",
     "trace": "Follow one call: rows, events, offsets, effects, logs, measurements.",
     "vault": "WhatsApp archives: import, verify, make a sample.",
 }
@@ -84,6 +85,7 @@ def _plugins() -> dict[str, tuple[str, str]]:
         "loadtest": ("trunkline.loadtest.command", "app"),
         "relay": ("trunkline.relay_command", "app"),
         "replay": ("trunkline.replay.commands", "app"),
+        "sip": ("trunkline.sip.command", "app"),
         "trace": ("trunkline.observe.trace_command", "app"),
     }
     for entry in importlib.metadata.entry_points(group=PLUGINS):

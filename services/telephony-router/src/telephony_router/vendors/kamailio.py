@@ -62,8 +62,8 @@ class Kamailio:
     }
     known: Mapping[str, str] = {
         **kinds("s", "event call_id from from_uri from_name from_tag to to_uri to_name to_tag ruri pai source_ip"),
-        **kinds("s", "branch branch_uri agent reason auth"),
-        **kinds("sn", "source_port at code duration_seconds"),
+        **kinds("s", "branch branch_uri agent reason auth diversion"),
+        **kinds("sn", "source_port at code duration_seconds hops"),
     }
     known_prefixes: tuple[str, ...] = ()
 
