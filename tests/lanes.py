@@ -23,7 +23,13 @@ __all__ = ["ALONE", "BESIDE", "FIRST", "Lane", "lanes", "main", "run"]
 
 # With limits of minutes, and on servers of their own; the packages' tests run beside them.
 FIRST = ("libs", "services", "cli")
-BESIDE = ("tests/faults/test_mixed_faults.py", "tests/faults/test_rebalance.py", "tests/observability")
+BESIDE = (
+    "tests/faults/test_mixed_faults.py",
+    "tests/faults/test_rebalance.py",
+    "tests/observability",
+    # Timers of seconds, and a router and a Redis of their own.
+    "tests/sip",
+)
 ALONE = ("tests", *(f"--ignore={path}" for path in BESIDE))
 CLOSING = re.compile(r"\b(?:passed|failed|errors?|deselected|no tests ran)\b.* in \d[\d.]*s")
 INTERRUPTED = 130
@@ -126,7 +132,7 @@ def lanes(root: Path) -> list[list[Lane]]:
     return [
         [
             _lane("libraries, services and command line", FIRST, root, base),
-            _lane("mixed faults, rebalances and observability", BESIDE, root / "beside", base + 1000),
+            _lane("mixed faults, rebalances, observability and SIP", BESIDE, root / "beside", base + 1000),
         ],
         [_lane("journeys and kills", ALONE, root, base)],
     ]
