@@ -65,6 +65,7 @@ HELP = {
     "dlq": "Records that could not be handled: list, show, retry, edit, drop.",
     "relay": "What waits to be published; publish again after Kafka lost it.",
     "replay": "Handle past events again: plan, dry-run, apply, compare, promote.",
+    "routing": "How calls are routed: show, edit, check, restore; the red button.",
     "router": "PBX accounts, the routing view, what-if questions.",
     "sip": "The SIP server beside the router: write its configuration.",
     "trace": "Follow one call: rows, events, offsets, effects, logs, measurements.",

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
 
 import httpx
 import pytest
 from pydantic import SecretStr
+from typer.testing import CliRunner
 
 from contracts.anomalies import AnomalyFiredV1
 from contracts.calls import CallInboundV1, CallStateV1, Destination, Excluded
@@ -259,3 +261,16 @@ def make() -> Any:
     return SimpleNamespace(
         call=a_call, state=a_state, message=a_message, fact=a_fact, anomaly=an_anomaly, mail=a_mail, imported=an_import
     )
+
+
+@pytest.fixture
+def runner(desk: Any, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
+    """The command line with the settings of this test's database."""
+    database = urlsplit(desk.database._app_dsn).path
+    parts = urlsplit(postgres_dsn)
+    dsn = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], path=database))
+    monkeypatch.setenv("TRUNKLINE_POSTGRES_DSN", dsn)
+    monkeypatch.setenv("TRUNKLINE_DEMO", "true")
+    monkeypatch.setenv("TRUNKLINE_FRONT_DESK_APP_PASSWORD", "test")
+    monkeypatch.setenv("TRUNKLINE_FRONT_DESK_SYSTEM_PASSWORD", "test")
+    return CliRunner()

@@ -125,3 +125,66 @@ async def test_somebody_unlocks_the_dead_letters_and_has_one_tried_again(
     await page.click("text=Retry this letter")
     await expect(page.locator("[role=status].notice")).to_contain_text("1 will be tried again")
     assert await desk.letter_state(letter) == "retry"
+
+
+async def test_the_routing_is_edited_and_the_red_button_pressed(
+    desk: Any, address: str, chromium: Any, tmp_path: Any
+) -> None:
+    shop = await desk.open("malabar")
+    await desk.user(shop, "owner@malabar.example")
+    for ref in ("desk", "accounts"):
+        await desk.http.put(f"/v1/staff/{ref}", json={"name": f"{ref.title()} desk"}, headers=shop.headers)
+    page = await chromium.new_page()
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    await page.goto(address)
+    await page.fill("#email", "owner@malabar.example")
+    await page.fill("#password", "a good password")
+    await page.press("#password", "Enter")
+    await page.wait_for_url("**/t/today")
+    await page.click("nav >> text=Routing")
+    # By keyboard: the summary opens, the fields follow, Enter sends.
+    await page.focus("summary:has-text('Add a group')")
+    await page.keyboard.press("Enter")
+    await page.keyboard.press("Tab")
+    await page.keyboard.type("reception")
+    await page.keyboard.press("Tab")
+    await page.keyboard.type("whoever")
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Tab")
+    await page.keyboard.type("desk\nnobody")
+    await page.keyboard.press("Tab")
+    await page.keyboard.type("the beginning")
+    await page.keyboard.press("Enter")
+    problem = page.locator(".notice.bad")
+    await expect(problem).to_contain_text("nobody")
+    again = page.locator("textarea[name=staff]")
+    await expect(again).to_have_value("desk\nnobody")
+    await expect(page.locator("details[open] input[name=why]")).to_have_value("the beginning")
+    await again.fill("desk\naccounts")
+    await page.click("button:has-text('Add group')")
+    group = page.locator("[aria-label=Groups] .card")
+    await expect(group).to_contain_text("whoever was free longest")
+    await expect(group).to_contain_text("Desk desk, Accounts desk")
+    await page.click("summary:has-text('Switch on')")
+    await page.fill("#emergency input[name=number]", "0484 200 0007")
+    await page.fill("#emergency input[name=reason]", "The office is flooded")
+    await page.click("button:has-text('Switch on')")
+    assert await page.locator(".alarm").count() == 0, "asked first, done then"
+    await page.keyboard.press("Enter")
+    bar = page.locator(".alarm")
+    await expect(bar).to_contain_text("all calls go to +91 484 200 0007")
+    await page.screenshot(path=str(tmp_path / "routing.png"), full_page=True)
+    await page.click("nav >> text=Calls")
+    await expect(bar).to_contain_text("The office is flooded")
+    await page.click(".alarm a")
+    await page.click("text=Version 1")
+    await expect(page.locator(".heading")).to_contain_text("the beginning")
+    await expect(page.locator("table").first).to_contain_text("groups.reception.staff")
+    await page.go_back()
+    await page.click("button:has-text('End the emergency')")
+    await page.click("button:has-text('End it')")
+    await expect(page.locator("[role=status].notice")).to_contain_text("The emergency is over")
+    assert await bar.count() == 0
+    assert [each for each in said if "422" not in each] == []

@@ -68,6 +68,22 @@ async def test_a_did_of_another_tenant_is_a_bad_row(desk: Any) -> None:
     assert "kochi" not in str(result.bad).lower()
 
 
+async def test_numbers_that_do_not_fit_the_routing_are_bad_rows(desk: Any) -> None:
+    shop = await desk.open("malabar")
+    await desk.http.put("/v1/routing", json={"groups": [{"name": "reception"}]}, headers=shop.headers)
+    sheet = (
+        "did,label,fallback_number,default_group,menu\n"
+        "0484 200 0001,Shop,,reception,1=reception\n"
+        "0484 200 0002,There,0484 200 0003,,\n"
+        "0484 200 0003,Back,0484 200 0002,,\n"
+        "0484 200 0004,Fair,,nobody,2=none\n"
+    )
+    result = await _import(desk, shop.tenant, "dids", sheet, skip_bad=True)
+    named = {(row.line, problem.field) for row in result.bad for problem in row.problems}
+    assert named == {(3, "fallback_number"), (4, "fallback_number"), (5, "default_group"), (5, "menu")}
+    assert result.created == 1
+
+
 async def test_a_sheet_of_several_chunks_is_imported_whole(desk: Any) -> None:
     shop = await desk.open("malabar")
     result = await _import(desk, shop.tenant, "staff", _staff(CHUNK + 5))
@@ -86,19 +102,6 @@ async def test_republishing_emits_what_is_there_and_what_is_gone(desk: Any) -> N
     assert [event["payload"] is None for event in again] == [False, False, False, True]
     assert {json.loads(event["payload"])["version"] for event in again[:3]} == {1}
     assert {event["tenant_id"] for event in again} == {shop.tenant}
-
-
-@pytest.fixture
-def runner(desk: Any, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
-    """The command line with the settings of this test's database."""
-    database = urlsplit(desk.database._app_dsn).path
-    parts = urlsplit(postgres_dsn)
-    dsn = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], path=database))
-    monkeypatch.setenv("TRUNKLINE_POSTGRES_DSN", dsn)
-    monkeypatch.setenv("TRUNKLINE_DEMO", "true")
-    monkeypatch.setenv("TRUNKLINE_FRONT_DESK_APP_PASSWORD", "test")
-    monkeypatch.setenv("TRUNKLINE_FRONT_DESK_SYSTEM_PASSWORD", "test")
-    return CliRunner()
 
 
 async def _run(runner: CliRunner, *arguments: str, stdin: str = "") -> Any:

@@ -296,6 +296,8 @@ async def test_every_change_is_a_version_with_who_and_why(desk: Any) -> None:
     assert back["changes"][1]["sentence"] == "ring_seconds: 30 → 20"
     await _get(desk, shop, "/v1/routing/versions/9", 404)
     await _get(desk, shop, "/v1/routing/versions/1/diff?against=9", 404)
+    for path in ("versions/0", f"versions/{2**31}", f"versions/1/diff?against={2**31}", f"versions?before={2**31}"):
+        await _get(desk, shop, f"/v1/routing/{path}", 422)
 
 
 async def test_an_old_version_becomes_the_newest(desk: Any) -> None:
@@ -323,6 +325,7 @@ async def test_the_red_button(desk: Any) -> None:
     await _post(desk, shop, "/v1/routing/versions/2/restore")
     await _post(desk, shop, "/v1/routing/emergency", {"group": "nobody", "reason": "x"}, 422)
     await _post(desk, shop, "/v1/routing/emergency", {"reason": "no place to go"}, 422)
+    await _post(desk, shop, "/v1/routing/emergency", {"number": "0484 200 0007"}, 422)
     group = await _post(desk, shop, "/v1/routing/emergency", {"group": "reception", "reason": "still wet"})
     assert group["emergency"] == {"group": "reception", "number": None, "until": None, "reason": "still wet"}
     refused = await _put(desk, shop, "/v1/routing", {}, 422)

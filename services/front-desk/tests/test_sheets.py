@@ -67,3 +67,21 @@ def test_hours_and_state_of_staff_are_read() -> None:
     assert good[0].entity.active is False  # type: ignore[union-attr]
     assert len(good[0].entity.working_hours) == 5  # type: ignore[union-attr]
     assert bad[0].problems[0].field == "working_hours"
+
+
+def test_what_people_can_do_and_what_callers_press_is_read() -> None:
+    content = b"external_ref,name,skills,capacity,wrap_up_seconds\na,A,GST; ml,2,0\nb,B,,,\nc,C,g s t,two,9999\n"
+    good, bad = read_sheet(STAFF, content)
+    assert [(e.skills, e.capacity, e.wrap_up_seconds) for e in (row.entity for row in good)] == [  # type: ignore[union-attr]
+        (("gst", "ml"), 2, 0), ((), 1, None),
+    ]  # fmt: skip
+    assert {problem.field for problem in bad[0].problems} == {"skills", "capacity", "wrap_up_seconds"}
+    good, bad = read_sheet(CUSTOMERS, b"external_ref,name,vip,language\na,A,Yes,ML\nb,B,,\nc,C,perhaps,malayalam!\n")
+    assert [(e.vip, e.language) for e in (row.entity for row in good)] == [(True, "ml"), (False, "")]  # type: ignore[union-attr]
+    assert {problem.field for problem in bad[0].problems} == {"vip", "language"}
+    dids = (
+        b"did,default_group,menu\n04842000001,reception,1=reception; 2 = accounts\n04842000002,,1\n04842000003,,x=a\n"
+    )
+    good, bad = read_sheet(SHEETS["dids"], dids)
+    assert [(each.digits, each.group) for each in good[0].entity.menu] == [("1", "reception"), ("2", "accounts")]  # type: ignore[union-attr]
+    assert [[problem.field for problem in row.problems] for row in bad] == [["menu"], ["menu"]]

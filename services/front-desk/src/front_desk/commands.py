@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any
 from uuid import UUID
 
 import typer
-from rich.console import Console
 from rich.progress import Progress
 
-from configuration import ConfigurationError
 from front_desk import store
+from front_desk.command_line import BAD_INPUT, USAGE, JsonOption, TenantOption, err, fail, out, tenant_of, with_database
 from front_desk.credentials import ROLES, Role
-from front_desk.directory import Invalid, Tenant
+from front_desk.directory import Tenant
 from front_desk.import_sheet import ImportResult, import_rows
 from front_desk.keep_directory import NoSuchEntity, republish
 from front_desk.kinds import KINDS
 from front_desk.open_tenant import EmailTaken, add_api_key, add_user, open_tenant
-from front_desk.problems import UNAVAILABLE
-from front_desk.settings import Settings
 from front_desk.sheets import SHEETS, BadRow, Sheet, UnreadableSheet, bad_rows_csv, read_sheet, template_csv
-from front_desk.wiring import open_database
 from kit.postgres import Database
 
 __all__ = ["app"]
 
-T = TypeVar("T")
-USAGE, BAD_ROWS = 2, 3
 SHOWN_PROBLEMS = 20
 
 app = typer.Typer(help="Tenants, people and numbers.", no_args_is_help=True)
@@ -41,53 +32,12 @@ keys = typer.Typer(help="Keys of programs that use the REST interface.", no_args
 app.add_typer(tenants, name="tenant")
 app.add_typer(users, name="user")
 app.add_typer(keys, name="api-key")
-_err = Console(stderr=True, highlight=False)
-
-TenantOption = Annotated[str, typer.Option("--tenant", help="Slug or id of the tenant.")]
 KindOption = Annotated[str, typer.Option("--kind", help=f"One of {', '.join(SHEETS)}.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Answer as JSON.")]
-
-
-def _fail(sentence: str, code: int = 1) -> NoReturn:
-    _err.print(sentence, markup=False, soft_wrap=True)
-    raise typer.Exit(code)
-
-
-def _out(value: Any, as_json: bool, text: str) -> None:
-    sys.stdout.write((json.dumps(value, ensure_ascii=False) if as_json else text) + "\n")
-
-
-def _with_database(work: Callable[[Database], Awaitable[T]]) -> T:
-    try:
-        settings = Settings.load()
-    except ConfigurationError as error:
-        _fail(str(error), USAGE)
-
-    async def connected() -> T:
-        database = open_database(settings)
-        try:
-            return await work(database)
-        finally:
-            await database.close()
-
-    try:
-        return asyncio.run(connected())
-    except Invalid as invalid:
-        _fail("\n".join(f"{problem.field} {problem.sentence}" for problem in invalid.problems), USAGE)
-    except UNAVAILABLE as error:
-        _fail(f"The database cannot be reached ({type(error).__name__}). Run 'trunkline status', then try again.")
-
-
-async def _tenant(database: Database, slug_or_id: str) -> UUID:
-    found = await store.find_tenant(database, slug_or_id)
-    if found is None:
-        _fail("There is no such tenant. 'trunkline directory tenant list' shows those there are.", USAGE)
-    return found
 
 
 def _sheet(kind: str) -> Sheet:
     if kind not in SHEETS:
-        _fail(f"--kind is one of {', '.join(SHEETS)}.", USAGE)
+        fail(f"--kind is one of {', '.join(SHEETS)}.", USAGE)
     return SHEETS[kind]
 
 
@@ -113,11 +63,11 @@ def import_(
     try:
         good, bad = read_sheet(sheet, file.read_bytes())
     except UnreadableSheet as error:
-        _fail(f"{file}: {error}", USAGE)
+        fail(f"{file}: {error}", USAGE)
 
     async def work(database: Database) -> ImportResult:
-        tenant_id = await _tenant(database, tenant)
-        with Progress(console=_err, transient=True, disable=not _err.is_terminal) as bar:
+        tenant_id = await tenant_of(database, tenant)
+        with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
             task = bar.add_task("Importing", total=len(good))
             return await import_rows(
                 database,
@@ -130,7 +80,7 @@ def import_(
                 progress=lambda rows: bar.advance(task, rows),
             )
 
-    result = _with_database(work)
+    result = with_database(work)
     left_out = _write_bad(file, sheet, result.bad) if skip_bad and result.written else None
     _report(result, as_json=as_json, dry_run=dry_run, left_out=left_out)
 
@@ -152,9 +102,9 @@ def _report(result: ImportResult, *, as_json: bool, dry_run: bool, left_out: Pat
     ]
     for error in errors[:SHOWN_PROBLEMS]:
         column = f", {error['column']}" if error["column"] else ""
-        _err.print(f"line {error['line']}{column}: {error['problem']}", markup=False, soft_wrap=True)
+        err.print(f"line {error['line']}{column}: {error['problem']}", markup=False, soft_wrap=True)
     if len(errors) > SHOWN_PROBLEMS:
-        _err.print(f"… and {len(errors) - SHOWN_PROBLEMS} more; --json lists all")
+        err.print(f"… and {len(errors) - SHOWN_PROBLEMS} more; --json lists all")
     counts = {"created": result.created, "changed": result.changed, "unchanged": result.unchanged}
     would = "" if result.written else "Would be: "
     text = f"{would}{', '.join(f'{count} {what}' for what, count in counts.items())}."
@@ -164,9 +114,9 @@ def _report(result: ImportResult, *, as_json: bool, dry_run: bool, left_out: Pat
     elif left_out is not None:
         text += f" Left out: {len(result.bad)}; mend them in {left_out} and import that file."
     value = {**counts, "bad": len(result.bad), "written": result.written, "dry_run": dry_run, "errors": errors}
-    _out(value | {"bad_rows_file": str(left_out) if left_out else None}, as_json, text)
+    out(value | {"bad_rows_file": str(left_out) if left_out else None}, as_json, text)
     if result.bad and left_out is None:
-        raise typer.Exit(BAD_ROWS)
+        raise typer.Exit(BAD_INPUT)
 
 
 @app.command("republish")
@@ -177,15 +127,15 @@ def republish_(
 ) -> None:
     """Emit the tenant's directory again from Postgres, with the versions it has: for a Kafka that lost it."""
     if kind != "all" and kind not in KINDS:
-        _fail(f"--kind is one of {', '.join(KINDS)}, or all.", USAGE)
+        fail(f"--kind is one of {', '.join(KINDS)}, or all.", USAGE)
 
     async def work(database: Database) -> dict[str, int]:
-        tenant_id = await _tenant(database, tenant)
+        tenant_id = await tenant_of(database, tenant)
         wanted = KINDS.values() if kind == "all" else [KINDS[kind]]
         return {each.name: await republish(database, tenant_id, each) for each in wanted}
 
-    counts = _with_database(work)
-    _out(counts, as_json, "\n".join(f"{name}: {count}" for name, count in counts.items()))
+    counts = with_database(work)
+    out(counts, as_json, "\n".join(f"{name}: {count}" for name, count in counts.items()))
 
 
 @tenants.command("add")
@@ -206,8 +156,8 @@ def tenant_add(
         )
         return await open_tenant(database, made)
 
-    tenant_id, outcome = _with_database(work)
-    _out({"tenant_id": str(tenant_id), "slug": slug, "outcome": outcome}, as_json, f"{tenant_id}")
+    tenant_id, outcome = with_database(work)
+    out({"tenant_id": str(tenant_id), "slug": slug, "outcome": outcome}, as_json, f"{tenant_id}")
 
 
 @tenants.command("list")
@@ -222,8 +172,8 @@ def tenant_list(as_json: JsonOption = False) -> None:
             ]
         return found
 
-    rows = _with_database(work)
-    _out(rows, as_json, "\n".join(f"{row['tenant_id']}  {row['slug']}  {row['name']}" for row in rows))
+    rows = with_database(work)
+    out(rows, as_json, "\n".join(f"{row['tenant_id']}  {row['slug']}  {row['name']}" for row in rows))
 
 
 @users.command("add")
@@ -236,22 +186,22 @@ def user_add(
     """Make a user, or give one a new password and role. The password is asked for, or read from standard input."""
     known: dict[str, Role] = {each: each for each in ROLES}
     if role not in known:
-        _fail(f"--role is one of {', '.join(ROLES)}.", USAGE)
+        fail(f"--role is one of {', '.join(ROLES)}.", USAGE)
     if sys.stdin.isatty():
         password = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     else:
         password = sys.stdin.readline().rstrip("\r\n")
 
     async def work(database: Database) -> tuple[UUID, bool]:
-        tenant_id = await _tenant(database, tenant)
+        tenant_id = await tenant_of(database, tenant)
         try:
             return await add_user(database, tenant_id, email, password, known[role])
         except EmailTaken:
-            _fail("Somebody of another business signs in with this address. Use another.", USAGE)
+            fail("Somebody of another business signs in with this address. Use another.", USAGE)
 
-    user_id, new = _with_database(work)
+    user_id, new = with_database(work)
     outcome = "created" if new else "changed"
-    _out({"user_id": str(user_id), "outcome": outcome}, as_json, f"{user_id}")
+    out({"user_id": str(user_id), "outcome": outcome}, as_json, f"{user_id}")
 
 
 @keys.command("add")
@@ -264,10 +214,10 @@ def api_key_add(
 
     async def work(database: Database) -> dict[str, str]:
         try:
-            key = await add_api_key(database, await _tenant(database, tenant), label)
+            key = await add_api_key(database, await tenant_of(database, tenant), label)
         except NoSuchEntity:
-            _fail("There is no such tenant.", USAGE)
+            fail("There is no such tenant.", USAGE)
         return {"api_key": key.text, "key_id": key.key_id, "label": label}
 
-    made = _with_database(work)
-    _out(made, as_json, made["api_key"])
+    made = with_database(work)
+    out(made, as_json, made["api_key"])

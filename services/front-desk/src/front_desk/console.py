@@ -16,18 +16,19 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from front_desk import access_store, board_store
+from front_desk import access_store, board_store, store
 from front_desk.access_store import Session
 from front_desk.credentials import new_token, same_secret, sha256
 from front_desk.letters import Letters
 from front_desk.letters_pages import LettersPages
 from front_desk.live import CARDS_MAX, LiveBoard
 from front_desk.pages import PAGES, Page, pages_of, panels_of, tiles_of
-from front_desk.present import day_began
+from front_desk.present import clock, day_began
 from front_desk.problems import UNAVAILABLE
 from front_desk.render import STATIC, Renderer
+from front_desk.routing_pages import RoutingPages
 from front_desk.sign_in import Refused, SignIn
-from kit.postgres import Database
+from kit.postgres import Database, Transaction
 from kit.telemetry import get_logger
 
 __all__ = ["console_app"]
@@ -82,6 +83,7 @@ def console_app(
         fields=console.own_fields,
         token_of=lambda request: request.cookies[cookies.session],
     )
+    routing = RoutingPages(database, show=console.show, fields=console.own_fields)
     return Starlette(
         routes=[
             Route("/", console.front, methods=["GET"]),
@@ -94,6 +96,11 @@ def console_app(
             Route("/t/letters/unlock", console.signed_in(dead.unlock), methods=["POST"]),
             Route("/t/letters/act", console.signed_in(dead.act), methods=["POST"]),
             Route("/t/letters/{service}/{id}", console.signed_in(dead.one), methods=["GET"]),
+            Route("/t/routing", console.signed_in(routing.page), methods=["GET"]),
+            Route("/t/routing", console.signed_in(routing.save), methods=["POST"]),
+            Route("/t/routing/emergency", console.signed_in(routing.emergency), methods=["POST"]),
+            Route("/t/routing/restore", console.signed_in(routing.restore), methods=["POST"]),
+            Route("/t/routing/versions/{version}", console.signed_in(routing.version), methods=["GET"]),
             Route("/t/{page}", console.signed_in(console.page), methods=["GET"]),
             Route("/static/{name}", _static, methods=["GET"]),
         ],
@@ -211,20 +218,20 @@ class _Console:
     async def show(self, template: str, session: Session, page: Page, **values: Any) -> Response:
         """A page that is not made of panels."""
         async with self._database.transaction(session.tenant) as tx:
-            cursor = await board_store.cursor(tx)
-        return self._page(template, session, page, cursor=cursor, **values)
+            frame = await _frame(tx, session)
+        return self._page(template, session, page, **frame, **values)
 
     async def today(self, request: Request, session: Session) -> Response:
         zone, now = ZoneInfo(session.timezone), datetime.now(UTC)
         sections = []
         async with self._database.transaction(session.tenant) as tx:
-            cursor = await board_store.cursor(tx)
+            frame = await _frame(tx, session)
             counts = await board_store.counts(tx, day_began(now, zone))
             for panel in panels_of(session.role):
                 rows = await board_store.recent(tx, panel.name, facet=None, before=None, limit=LATEST)
                 cards = [self._renderer.card(panel, row, zone, now) for row in rows]
                 sections.append({"panel": panel, "cards": cards, "max": LATEST, "facet": None, "older": None})
-        values = {"cursor": cursor, "counts": counts, "tiles": tiles_of(session.role), "sections": sections}
+        values = {**frame, "counts": counts, "tiles": tiles_of(session.role), "sections": sections}
         return self._page("today.html", session, PAGES["today"], now=now.astimezone(zone), **values)
 
     async def page(self, request: Request, session: Session) -> Response:
@@ -238,7 +245,7 @@ class _Console:
         before = _place(request.query_params.get("before"))
         sections = []
         async with self._database.transaction(session.tenant) as tx:
-            cursor = await board_store.cursor(tx)
+            frame = await _frame(tx, session)
             for panel in page.panels:
                 mine = of in (None, panel.name)
                 wanted = request.query_params.get("only") if mine else None
@@ -249,7 +256,7 @@ class _Console:
                 cards = [self._renderer.card(panel, row, zone, now) for row in rows[:CARDS_MAX]]
                 older = cards[-1].place if len(rows) > CARDS_MAX else None
                 sections.append({"panel": panel, "cards": cards, "max": CARDS_MAX, "facet": facet, "older": older})
-        return self._page("page.html", session, page, cursor=cursor, sections=sections, paged=before is not None)
+        return self._page("page.html", session, page, **frame, sections=sections, paged=before is not None)
 
     def _page(self, template: str, session: Session, page: Page, **values: Any) -> Response:
         html = self._renderer.page(template, session=session, page=page, pages=pages_of(session.role), **values)
@@ -314,6 +321,16 @@ _ERRORS = {
     500: ("Our mistake", "Something went wrong on our side and has been recorded. Try again in a moment."),
     503: ("A moment, please", "The console cannot reach its database just now. Calls go on being answered without it."),
 }
+
+
+async def _frame(tx: Transaction, session: Session) -> dict[str, Any]:
+    """What every page has around it: where live updates begin, and the emergency while one holds."""
+    emergency = await store.standing_emergency(tx)
+    if emergency is not None and emergency["until"] is not None:
+        zone = ZoneInfo(session.timezone)
+        until = datetime.fromisoformat(emergency["until"])
+        emergency["until"] = clock(until, zone, datetime.now(zone).date())
+    return {"cursor": await board_store.cursor(tx), "emergency": emergency}
 
 
 def _form_token(cookie: str) -> str:

@@ -144,6 +144,9 @@ def leave_emergency(routing: Routing, present: Routing | None) -> Routing:
 async def start_emergency(database: Database, tenant: UUID, emergency: Emergency, *, who: str) -> Kept:
     """The red button: all calls go there from now on. What else the routing says stays, whoever is editing it."""
 
+    if not emergency.reason:
+        raise Invalid([Problem(field="reason", sentence="is missing; everybody who looks will ask why")])
+
     def change(present: Routing | None) -> Routing:
         return (present or Routing.of()).with_emergency(emergency)
 

@@ -8,9 +8,11 @@ from front_desk.credentials import Role
 from front_desk.panels import PANELS
 from front_desk.panels.base import Panel
 
-__all__ = ["PAGES", "TILES", "Page", "Tile", "pages_of", "panels_of", "tiles_of"]
+__all__ = ["MAY_ROUTE", "PAGES", "TILES", "Page", "Tile", "pages_of", "panels_of", "tiles_of"]
 
 EVERYBODY: frozenset[Role] = frozenset({"owner", "desk", "ops", "admin"})
+MAY_ROUTE: frozenset[Role] = frozenset({"owner", "admin"})
+"""Who may change how calls are routed; everybody may read it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +35,7 @@ PAGES: dict[str, Page] = {
         Page(name="anomalies", title="Anomalies", roles=frozenset({"owner", "ops", "admin"})),
         Page(name="mails", title="Mails", roles=frozenset({"owner", "ops", "admin"})),
         Page(name="archive", title="Archive", roles=EVERYBODY),
+        Page(name="routing", title="Routing", roles=EVERYBODY),
         Page(name="letters", title="Dead letters", roles=frozenset({"owner", "ops", "admin"})),
     )
 }

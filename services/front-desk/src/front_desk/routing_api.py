@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Response
 
 from front_desk import store
 from front_desk.answers import CONFLICT, NOT_FOUND, Limit, answer_of, kept_answer
@@ -40,6 +40,8 @@ __all__ = ["routing_api"]
 
 KIND = KINDS["routing"]
 TAGS: list[str | Enum] = ["routing"]
+VERSION_MAX = 2**31 - 1
+Number = Annotated[int, Path(ge=1, le=VERSION_MAX, description="A version, as listed.")]
 IfMatch = Annotated[str | None, Header(description="The ETag of what was edited; 412 when it is another by now.")]
 Why = Annotated[str, Query(max_length=500, description="A note for the history.")]
 CHANGED: dict[int | str, dict[str, Any]] = {
@@ -128,24 +130,26 @@ def _said(found: Sequence[Difference]) -> list[dict[str, Any]]:
 
 def _version_routes(api: APIRouter, database: Database) -> None:
     Me = Annotated[Caller, Depends(caller_guard(database))]  # noqa: N806 - a type
-    Before = Annotated[int, Query(ge=1, le=2**31 - 1, description="The `next` of the page before.")]  # noqa: N806
+    Before = Annotated[int, Query(ge=1, le=VERSION_MAX, description="The `next` of the page before.")]  # noqa: N806
     against_is = "Compared with this version. By default the one before; 0 is before there was any."
 
     @api.get("/versions", summary="Who changed the routing, when and why, newest first", tags=TAGS)
-    async def list_versions(me: Me, limit: Limit = 100, before: Before = 2**31 - 1) -> VersionPage:
+    async def list_versions(me: Me, limit: Limit = 100, before: Before = VERSION_MAX) -> VersionPage:
         async with database.transaction(me.tenant) as tx:
             found = await store.routing_versions(tx, before, limit + 1)
         items = [VersionAnswer.model_validate(each, from_attributes=True) for each in found[:limit]]
         return VersionPage(items=items, next=items[-1].version if len(found) > limit else None)
 
     @api.get("/versions/{version}", summary="One version, whole", tags=TAGS, responses=NOT_FOUND)
-    async def get_version(me: Me, version: int) -> VersionAnswer:
+    async def get_version(me: Me, version: Number) -> VersionAnswer:
         found = await read_version(database, me.tenant, version)
         return VersionAnswer.model_validate(found, from_attributes=True)
 
     @api.get("/versions/{version}/diff", summary="What a version changed", tags=TAGS, responses=NOT_FOUND)
     async def get_diff(
-        me: Me, version: int, against: Annotated[int | None, Query(ge=0, description=against_is)] = None
+        me: Me,
+        version: Number,
+        against: Annotated[int | None, Query(ge=0, le=VERSION_MAX, description=against_is)] = None,
     ) -> DiffAnswer:
         new = await read_version(database, me.tenant, version)
         other = version - 1 if against is None else against
@@ -160,7 +164,7 @@ def _version_routes(api: APIRouter, database: Database) -> None:
         **OPTIONS,
     )
     async def post_restore(
-        me: Me, version: int, response: Response, body: RestoreBody | None = None, if_match: IfMatch = None
+        me: Me, version: Number, response: Response, body: RestoreBody | None = None, if_match: IfMatch = None
     ) -> EntityAnswer:
         given = body or RestoreBody()
         edited = _edited(if_match, given.version)

@@ -6,10 +6,10 @@ import csv
 import difflib
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from front_desk.directory import Customer, Did, Invalid, Problem, Staff
-from front_desk.hours import parse_hours
 from front_desk.kinds import KINDS, Entity, Kind
 
 __all__ = [
@@ -26,8 +26,10 @@ __all__ = [
 
 PROBLEM_COLUMN = "problem"
 """Written beside rows that were left out; ignored when the mended file comes back."""
-_YES = {"", "yes", "y", "true", "1", "active"}
+_YES = {"yes", "y", "true", "1", "active"}
 _NO = {"no", "n", "false", "0", "inactive"}
+T = TypeVar("T")
+E = TypeVar("E")
 
 
 class UnreadableSheet(ValueError):
@@ -74,48 +76,88 @@ def _several(cell: str) -> list[str]:
     return [part for part in cell.replace("|", ";").replace("\n", ";").split(";") if part.strip()]
 
 
+class _Cells:
+    """Reads the cells that have a spelling of their own, and collects what is wrong with them."""
+
+    def __init__(self, cells: Mapping[str, str]) -> None:
+        self._cells = cells
+        self.problems: list[Problem] = []
+
+    def yes(self, name: str, *, otherwise: bool) -> bool:
+        cell = self._cells[name].strip().lower()
+        if cell and cell not in _YES | _NO:
+            self.problems.append(Problem(field=name, sentence="is yes or no"))
+        return cell in _YES if cell else otherwise
+
+    def number(self, name: str, otherwise: T) -> int | T:
+        cell = self._cells[name].strip()
+        if cell and not (cell.isdecimal() and cell.isascii() and len(cell) <= 9):
+            self.problems.append(Problem(field=name, sentence="is a whole number, like 2"))
+            return otherwise
+        return int(cell) if cell else otherwise
+
+    def menu(self, name: str) -> list[dict[str, str]]:
+        pairs = [part.partition("=") for part in _several(self._cells[name])]
+        if any(not equals for _, equals, _ in pairs):
+            self.problems.append(Problem(field=name, sentence="is written like 1=reception; 2=accounts"))
+            return []
+        return [{"digits": digits.strip(), "group": group.strip()} for digits, _, group in pairs]
+
+    def make(self, of: Callable[..., E], **fields: Any) -> E:
+        """The entity, or every problem of its cells at once, each under the name of its column."""
+        problems: list[Problem] = []
+        try:
+            made = of(**fields)
+            if not self.problems:
+                return made
+        except Invalid as invalid:
+            problems += invalid.problems
+        problems += self.problems
+        raise Invalid([replace(each, field=each.field.partition(".")[0]) for each in problems])
+
+
 def _staff(cells: Mapping[str, str]) -> Staff:
-    problems: list[Problem] = []
-    try:
-        hours = parse_hours(cells["working_hours"])
-    except ValueError as error:
-        hours = ()
-        problems.append(Problem(field="working_hours", sentence=str(error)))
-    active = cells["active"].strip().lower()
-    if active not in _YES | _NO:
-        problems.append(Problem(field="active", sentence="is yes or no"))
-    try:
-        made = Staff.of(
-            external_ref=cells["external_ref"],
-            name=cells["name"],
-            numbers=_several(cells["numbers"]),
-            active=active not in _NO,
-            working_hours=hours,
-        )
-    except Invalid as invalid:
-        raise Invalid([*invalid.problems, *problems]) from None
-    if problems:
-        raise Invalid(problems)
-    return made
+    read = _Cells(cells)
+    return read.make(
+        Staff.of,
+        external_ref=cells["external_ref"],
+        name=cells["name"],
+        numbers=_several(cells["numbers"]),
+        active=read.yes("active", otherwise=True),
+        working_hours=cells["working_hours"],
+        skills=_several(cells["skills"]),
+        capacity=read.number("capacity", 1),
+        wrap_up_seconds=read.number("wrap_up_seconds", None),
+    )
 
 
 def _customer(cells: Mapping[str, str]) -> Customer:
-    return Customer.of(
+    read = _Cells(cells)
+    return read.make(
+        Customer.of,
         external_ref=cells["external_ref"],
         name=cells["name"],
         numbers=_several(cells["numbers"]),
         emails=_several(cells["emails"]),
         gstin=cells["gstin"],
         owner=cells["owner"],
+        vip=read.yes("vip", otherwise=False),
+        language=cells["language"],
     )
 
 
 def _did(cells: Mapping[str, str]) -> Did:
-    return Did.of(
+    read = _Cells(cells)
+    return read.make(
+        Did.of,
         did=cells["did"],
         label=cells["label"],
         default_staff=_several(cells["default_staff"]),
         fallback_number=cells["fallback_number"],
+        default_group=cells["default_group"],
+        calendar=cells["calendar"],
+        skills=_several(cells["skills"]),
+        menu=read.menu("menu"),
     )
 
 
@@ -128,6 +170,9 @@ SHEETS: dict[str, Sheet] = {
             Column(name="numbers", example="+91 98470 00011; 0484 200 0011"),
             Column(name="active", example="yes"),
             Column(name="working_hours", example="Mon-Fri 09:30-18:00; Sat 09:30-13:00"),
+            Column(name="skills", example="gst; ml"),
+            Column(name="capacity", example="1"),
+            Column(name="wrap_up_seconds", example="30"),
         ),
         entity=_staff,
     ),
@@ -140,6 +185,8 @@ SHEETS: dict[str, Sheet] = {
             Column(name="emails", example="accounts@kottakkal.example"),
             Column(name="gstin", example="32AAACK1234A1ZJ"),
             Column(name="owner", example="desk"),
+            Column(name="vip", example="no"),
+            Column(name="language", example="ml"),
         ),
         entity=_customer,
     ),
@@ -150,6 +197,10 @@ SHEETS: dict[str, Sheet] = {
             Column(name="label", example="Shop"),
             Column(name="default_staff", example="desk; accounts"),
             Column(name="fallback_number", example="+91 484 200 0099"),
+            Column(name="default_group", example="reception"),
+            Column(name="calendar", example="office"),
+            Column(name="skills", example="ml"),
+            Column(name="menu", example="1=reception; 2=accounts"),
         ),
         entity=_did,
     ),
