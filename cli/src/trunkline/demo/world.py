@@ -20,8 +20,21 @@ __all__ = ["Addresses", "Business", "CommandFailed", "World", "command", "prepar
 # Every number of the demo is invented.
 KOCHI_DID = "+914842000001"
 MUMBAI_DID = "+912269000001"
+VISITORS_DID = "+914842000002"
 KOCHI_STAFF = {"reception": "+919847000011", "accounts": "+919847000012"}
 MUMBAI_STAFF = {"front-office": "+919820000021", "renewals": "+919820000022"}
+# A line with opening hours and a group. The main line has none: the story is told at any hour of any day.
+KOCHI_ROUTING = {
+    "groups": [{"name": "reception", "strategy": "longest_idle", "staff": ["reception", "accounts"]}],
+    "calendars": [
+        {
+            "name": "office",
+            "hours": "Mon-Sat 09:30-18:30",
+            "holidays": [{"date": "2027-01-26", "label": "Republic Day"}],
+        }
+    ],
+    "after_hours": {"number": "+914842000099"},
+}
 CUSTOMER_WHATSAPP = "+919847000100"
 PASSWORD_BYTES = 9
 
@@ -103,11 +116,20 @@ def prepare(addresses: Addresses, state_file: Path) -> World:
     kochi = _business(platform, state, "kochi", "Lagoon Virtual Office, Kochi", KOCHI_DID)
     mumbai = _business(platform, state, "mumbai", "Harbour Virtual Office, Mumbai", MUMBAI_DID)
     runs = int(state.get("runs", 0)) + 1
-    _people(kochi.directory(addresses), KOCHI_STAFF, KOCHI_DID, "reception")
+    _people(kochi.directory(addresses), KOCHI_STAFF, KOCHI_DID, "reception", **KOCHI_ROUTING)
+    kochi.directory(addresses).put(
+        f"/v1/dids/{VISITORS_DID}", {"label": "Visitors' line", "default_group": "reception", "calendar": "office"}
+    )
     _people(mumbai.directory(addresses), MUMBAI_STAFF, MUMBAI_DID, "front-office")
     kochi.directory(addresses).put(
         "/v1/customers/blue-lagoon-exports",
-        {"name": "Blue Lagoon Exports", "numbers": [CUSTOMER_WHATSAPP, caller_number(runs)], "owner": "accounts"},
+        {
+            "name": "Blue Lagoon Exports",
+            "numbers": [CUSTOMER_WHATSAPP, caller_number(runs)],
+            "owner": "accounts",
+            "vip": True,
+            "language": "ml",
+        },
     )
     if not kochi.hook_path:
         _connect(addresses, kochi, mumbai)
@@ -138,13 +160,14 @@ def _business(platform: Platform, state: dict[str, Any], slug: str, name: str, d
     return Business(slug=slug, tenant_id=tenant_id, api_key=platform.api_key(tenant_id, "demo"), did=did, login=login)
 
 
-def _people(directory: Directory, staff: dict[str, str], did: str, default: str) -> None:
+def _people(directory: Directory, staff: dict[str, str], did: str, default: str, **routing: Any) -> None:
     for reference, number in staff.items():
         directory.put(f"/v1/staff/{reference}", {"name": reference.replace("-", " ").title(), "numbers": [number]})
         directory.back_from_leave(reference)
     directory.put(f"/v1/dids/{did}", {"label": "Main line", "default_staff": [default]})
     directory.put(
-        "/v1/routing", {"last_agent_days": 30, "ring_seconds": 25, "fallback_number": list(staff.values())[-1]}
+        "/v1/routing",
+        {"last_agent_days": 30, "ring_seconds": 25, "fallback_number": list(staff.values())[-1], **routing},
     )
 
 
