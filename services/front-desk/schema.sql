@@ -304,6 +304,7 @@ CREATE TABLE board_call (
     ended_at timestamptz,
     duration_seconds integer,
     cause text,
+    recordings jsonb NOT NULL DEFAULT '{}',
     PRIMARY KEY (tenant_id, call_id)
 );
 CREATE INDEX board_call_at ON board_call (tenant_id, at DESC, call_id DESC);

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from contracts.anomalies import AnomalyFiredV1
-from contracts.calls import CallInboundV1, CallStateV1, Destination, Excluded
+from contracts.calls import CallInboundV1, CallStateV1, Destination, Excluded, RecordingStoredV1
 from contracts.envelope import Envelope
 from contracts.event import Event
 from contracts.facts import Evidence, FactExtractedV1
@@ -187,6 +187,23 @@ def a_state(call_id: str = "c1", state: str = "answered", version: int = 2, **fi
     return CallStateV1(call_id=call_id, state=state, version=version, **{**given, **fields})
 
 
+def a_recording(call_id: str = "c1", recording_id: str = "r1", *, mixed: bool = False) -> RecordingStoredV1:
+    return RecordingStoredV1(
+        call_id=call_id,
+        recording_id=recording_id,
+        vendor="generic",
+        sha256="0" * 64,
+        size_bytes=976_044,
+        content_type="audio/wav",
+        channels=1 if mixed else 2,
+        duration_ms=61_000,
+        speakers="mixed" if mixed else "by_channel",
+        agent_sha256=None if mixed else "1" * 64,
+        customer_sha256=None if mixed else "2" * 64,
+        stored_at=NOW,
+    )
+
+
 def a_message(message_id: str = "m1", **fields: Any) -> MessageImportedV1:
     given: dict[str, Any] = {
         "account_id": "a1",
@@ -259,7 +276,14 @@ def an_import(import_id: str = "i1", state: Any = "completed", **fields: Any) ->
 def make() -> Any:
     """Builders of events with everything filled in."""
     return SimpleNamespace(
-        call=a_call, state=a_state, message=a_message, fact=a_fact, anomaly=an_anomaly, mail=a_mail, imported=an_import
+        call=a_call,
+        state=a_state,
+        recording=a_recording,
+        message=a_message,
+        fact=a_fact,
+        anomaly=an_anomaly,
+        mail=a_mail,
+        imported=an_import,
     )
 
 

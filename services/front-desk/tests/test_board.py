@@ -9,6 +9,7 @@ import pytest
 
 from contracts.facts import Evidence
 from front_desk import board_store, show_on_board
+from front_desk.panels.calls import PANEL
 
 pytestmark = pytest.mark.real
 
@@ -26,6 +27,29 @@ async def test_a_call_and_its_states_meet_in_any_order(desk: Any, tenant: Any, m
     by_id = {card["id"]: card for card in await _cards(desk, tenant, "calls")}
     assert (by_id["c1"]["state"], by_id["c1"]["duration_seconds"], by_id["c1"]["rule"]) == ("completed", 61, "owner")
     assert by_id["c2"]["state"] == "ringing"
+
+
+async def test_a_calls_card_says_what_is_recorded_whichever_is_told_first(desk: Any, tenant: Any, make: Any) -> None:
+    early, stereo, mono = make.recording("c1", "r1"), make.recording("c2", "r2"), make.recording("c2", "r3", mixed=True)
+    await desk.show(tenant, show_on_board.show_recordings, early)
+    await desk.show(tenant, show_on_board.show_inbound_calls, make.call("c1"), make.call("c2"))
+    await desk.show(tenant, show_on_board.show_call_states, make.state("c2", "completed", 4))
+    await desk.show(tenant, show_on_board.show_recordings, stereo)
+    await desk.show(tenant, show_on_board.show_recordings, mono, stereo)
+    by_id = {card["id"]: PANEL.card(card) for card in await _cards(desk, tenant, "calls")}
+    assert by_id["c1"]["recordings"] == [{"seconds": 61, "apart": True}]
+    assert by_id["c1"]["asked_at"] is not None
+    assert by_id["c2"]["recordings"] == [{"seconds": 61, "apart": True}, {"seconds": 61, "apart": False}]
+
+
+async def test_a_recording_reaches_a_browser_that_follows(desk: Any, tenant: Any, make: Any) -> None:
+    await desk.show(tenant, show_on_board.show_inbound_calls, make.call("c1"))
+    async with desk.database.transaction(tenant) as tx:
+        cursor = await board_store.cursor(tx)
+    await desk.show(tenant, show_on_board.show_recordings, make.recording("c1", "r1"))
+    async with desk.database.transaction(tenant) as tx:
+        [changed] = await board_store.changed(tx, "calls", since=cursor, limit=10)
+    assert PANEL.card(changed)["recordings"] == [{"seconds": 61, "apart": True}]
 
 
 async def test_the_newest_of_many_states_in_one_batch_wins(desk: Any, tenant: Any, make: Any) -> None:

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from contracts.event import Event, Part, UtcDatetime
 
-__all__ = ["CallInboundV1", "CallStateV1", "Claim", "Destination", "Excluded"]
+__all__ = ["CallInboundV1", "CallStateV1", "Claim", "Destination", "Excluded", "RecordingStoredV1"]
 
 
 class Destination(Part):
@@ -152,6 +152,40 @@ class CallStateV1(Event):
     """Grows with each state of the call."""
     claim: Claim | None = None
     """Of a missed call; its changes are told like states, the call's own state staying as it is."""
+
+    def entity_id(self) -> str:
+        return self.call_id
+
+
+class RecordingStoredV1(Event):
+    """The recording of a call is in the store, under the hash of its bytes."""
+
+    type: ClassVar[str] = "recording.stored.v1"
+
+    call_id: str
+    """Our own id of the call."""
+    recording_id: str
+    """Our own id of the recording; a call may have several."""
+    vendor: str
+    """The dialect it arrived in."""
+    sha256: str
+    """Of the file as the vendor gave it, 64 hexadecimal digits; its name in the store."""
+    size_bytes: int
+    """Of that file."""
+    content_type: str
+    """Media type, for instance ``audio/mpeg``."""
+    channels: int
+    """As told by the file itself."""
+    duration_ms: int
+    """As told by the file itself."""
+    speakers: str
+    """How its voices are told apart: ``by_channel``, or ``mixed`` for mono and for one voice on both channels."""
+    agent_sha256: str | None = None
+    """The agent's channel by itself, when they are told apart by it."""
+    customer_sha256: str | None = None
+    """The customer's channel by itself."""
+    stored_at: UtcDatetime
+    """When it was stored."""
 
     def entity_id(self) -> str:
         return self.call_id

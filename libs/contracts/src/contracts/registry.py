@@ -28,6 +28,7 @@ class UnknownMajor(ValueError):
 EVENTS: tuple[type[Event], ...] = (
     calls.CallInboundV1,
     calls.CallStateV1,
+    calls.RecordingStoredV1,
     vault.MessageImportedV1,
     vault.VaultStateV1,
     facts.FactExtractedV1,

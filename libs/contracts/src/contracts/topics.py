@@ -82,6 +82,14 @@ TOPICS: dict[str, Topic] = {
             carries="a call's state and the one before it, agent, times, duration, cause",
         ),
         Topic(
+            name="recording.stored",
+            key="call",
+            partitions=6,
+            producers=("telephony-router",),
+            consumers=("front-desk",),
+            carries="a call's recording is in the store: hash, size, channels, duration, speakers told apart or not",
+        ),
+        Topic(
             name="message.imported",
             key="chat",
             partitions=12,

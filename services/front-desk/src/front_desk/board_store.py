@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from contracts.anomalies import AnomalyFiredV1
-from contracts.calls import CallInboundV1, CallStateV1
+from contracts.calls import CallInboundV1, CallStateV1, RecordingStoredV1
 from contracts.facts import FactExtractedV1
 from contracts.notifications import NotificationStateV1
 from contracts.vault import MessageImportedV1, VaultStateV1
@@ -27,6 +27,7 @@ __all__ = [
     "keep_inbound",
     "keep_mail",
     "keep_messages",
+    "keep_recordings",
     "recent",
     "ring",
     "sweep",
@@ -58,6 +59,10 @@ async def keep_inbound(tx: Transaction, events: Sequence[CallInboundV1]) -> None
 
 async def keep_call_states(tx: Transaction, events: Sequence[CallStateV1]) -> None:
     await tx.execute(Q.board_call_state, tx.tenant, _rows([event.model_dump(mode="json") for event in events]))
+
+
+async def keep_recordings(tx: Transaction, events: Sequence[RecordingStoredV1]) -> None:
+    await tx.execute(Q.board_recordings, tx.tenant, _rows([event.model_dump(mode="json") for event in events]))
 
 
 async def keep_facts(tx: Transaction, events: Sequence[FactExtractedV1]) -> None:

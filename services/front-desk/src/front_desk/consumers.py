@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contracts.anomalies import AnomalyFiredV1
-from contracts.calls import CallInboundV1, CallStateV1
+from contracts.calls import CallInboundV1, CallStateV1, RecordingStoredV1
 from contracts.facts import FactExtractedV1
 from contracts.notifications import NotificationStateV1
 from contracts.vault import MessageImportedV1, VaultStateV1
@@ -15,6 +15,7 @@ from front_desk.show_on_board import (
     show_inbound_calls,
     show_mail,
     show_messages,
+    show_recordings,
 )
 from kit.consume import on, on_batch
 
@@ -23,6 +24,7 @@ __all__ = ["BULK", "LIVE"]
 LIVE = (
     on_batch(CallInboundV1, show_inbound_calls),
     on_batch(CallStateV1, show_call_states),
+    on_batch(RecordingStoredV1, show_recordings),
     on_batch(FactExtractedV1, show_facts),
     on(AnomalyFiredV1, show_anomaly),
     on(VaultStateV1, show_import),

@@ -365,6 +365,16 @@ ON CONFLICT (tenant_id, call_id) DO UPDATE SET
     cause = coalesce(excluded.cause, b.cause)
 WHERE b.state_version < excluded.state_version
 
+-- name: board_recordings
+-- Recordings that are there, also of calls that are not known yet: what was recorded did take place.
+INSERT INTO board_call AS b (tenant_id, call_id, at, vendor, state, recordings)
+SELECT $1, r.call_id, min(r.stored_at), min(r.vendor), 'completed',
+       jsonb_object_agg(r.recording_id, jsonb_build_object('duration_ms', r.duration_ms, 'speakers', r.speakers))
+FROM jsonb_to_recordset($2::jsonb) AS r (call_id text, recording_id text, vendor text, duration_ms bigint, speakers text,
+    stored_at timestamptz)
+GROUP BY r.call_id
+ON CONFLICT (tenant_id, call_id) DO UPDATE SET changed = this_change(), recordings = b.recordings || excluded.recordings
+
 -- name: board_facts
 -- Newest version of each fact.
 INSERT INTO board_fact AS b (tenant_id, fact_id, at, version, subject, key, raw_value, value, value_type, unit, state,
@@ -458,12 +468,14 @@ SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint
 
 -- name: recent_calls
 -- Calls, newest first.
-SELECT * FROM call_card WHERE ($1::text IS NULL OR facet = $1) AND ($2::timestamptz IS NULL OR (at, id) < ($2, $3))
+SELECT c.*, (SELECT recordings FROM board_call b WHERE b.call_id = c.id) AS recordings FROM call_card c
+WHERE ($1::text IS NULL OR facet = $1) AND ($2::timestamptz IS NULL OR (at, id) < ($2, $3))
 ORDER BY at DESC, id DESC LIMIT $4
 
 -- name: changed_calls
 -- Calls written since a cursor.
-SELECT * FROM call_card WHERE changed >= $1 ORDER BY at DESC, id DESC LIMIT $2
+SELECT c.*, (SELECT recordings FROM board_call b WHERE b.call_id = c.id) AS recordings FROM call_card c
+WHERE changed >= $1 ORDER BY at DESC, id DESC LIMIT $2
 
 -- name: recent_facts
 -- Facts, newest first.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from contracts.anomalies import AnomalyFiredV1
-from contracts.calls import CallInboundV1, CallStateV1
+from contracts.calls import CallInboundV1, CallStateV1, RecordingStoredV1
 from contracts.event import Event
 from contracts.facts import FactExtractedV1
 from contracts.notifications import NotificationStateV1
@@ -23,6 +23,7 @@ __all__ = [
     "show_inbound_calls",
     "show_mail",
     "show_messages",
+    "show_recordings",
 ]
 
 E = TypeVar("E", bound=Event)
@@ -39,6 +40,11 @@ async def show_inbound_calls(received: Sequence[Received[CallInboundV1]], tx: Tr
 
 async def show_call_states(received: Sequence[Received[CallStateV1]], tx: Transaction) -> None:
     await board_store.keep_call_states(tx, _events(received))
+    await board_store.ring(tx)
+
+
+async def show_recordings(received: Sequence[Received[RecordingStoredV1]], tx: Transaction) -> None:
+    await board_store.keep_recordings(tx, _events(received))
     await board_store.ring(tx)
 
 

@@ -32,7 +32,16 @@ def _card(row: Mapping[str, Any]) -> dict[str, Any]:
         "tone": _TONES.get(row["state"], "quiet"),
         "known": row["asked_at"] is not None,
         "with_whom": _with_whom(row, destinations),
+        "recordings": _recordings(row),
     }
+
+
+def _recordings(row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The recordings that are there: how long each is, and whether it tells who speaks."""
+    return [
+        {"seconds": each["duration_ms"] // 1000, "apart": each["speakers"] == "by_channel"}
+        for each in json.loads(row["recordings"] or "{}").values()
+    ]
 
 
 def _with_whom(row: Mapping[str, Any], destinations: list[dict[str, Any]]) -> str:
