@@ -411,3 +411,12 @@ async def test_the_same_vendors_id_on_two_tenants_are_two_calls(database: Databa
     first, second = await one.call(), await two.call()
     assert isinstance(first["id"], UUID)
     assert first["id"] != second["id"]
+
+
+async def test_the_same_vendors_id_on_two_accounts_of_a_tenant_are_two_calls(office: Office) -> None:
+    other = replace(office, account=replace(office.account, id=uuid4()))
+    await office.takes(RING, COURSE[0])
+    await other.takes(RING, COURSE[0])
+    assert await process_some(office.database) == 4
+    async with office.database.transaction(office.account.tenant) as tx:
+        assert await tx.fetchval("SELECT count(*) FROM call WHERE vendor_call_id = 'c1' AND state = 'ringing'") == 2

@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 
 from kit.postgres import Database
+from telephony_router.outbound_store import Q as OUTBOUND
 from telephony_router.store import Q
 
 pytestmark = pytest.mark.real
@@ -45,7 +46,7 @@ async def test_every_table_has_a_tenant_and_forced_row_level_security(database: 
 
 async def test_every_named_query_is_valid_sql(database: Database) -> None:
     async with database.transaction(uuid4()) as tx:
-        for name, sql in Q:
+        for name, sql in (*Q, *OUTBOUND):
             try:
                 await tx._connection.prepare(sql)
             except asyncpg.InsufficientPrivilegeError:

@@ -49,7 +49,8 @@ def request_of(signal: CallSignal) -> Request:
 
 def call_id_of(account: Account, signal: CallSignal, identity: str) -> UUID:
     """Our id of a call: the same for every webhook of it, whichever router takes it."""
-    return name_uuid(str(account.tenant), signal.vendor, str(account.id), signal.call_id or identity)
+    own = signal.correlation or signal.call_id or identity
+    return name_uuid(str(account.tenant), signal.vendor, str(account.id), own)
 
 
 def intake_of(

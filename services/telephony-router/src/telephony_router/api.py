@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Depends, FastAPI, Header, HTTPException
+from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, SecretStr
 
 from kit.postgres import Database
@@ -18,6 +19,7 @@ from telephony_router import store
 from telephony_router.entries import decision_from_json
 from telephony_router.explain import UNCONFIRMED, sentence
 from telephony_router.hooks import PREFIX, Hooks
+from telephony_router.outbound_api import add_orders, outbound_of, without_values
 from telephony_router.simulate import simulate
 
 __all__ = ["admin_app", "router_app"]
@@ -54,6 +56,27 @@ async def _story(database: Database, call_id: UUID, tenant: UUID) -> tuple[Any, 
     return found
 
 
+async def _told(database: Database, call_id: UUID, tenant: UUID) -> dict[str, Any]:
+    ordered = await outbound_of(database, tenant, call_id)
+    async with database.transaction(tenant) as tx:
+        found = await store.call_story(tx, call_id)
+        recordings = await store.call_recordings(tx, call_id)
+    if found is None:
+        if ordered is None:
+            raise HTTPException(404, "there is no such call")
+        # Nothing was heard of it yet.
+        told = {"id": call_id, "state": ordered["state"], "direction": "outbound"}
+        return {**told, "timeline": [], "recordings": [], "outbound": ordered}
+    call, _, timeline = found
+    hidden = ("tenant_id", "facts")
+    return {
+        **{k: v for k, v in dict(call).items() if k not in hidden},
+        "timeline": [dict(row) for row in timeline],
+        "recordings": [dict(row) for row in recordings],
+        "outbound": ordered,
+    }
+
+
 def _why(call: Any, decided: Any, timeline: list[Any]) -> dict[str, Any]:
     values = json.loads(decided["decision"]) if decided is not None else None
     why = sentence(decision_from_json(values)) if values else "We were never asked whom to ring for this call."
@@ -73,7 +96,7 @@ def _why(call: Any, decided: Any, timeline: list[Any]) -> dict[str, Any]:
     }
 
 
-def admin_app(database: Database, admin_token: SecretStr) -> FastAPI:
+def admin_app(database: Database, admin_token: SecretStr, *, placed: Callable[[], None] = lambda: None) -> FastAPI:
     async def allowed(authorization: Annotated[str, Header()] = "") -> None:
         wanted = admin_token.get_secret_value()
         scheme, _, given = authorization.partition(" ")
@@ -89,17 +112,13 @@ def admin_app(database: Database, admin_token: SecretStr) -> FastAPI:
         telemetry=QUIET,
     )
 
+    app.add_exception_handler(RequestValidationError, without_values)
+    add_orders(app, database, placed)
+
     @app.get("/v1/calls/{call_id}")
     async def get_call(call_id: UUID, tenant: Tenant) -> dict[str, Any]:
-        call, _, timeline = await _story(database, call_id, tenant)
-        async with database.transaction(tenant) as tx:
-            recordings = await store.call_recordings(tx, call_id)
-        hidden = ("tenant_id", "facts")
-        return {
-            **{k: v for k, v in dict(call).items() if k not in hidden},
-            "timeline": [dict(row) for row in timeline],
-            "recordings": [dict(row) for row in recordings],
-        }
+        """A call: its state, its timeline, and what became of the order for it if it was ordered here."""
+        return await _told(database, call_id, tenant)
 
     @app.get("/v1/calls/{call_id}/why")
     async def get_why(call_id: UUID, tenant: Tenant) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from uuid import UUID
 
 import typer
 
+from telephony_router.outbound_commands import register
+
 if TYPE_CHECKING:
     from kit.postgres import Transaction
     from telephony_router.settings import Settings
@@ -26,6 +28,7 @@ account_app = typer.Typer(help="Vendor accounts and their webhook addresses.", n
 app.add_typer(account_app, name="account")
 parked_app = typer.Typer(help="Webhooks that were acknowledged and could have no effect.", no_args_is_help=True)
 app.add_typer(parked_app, name="parked")
+register(app)
 
 TenantOption = Annotated[UUID, typer.Option(help="The tenant's id.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]

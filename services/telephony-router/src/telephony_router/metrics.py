@@ -89,6 +89,50 @@ class METRICS:
     intake_processed = counter(
         "trunkline_intake_processed", "1", "Webhooks processed, by outcome", ["vendor", "outcome"]
     )
+    outbound_calls = counter(
+        "trunkline_outbound_calls",
+        "1",
+        "Calls that we were asked to place (requested), and what the vendor made of them: submitted, refused, unknown,"
+        " or expired when nobody came to place them",
+        ["vendor", "outcome"],
+    )
+    outbound_waiting = gauge("trunkline_outbound_waiting", "1", "Calls to place, or being placed", ["vendor"])
+    outbound_unknown = gauge(
+        "trunkline_outbound_unknown", "1", "Calls placed of which nobody knows yet whether they rang", ["vendor"]
+    )
+    token_mints = counter(
+        "trunkline_vendor_token_mints",
+        "1",
+        "Tokens that vendors' APIs were asked for, by outcome",
+        ["vendor", "outcome"],
+    )
+    breakers_open = gauge(
+        "trunkline_vendor_breakers_open", "1", "Accounts whose vendor is not asked to dial, since it failed", ["vendor"]
+    )
+    breaker_trips = counter(
+        "trunkline_vendor_breaker_trips", "1", "Times an account's breaker opened, or opened again", ["vendor"]
+    )
+    calls_stuck = gauge(
+        "trunkline_calls_stuck", "1", "Calls without an end although their last news is old", ["vendor"]
+    )
+    calls_reconciled = counter(
+        "trunkline_calls_reconciled",
+        "1",
+        "Calls that a vendor was asked about: told (how it ended), live, unknown (it cannot say), failed (no answer)",
+        ["vendor", "outcome"],
+    )
+    dedupe_skips = gauge(
+        "trunkline_webhook_dedupe_skips_24h",
+        "1",
+        "Repetitions of the webhooks that were stored in the last 24 hours",
+        ["vendor", "account"],
+    )
+    webhooks_of_a_day = gauge(
+        "trunkline_webhooks_24h",
+        "1",
+        "Webhooks of the last 24 hours that came to the store, repetitions included",
+        ["vendor", "account"],
+    )
     view_writes = counter("trunkline_view_writes", "1", "Entries written to the Redis view, by outcome", ["outcome"])
     view_drift = counter("trunkline_view_drift", "1", "Entries of the Redis view that a sweep had to repair")
     did_conflicts = counter(

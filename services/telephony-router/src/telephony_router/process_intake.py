@@ -19,6 +19,7 @@ from kit.postgres import Database, Transaction
 from kit.telemetry import get_logger, trace_id_of
 from telephony_router import store
 from telephony_router.answer_ring import answer_from_json, number_of
+from telephony_router.bind_orders import bind_orders
 from telephony_router.call_record import CallRecord, inbound_event, state_event, with_ring, with_status
 from telephony_router.entries import decision_to_json
 from telephony_router.metrics import METRICS
@@ -112,7 +113,7 @@ async def _process(database: Database, tenant: UUID, rows: Sequence[tuple[int, U
     async with database.transaction(tenant, emits=[str(call_id) for call_id in call_ids]) as tx:
         # Another router may have been at it while we waited for the calls' locks.
         claimed = await store.claim_intake(tx, seqs)
-        signals = {row.seq: _signal(row) for row in claimed}
+        signals = await bind_orders(tx, claimed, {row.seq: _signal(row) for row in claimed})
         found = {row["id"]: CallRecord.from_row(row) for row in await store.find_calls(tx, call_ids)}
         numbers = _numbers(signals.values(), found.values())
         batch = _Batch(calls=found, staff=await store.staff_by_number(tx, numbers) if numbers else {})

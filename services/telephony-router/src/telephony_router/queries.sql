@@ -29,7 +29,10 @@ RETURNING tenant_id, identity, CASE WHEN repeats > 0 THEN answer END AS answer, 
 
 -- name: waiting_intake
 -- What has not been processed yet, oldest first.
-SELECT seq, tenant_id, call_id FROM intake WHERE processed_at IS NULL AND parked IS NULL ORDER BY seq LIMIT $1
+-- A call that we placed may be told of under the vendor's own id: it is the same call.
+SELECT i.seq, i.tenant_id, coalesce(o.id, i.call_id) AS call_id
+FROM intake i LEFT JOIN outbound_call o ON (o.tenant_id, o.alias) = (i.tenant_id, i.call_id)
+WHERE i.processed_at IS NULL AND i.parked IS NULL ORDER BY i.seq LIMIT $1
 
 -- name: intake_backlog
 -- By vendor: how many webhooks wait and since when, and how many are parked.
@@ -40,8 +43,10 @@ WHERE processed_at IS NULL GROUP BY 1
 
 -- name: claim_intake
 -- The rows that are still to be processed, now that their calls are held, as they came.
-SELECT seq, identity, kind, account_id, call_id, received_at, signal, answer, traceparent
-FROM intake WHERE seq = ANY($1::bigint[]) AND processed_at IS NULL AND parked IS NULL ORDER BY received_at, seq
+SELECT i.seq, i.identity, i.kind, i.account_id, coalesce(o.id, i.call_id) AS call_id, i.received_at, i.signal, i.answer,
+       i.traceparent, o.id IS NOT NULL AS ordered
+FROM intake i LEFT JOIN outbound_call o ON (o.tenant_id, o.alias) = (i.tenant_id, i.call_id)
+WHERE i.seq = ANY($1::bigint[]) AND i.processed_at IS NULL AND i.parked IS NULL ORDER BY i.received_at, i.seq
 
 -- name: mark_processed
 -- These rows have had their effect.

@@ -39,6 +39,14 @@ class Settings(ServiceSettings, service="telephony-router"):
     intake_batch_max: int = 500
     intake_keep_days: int = 30
 
+    dial_at_once: int = 8
+    """How many calls one router places at a time."""
+    dial_api_bases: str = ""
+    """Addresses (scheme, host, port) by commas that may be asked to dial besides the vendors' own."""
+    stuck_minutes: int = 20
+    """After so long without news the vendor is asked about a call that has no end."""
+    reconcile_per_minute: int = 60
+
     @field_validator("trusted_proxies")
     @classmethod
     def _blocks(cls, value: str) -> str:

@@ -68,6 +68,10 @@ class CallSignal:
     transferred_raw: str = ""
     """The number that the call was passed on to."""
     recording: Recording | None = None
+    correlation: str = ""
+    """Our own name for a call that we asked for, which the vendor brings back."""
+    source: str = ""
+    """Empty for a webhook; ``reconcile`` when the vendor's API was asked."""
     confirmed: bool = True
     """Whether the sender was proven, rather than known by the secret address alone. Whoever took it in says so."""
 
@@ -127,6 +131,8 @@ def signal_to_json(signal: CallSignal) -> dict[str, Any]:
         "digits": signal.digits,
         "transferred_raw": signal.transferred_raw,
         "recording": _recording_to_json(signal.recording) if signal.recording is not None else None,
+        "correlation": signal.correlation,
+        "source": signal.source,
     }
     kept = {name: value for name, value in values.items() if value is not None and value is not False and value != ""}
     # The one that counts when it is false; rows of a time before it are as good as confirmed.

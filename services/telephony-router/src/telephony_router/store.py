@@ -51,6 +51,8 @@ class IntakeRow:
     signal: str
     answer: str | None
     traceparent: str = ""
+    ordered: bool = False
+    """Whether we placed the call, and the vendor tells of it under its own id."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from kit.consume import Consumer
@@ -15,13 +15,14 @@ from recovery.dead_letters.api import beside
 from recovery.parts import consuming
 from runtime.logs import configure_logging
 from runtime.relay import Relay
-from runtime.service import AsgiApp, Component, run
+from runtime.service import AsgiApp, Component, Every, run
 from runtime.tracing import configure_tracing
 from telephony_router.accounts import AccountTable
 from telephony_router.answer_ring import Answers, RingAnswerer
 from telephony_router.api import admin_app, router_app
 from telephony_router.budget import Budget
 from telephony_router.consumers import SUBSCRIPTIONS
+from telephony_router.count_webhooks import count_webhooks
 from telephony_router.drift import DriftWatch
 from telephony_router.hooks import Hooks
 from telephony_router.journal import Journal
@@ -29,10 +30,14 @@ from telephony_router.keep_view import ViewKeeper
 from telephony_router.ladder import Ladder, PostgresView
 from telephony_router.peers import networks
 from telephony_router.process_intake import IntakeProcessor
+from telephony_router.reconcile import Reconciler
 from telephony_router.record import DATABASE_FAILURES, PostgresIntakes, Recorder, drain
 from telephony_router.seal import Seal
 from telephony_router.settings import Settings
 from telephony_router.snapshot import Snapshot
+from telephony_router.submit_calls import CallSubmitter, tidy
+from telephony_router.vendor_api import VendorApi
+from telephony_router.vendor_tokens import VendorTokens
 from telephony_router.vendors import VENDORS
 from telephony_router.view import RedisView
 
@@ -176,12 +181,21 @@ def build(settings: Settings) -> Wired:
         note=drift.note,
     )
     token = settings.admin_token.get_secret_value()
+    seal = Seal(settings.secret_key.get_secret_value())
+    api = make_vendor_api(settings, seal)
+    submitter = CallSubmitter(database, api, seal, clock=clock, at_once=settings.dial_at_once)
     behind: list[Component] = [JournalDrain(journal, recorder, intakes), drift]
     if not settings.answers_only:
         behind = [*_plumbing(settings, database), _intake(settings, database, keeper, answerer), *behind]
+        behind += [submitter, *_sweeps(settings, database, api, seal)]
     return Wired(
-        http=router_app(hooks, beside(admin_app(database, settings.admin_token), database, admin_token=token)),
-        components=[Behind(Closing(view, intakes, ringing, database)), keeper, *(Behind(part) for part in behind)],
+        http=router_app(
+            hooks,
+            beside(
+                admin_app(database, settings.admin_token, placed=submitter.doorbell.set), database, admin_token=token
+            ),
+        ),
+        components=[Behind(Closing(view, intakes, api, ringing, database)), keeper, *(Behind(part) for part in behind)],
     )
 
 
@@ -213,6 +227,26 @@ def _plumbing(settings: Settings, database: Database) -> list[Component]:
     return [Relay(database=database, kafka_bootstrap=bootstrap, service=service), *consuming(database, consumer)]
 
 
+def make_vendor_api(settings: Settings, seal: Seal) -> VendorApi:
+    return VendorApi(VendorTokens(settings.redis_url, seal), extra_bases=settings.dial_api_bases.split(","))
+
+
+def _sweeps(settings: Settings, database: Database, api: VendorApi, seal: Seal) -> list[Component]:
+    reconciler = Reconciler(
+        database,
+        api,
+        seal,
+        clock=clock,
+        after=timedelta(minutes=settings.stuck_minutes),
+        per_minute=settings.reconcile_per_minute,
+    )
+    return [
+        Every("outbound-tidy", 10, lambda: tidy(database)),
+        Every("reconcile", 60, reconciler.run),
+        Every("webhooks-of-a-day", 60, lambda: count_webhooks(database)),
+    ]
+
+
 def _intake(settings: Settings, database: Database, keeper: ViewKeeper, answerer: RingAnswerer) -> IntakeProcessor:
     return IntakeProcessor(
         database,
@@ -230,9 +264,10 @@ class Closing:
 
     name = "connections"
 
-    def __init__(self, view: RedisView, intakes: PostgresIntakes, *databases: Database) -> None:
+    def __init__(self, view: RedisView, intakes: PostgresIntakes, api: VendorApi, *databases: Database) -> None:
         self._view = view
         self._intakes = intakes
+        self._api = api
         self._databases = databases
 
     async def start(self) -> None:
@@ -241,6 +276,7 @@ class Closing:
     async def stop(self) -> None:
         await self._view.close()
         await self._intakes.close()
+        await self._api.close()
         for database in self._databases:
             await database.close()
 

@@ -22,7 +22,7 @@ from telephony_router.vendors.base import (
 )
 from telephony_router.vendors.configurable import OPTIONS, Question, answer, ask
 from telephony_router.vendors.proofs import same, shared_secret
-from telephony_router.vendors.reading import call_id_of, fields_of, first, given, recorded_at, unquoted, word
+from telephony_router.vendors.reading import call_id_of, fields_of, first, given, order_of, recorded_at, unquoted, word
 
 __all__ = ["Bonvoice"]
 
@@ -97,6 +97,10 @@ class Bonvoice:
             # The caller's leg is answered by the menu already: only with an agent on it somebody talked.
             alone = word(fields.get("Leg")) == "a" and not agent and word(fields.get("AgentStatus")) != "answered"
             status = "ended" if alone else "completed"
+        order = order_of(fields.get("eventID"))
+        if order and status == "answered" and not second:
+            # Of a call that we asked for, the first leg is the agent's: the customer is only rung now.
+            status = "ringing"
         parameters = fields.get("callBackParams")
         nested = parameters if isinstance(parameters, dict) else {}
         return CallSignal(
@@ -111,7 +115,8 @@ class Bonvoice:
             direction="outbound" if word(fields.get("Direction")) == "outbound" else "inbound",
             caller_raw="" if second else first(fields, "SourceNumber"),
             did_raw="" if second else first(fields, "DisplayNumber", "DestinationNumber"),
-            agent_raw=agent or (first(fields, "DestinationNumber") if second else ""),
+            # Of a call that we asked for, the second leg is the customer's.
+            agent_raw=agent or (first(fields, "DestinationNumber") if second and not order else ""),
             at=ended or moment(fields.get("StartTime")),
             duration_seconds=whole_number(fields.get("CallDuration")) if over else None,
             cause=raw if raw in ("no-channel", "noinput") else "",
@@ -119,6 +124,7 @@ class Bonvoice:
             digits=unquoted(fields.get("DTMF")),
             transferred_raw=first(fields, "TransferredNumber"),
             recording=recorded_at(fields.get("ResourceURL"), seconds=fields.get("CallDuration")),
+            correlation=order,
         )
 
     def render(self, decision: Decision, signal: CallSignal, request: RawRequest) -> Response:

@@ -29,9 +29,9 @@ from telephony_router.vendors.base import (
     whole_number,
 )
 from telephony_router.vendors.proofs import shared_secret
-from telephony_router.vendors.reading import call_id_of, fields_of, first, given, recorded_at, unquoted, word
+from telephony_router.vendors.reading import call_id_of, fields_of, first, given, order_of, recorded_at, unquoted, word
 
-__all__ = ["Exotel"]
+__all__ = ["DND_REFUSED", "Exotel"]
 
 STATUSES = {
     "queued": "initiated",
@@ -213,6 +213,7 @@ def _status(signal: CallSignal, fields: Mapping[str, Any]) -> CallSignal:
         duration_seconds=_seconds(fields),
         cause=_cause(fields),
         recording=_recording(fields),
+        correlation=order_of(fields.get("customfield")),
     )
 
 

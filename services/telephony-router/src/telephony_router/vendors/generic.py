@@ -30,7 +30,7 @@ from telephony_router.vendors.base import (
     whole_number,
 )
 from telephony_router.vendors.configurable import OPTIONS, Question, answer, ask
-from telephony_router.vendors.reading import given, recorded_at, word
+from telephony_router.vendors.reading import given, order_of, recorded_at, word
 
 __all__ = ["Generic"]
 
@@ -65,7 +65,9 @@ class Generic:
     options = OPTIONS
     known: Mapping[str, str] = {
         **kinds("sn", "call_id at sequence duration_seconds cause"),
-        **kinds("s", "from to digits status leg direction agent_number parent_call_id transferred_to recording_url"),
+        **kinds(
+            "s", "from to digits status leg direction agent_number parent_call_id transferred_to recording_url order"
+        ),
         **kinds("sb", "attempt"),
     }
     known_prefixes: tuple[str, ...] = ()
@@ -109,6 +111,7 @@ class Generic:
             parent_call=given(fields.get("parent_call_id")),
             transferred_raw=given(fields.get("transferred_to")),
             recording=recorded_at(fields.get("recording_url")),
+            correlation=order_of(fields.get("order")),
         )
 
     def render(self, decision: Decision, signal: CallSignal, request: RawRequest) -> Response:

@@ -10,11 +10,13 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import unquote
 from xml.sax.saxutils import escape, quoteattr
 
+from identifiers.phone import to_e164
 from telephony_router.routing import Decision
 from telephony_router.signals import CallSignal, Recording
 from telephony_router.vendors.base import (
@@ -30,9 +32,19 @@ from telephony_router.vendors.base import (
     whole_number,
 )
 from telephony_router.vendors.proofs import urls
-from telephony_router.vendors.reading import call_id_of, fields_of, first, given, pairs, plus, recorded_at, word
+from telephony_router.vendors.reading import (
+    call_id_of,
+    fields_of,
+    first,
+    given,
+    order_of,
+    pairs,
+    plus,
+    recorded_at,
+    word,
+)
 
-__all__ = ["Plivo", "signature"]
+__all__ = ["CALLER", "Plivo", "signature"]
 
 SIGNATURES = ("x-plivo-signature-v3", "x-plivo-signature-ma-v3")
 NONCE = "x-plivo-signature-v3-nonce"
@@ -60,7 +72,14 @@ TALKED = frozenset({"completed", "answer", "connected"})
 
 class Plivo:
     name = "plivo"
-    hooks: Mapping[str, Purpose] = {"answer": "ring", "next": "ring", "status": "status", "recording": "recording"}
+    hooks: Mapping[str, Purpose] = {
+        "answer": "ring",
+        "next": "ring",
+        "status": "status",
+        "recording": "recording",
+        # The agent of a call that we asked for is there, and is to be put through to the customer.
+        "bridge": "status",
+    }
     methods = frozenset({"POST", "GET"})
     needs_token = True
     proof = "the account's Auth Token"
@@ -74,7 +93,7 @@ class Plivo:
         " Direction Duration EndTime Event ForwardedFrom ForwardedTo From HangupCause HangupCauseCode"
         " HangupCauseName HangupSource ParentAuthID ParentCallUUID RecordFile RecordUrl RecordingDuration"
         " RecordingDurationMs RecordingEndMs RecordingEndReason RecordingID RecordingStartMs RequestUUID"
-        " RouteType STIRAttestation STIRVerification SessionStart StartTime To TotalCost n",
+        " RouteType STIRAttestation STIRVerification SessionStart StartTime To TotalCost n order to did",
     )
     known_prefixes: tuple[str, ...] = ()
 
@@ -117,7 +136,7 @@ class Plivo:
                 did_raw=plus(fields.get("To")),
                 digits=first(fields, "Digits"),
             )
-        return _status(fields, own, dialled)
+        return _bridged(_status(fields, own, dialled), order_of(fields.get("order")))
 
     def render(self, decision: Decision, signal: CallSignal, request: RawRequest) -> Response:
         position = _position(request)
@@ -142,6 +161,8 @@ class Plivo:
         return _xml(f"{record}<Dial {attributes}><Number>{number}</Number></Dial>")
 
     def acknowledge(self, signal: CallSignal, request: RawRequest) -> Response:
+        if request.hook == "bridge":
+            return _bridge(request)
         # Also the answer to <Dial action>: nothing more to do, so the call ends.
         return _xml("<Hangup/>")
 
@@ -201,6 +222,26 @@ def _status(fields: Mapping[str, Any], own: str, dialled: str) -> CallSignal:
         digits=first(fields, "DialDigits", "Digits"),
         transferred_raw=plus(fields.get("ForwardedTo")),
     )
+
+
+def _bridged(signal: CallSignal, order: str) -> CallSignal:
+    """The status of a call that we asked for: its own leg is the agent's, and the attempt is to reach the customer."""
+    if not order:
+        return signal
+    own = not signal.attempt and not signal.leg
+    status = CALLER.get(signal.status_raw, "unknown") if own else signal.status
+    return replace(signal, status=status, direction="outbound", agent_raw="", correlation=order)
+
+
+def _bridge(request: RawRequest) -> Response:
+    """Put the agent through. Whom to is in the address that we gave, and the signature is made over it."""
+    query = dict(pairs(request.query))
+    customer, shown, order = (first(query, name) for name in ("to", "did", "order"))
+    if not to_e164(customer) or not order_of(order):
+        return _xml("<Hangup/>")
+    status = quoteattr(f"{request.hook_url}/status?order={order}")
+    attributes = f'callerId={quoteattr(shown)} action={status} method="POST" callbackUrl={status} callbackMethod="POST"'
+    return _xml(f"<Dial {attributes}><Number>{escape(customer)}</Number></Dial>")
 
 
 def _recording(fields: Mapping[str, Any], own: str) -> CallSignal:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
@@ -14,10 +15,23 @@ from python_multipart.exceptions import FormParserError
 from telephony_router.signals import URL_CHARACTERS, Recording, clean
 from telephony_router.vendors.base import PARAMETERS_MAX, BadRequest, RawRequest, whole_number
 
-__all__ = ["at_path", "call_id_of", "fields_of", "first", "given", "pairs", "plus", "recorded_at", "unquoted", "word"]
+__all__ = [
+    "at_path",
+    "call_id_of",
+    "fields_of",
+    "first",
+    "given",
+    "order_of",
+    "pairs",
+    "plus",
+    "recorded_at",
+    "unquoted",
+    "word",
+]
 
 ABSENT = frozenset({"", "none", "null", "undefined", "(null)"})
 CALL_ID_CHARACTERS = 128
+ORDER = re.compile(r"tl[0-9a-f]{32}")
 Fields = dict[str, Any]
 
 
@@ -96,6 +110,12 @@ def call_id_of(fields: Mapping[str, Any], *names: str) -> str:
         if text := given(value):
             return text
     return ""
+
+
+def order_of(value: object) -> str:
+    """Our name for a call that we asked for; nothing when the field is somebody else's."""
+    text = given(value)
+    return text if ORDER.fullmatch(text) else ""
 
 
 def unquoted(value: object) -> str:

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Literal
@@ -29,8 +30,9 @@ from telephony_router.vendors.base import (
     whole_number,
 )
 from telephony_router.vendors.proofs import urls
+from telephony_router.vendors.reading import order_of
 
-__all__ = ["Twilio", "dial", "signature", "told", "twiml"]
+__all__ = ["Twilio", "bridged", "dial", "signature", "told", "twiml"]
 
 # Reported both as signed and as added after signing; either form proves the sender, who knows the token.
 LATE_PARAMETERS = frozenset({"CallToken", "StirVerstat"})
@@ -72,7 +74,7 @@ class Twilio:
         " ForwardedFrom From FromCity FromCountry FromState FromZip ParentCallSid QueueTime RecordingChannels"
         " RecordingDuration RecordingSid RecordingSource RecordingStartTime RecordingStatus RecordingTrack"
         " RecordingUrl SequenceNumber SipCallId SipResponseCode StirPassportToken StirVerstat Timestamp To ToCity"
-        " ToCountry ToState ToZip bodySHA256",
+        " ToCountry ToState ToZip bodySHA256 order",
     )
     known_prefixes: tuple[str, ...] = ()
 
@@ -114,7 +116,7 @@ class Twilio:
                 parent_call=clean(fields.get("ParentCallSid")),
                 digits=clean(fields.get("Digits")),
             )
-        return told(fields, own, self.name)
+        return bridged(told(fields, own, self.name), order_of(fields.get("order")))
 
     def render(self, decision: Decision, signal: CallSignal, request: RawRequest) -> Response:
         return dial(decision, request)
@@ -152,6 +154,15 @@ def told(fields: dict[str, object], own: str, vendor: str) -> CallSignal:
     if fields.get("RecordingStatus"):
         return _recording(fields, own, vendor)
     return _dial_result(fields, own, vendor) if "DialCallStatus" in fields else _progress(fields, own, vendor)
+
+
+def bridged(signal: CallSignal, order: str) -> CallSignal:
+    """The status of a call that we asked for: its own leg is the agent's, and the attempt is to reach the customer."""
+    if not order or signal.kind != "status":
+        return replace(signal, correlation=order) if order else signal
+    own = not signal.attempt and not signal.leg
+    status = CALLER_STATUSES.get(signal.status_raw, "unknown") if own else signal.status
+    return replace(signal, status=status, direction="outbound", agent_raw="", correlation=order)
 
 
 def signature(token: str, url: str, parameters: Iterable[tuple[str, str]]) -> str:
