@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 #: A dashboard's address, in bookmarks and runbooks. Names are only ever added here.
 UIDS = {
     "trunkline-brain", "trunkline-dead-letters", "trunkline-fleet", "trunkline-ingress", "trunkline-notifier",
+    "trunkline-outbound",
     "trunkline-pipeline", "trunkline-postgres", "trunkline-redis", "trunkline-router", "trunkline-tenants",
     "trunkline-vault",
 }  # fmt: skip

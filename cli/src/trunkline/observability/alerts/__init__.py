@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trunkline.observability import objectives
-from trunkline.observability.alerts import delivery, ringing, servers, work
+from trunkline.observability.alerts import delivery, outbound, ringing, servers, work
 from trunkline.observability.rules import Alert, Group
 
 __all__ = ["GROUPS", "all_alerts"]
@@ -14,6 +14,7 @@ GROUPS = (
     *(objectives.recordings(objective) for objective in objectives.OBJECTIVES),
     Group("objectives", objectives.alerts()),
     Group("ringing", ringing.ALERTS),
+    Group("outbound", outbound.ALERTS),
     Group("delivery", delivery.ALERTS),
     Group("work", work.ALERTS),
     Group("servers", servers.ALERTS),
