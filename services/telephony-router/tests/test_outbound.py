@@ -5,12 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from datetime import timedelta
+import ssl
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from prometheus_client import REGISTRY as MEASURED
 from pydantic import SecretStr
 
@@ -93,6 +99,35 @@ async def test_nothing_is_sent_to_a_host_that_is_not_the_vendors_nor_in_the_sett
     found = await bureau.outbound(call_id)
     assert (found["state"], found["code"]) == ("refused", "not_sent_host_not_allowed")
     assert bureau.fake.asked == [], real
+
+
+async def test_nothing_is_said_to_a_host_whose_certificate_nobody_vouches_for(bureau: Any, tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    begins = datetime.now(UTC) - timedelta(days=1)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, begins, begins + timedelta(days=9))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    no_password = serialization.NoEncryption()
+    pem = serialization.Encoding.PEM
+    (tmp_path / "pem").write_bytes(
+        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, no_password) + certificate.public_bytes(pem)
+    )
+    own = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    own.load_cert_chain(tmp_path / "pem")
+    server = await asyncio.start_server(bureau.fake.serve, "127.0.0.1", 0, ssl=own)
+    base = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with bureau.database.transaction(bureau.tenant) as tx:
+        await tx.execute("UPDATE dialling SET options = options || jsonb_build_object('api_base', $1::text)", base)
+    call_id = await bureau.orders()
+    async with bureau.replica() as replica:
+        await bureau.submits(replica)
+    server.close()
+    found = await bureau.outbound(call_id)
+    assert (found["state"], found["code"], found["retryable"]) == ("refused", "not_sent_connect", True)
+    assert bureau.fake.asked == []
 
 
 async def test_a_redirect_is_not_followed(bureau: Any) -> None:
