@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import os
 import re
 import signal
@@ -108,6 +109,10 @@ class World:
                 if process.returncode is None:
                     process.terminate()
                     await asyncio.wait_for(process.wait(), 20)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {**ADMIN, "x-tenant": str(self.tenant)}
 
     async def intake(self) -> set[str]:
         """The vendors' ids of the rings that are in Postgres."""
@@ -310,3 +315,99 @@ async def test_what_was_acknowledged_survives_kill_nine(world: World) -> None:
         await router.process.wait()
     async with world.router():
         await eventually(lambda: drained(world, acknowledged))
+
+
+async def missed(world: World, router: Process, call_id: str = "m1") -> str:
+    """A call that nobody answered, as the item that it opens."""
+    await router.ring(call_id)
+    await router.status(call_id, "missed", direction="in", **{"from": CALLER})
+
+    async def opened() -> str:
+        found = (await router.http.get("/v1/missed?state=open", headers=world.headers)).json()["items"]
+        return str(found[0]["id"]) if found else ""
+
+    return str(await eventually(opened))
+
+
+async def test_of_fifty_claims_at_two_routers_one_wins_and_all_others_learn_who(world: World) -> None:
+    async with world.router("one", **PATIENT) as one, world.router("two", **PATIENT) as two:
+        item = await missed(world, one)
+        limits = httpx.Limits(max_connections=50)
+        urls = [str(router.http.base_url) for router in (one, two)]
+        async with httpx.AsyncClient(timeout=60, limits=limits, headers=world.headers) as http:
+
+            async def claim(n: int) -> httpx.Response:
+                who = {"user": f"u{n}", "name": f"Desk {n}"}
+                url = f"{urls[n % 2]}/v1/missed/{item}/claim"
+                # On a machine that is too busy to connect to its database one is told to ask again.
+                for _ in range(20):
+                    answer = await http.post(url, json=who)
+                    if answer.status_code != 503:
+                        break
+                return answer
+
+            answers = await asyncio.gather(*(claim(n) for n in range(50)))
+        (won,) = [answer.json() for answer in answers if answer.status_code == 200]
+        lost = [answer.json() for answer in answers if answer.status_code == 409]
+        assert len(lost) == 49, sorted(answer.status_code for answer in answers)
+        assert {(each["item"]["user"], each["item"]["until"]) for each in lost} == {(won["user"], won["until"])}
+        assert all(re.fullmatch(rf"{won['name']} took it \d+ s ago", each["detail"]) for each in lost)
+        story = (await two.http.get(f"/v1/missed/{item}", headers=world.headers)).json()
+        assert [line["change"] for line in story["history"]] == ["opened", "claimed"]
+
+
+async def test_a_claim_whose_answer_was_lost_to_kill_nine_may_simply_be_made_again(world: World) -> None:
+    async with world.router("one", **PATIENT) as one, world.router("two", **PATIENT) as two:
+        item = await missed(world, one)
+        port = one.http.base_url.port
+        who = {"user": "u1", "name": "Reception desk"}
+        body = json.dumps(who).encode()
+        with socket.create_connection(("127.0.0.1", port)) as line:
+            # Asks, and never comes to read the answer.
+            line.sendall(
+                f"POST /v1/missed/{item}/claim HTTP/1.1\r\nhost: x\r\nauthorization: Bearer admin\r\n"
+                f"x-tenant: {world.tenant}\r\ncontent-type: application/json\r\n"
+                f"content-length: {len(body)}\r\n\r\n".encode()
+                + body
+            )
+
+            async def claimed() -> bool:
+                return bool((await two.http.get(f"/v1/missed/{item}", headers=world.headers)).json()["user"] == "u1")
+
+            await eventually(claimed)
+            one.process.send_signal(signal.SIGKILL)
+            await one.process.wait()
+        other = {"user": "u2", "name": "Sales desk"}
+        assert (await two.http.post(f"/v1/missed/{item}/claim", headers=world.headers, json=other)).status_code == 409
+        again = await two.http.post(f"/v1/missed/{item}/claim", headers=world.headers, json=who)
+        assert (again.status_code, again.json()["name"]) == (200, "Reception desk")
+        story = (await two.http.get(f"/v1/missed/{item}", headers=world.headers)).json()
+        assert [line["change"] for line in story["history"]] == ["opened", "claimed"]
+
+
+async def test_the_api_of_missed_calls_from_claim_to_time_out(world: World) -> None:
+    async with world.router(**PATIENT, claim_lease_seconds="1", missed_sweep_seconds="0.2") as router:
+        item = await missed(world, router)
+        assert (await router.http.get("/v1/missed", headers={"x-tenant": str(world.tenant)})).status_code == 401
+        theirs = {**ADMIN, "x-tenant": str(uuid4())}
+        who = {"user": "u1", "name": "Reception desk"}
+        assert (await router.http.get("/v1/missed", headers=theirs)).json() == {"items": [], "next": None}
+        assert (await router.http.post(f"/v1/missed/{item}/claim", headers=theirs, json=who)).status_code == 404
+        assert (await router.http.post(f"/v1/missed/{item}/claim", headers=world.headers, json=who)).status_code == 200
+
+        async def lapsed() -> bool:
+            story = (await router.http.get(f"/v1/missed/{item}", headers=world.headers)).json()
+            return story["state"] == "open" and story["history"][-1]["reason"] == "lapsed"
+
+        await eventually(lapsed)
+        said = {**who, "outcome": "spam"}
+        done = await router.http.post(f"/v1/missed/{item}/resolve", headers=world.headers, json=said)
+        assert done.json()["outcome"] == "spam"
+        await missed(world, router, "m2")
+        first = (await router.http.get("/v1/missed?limit=1", headers=world.headers)).json()
+        rest = await router.http.get("/v1/missed", params={"after": first["next"]}, headers=world.headers)
+        assert [first["items"][0]["id"], len(rest.json()["items"]), rest.json()["next"]] == [item, 1, None]
+        assert (await router.http.get("/v1/missed?after=nonsense", headers=world.headers)).status_code == 422
+        metrics = (await router.http.get("/metrics")).text
+        assert 'trunkline_missed_changes_total{change="claimed"} 1.0' in metrics
+        assert "trunkline_missed_claim_seconds_count 1.0" in metrics

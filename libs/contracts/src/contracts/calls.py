@@ -106,13 +106,23 @@ class Claim(Part):
     """What became of it: ``called_back``, ``no_answer``, ``not_needed``, ``spam`` …"""
     until: UtcDatetime | None = None
     """When a claim lapses by itself."""
+    since: UtcDatetime | None = None
+    """Since when it is so."""
+    calls: int = 1
+    """How many missed calls of this caller are one with it."""
+    first_missed_at: UtcDatetime | None = None
+    """The earliest of them."""
+    last_missed_at: UtcDatetime | None = None
+    """The latest of them."""
+    reason: str = ""
+    """Why it was released: ``lapsed``, ``call back busy`` …; or which call resolved it."""
 
 
 class CallStateV1(Event):
     """A call moved from one state to another. States never move backwards."""
 
     type: ClassVar[str] = "call.state.v1"
-    minor: ClassVar[int] = 1
+    minor: ClassVar[int] = 2
 
     call_id: str
     """Our own id of the call."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import Depends, FastAPI, Header, HTTPException
+from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, SecretStr
 
@@ -96,7 +96,13 @@ def _why(call: Any, decided: Any, timeline: list[Any]) -> dict[str, Any]:
     }
 
 
-def admin_app(database: Database, admin_token: SecretStr, *, placed: Callable[[], None] = lambda: None) -> FastAPI:
+def admin_app(
+    database: Database,
+    admin_token: SecretStr,
+    more: Sequence[APIRouter] = (),
+    *,
+    placed: Callable[[], None] = lambda: None,
+) -> FastAPI:
     async def allowed(authorization: Annotated[str, Header()] = "") -> None:
         wanted = admin_token.get_secret_value()
         scheme, _, given = authorization.partition(" ")
@@ -131,4 +137,6 @@ def admin_app(database: Database, admin_token: SecretStr, *, placed: Callable[[]
             raise HTTPException(422, "a time needs a zone")
         return await simulate(database, tenant, did=body.did, caller=body.caller, at=at)
 
+    for routes in more:
+        app.include_router(routes)
     return app

@@ -141,3 +141,25 @@ class METRICS:
     snapshot_age = gauge(
         "trunkline_snapshot_age_seconds", "seconds", "Time since the snapshot was last confirmed by Postgres"
     )
+    missed_items = gauge(
+        "trunkline_missed_items",
+        "1",
+        "Missed callers not seen to yet: open, claimed; calls put_aside by an error",
+        ["state"],
+    )
+    missed_oldest = gauge(
+        "trunkline_missed_oldest_open_age_seconds", "seconds", "For how long the oldest missed caller waits unclaimed"
+    )
+    claim_seconds = histogram(
+        "trunkline_missed_claim_seconds",
+        "seconds",
+        "From a missed call to its first claim",
+        [],
+        buckets=(10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 43200, 86400),
+    )
+    claim_changes = counter(
+        "trunkline_missed_changes",
+        "1",
+        "What was done about missed calls: opened, missed_again, claimed, renewed, released, resolved; refused claims",
+        ["change"],
+    )

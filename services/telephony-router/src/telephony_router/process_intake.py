@@ -21,9 +21,10 @@ from telephony_router import store
 from telephony_router.answer_ring import answer_from_json, number_of
 from telephony_router.bind_orders import bind_orders
 from telephony_router.call_record import CallRecord, inbound_event, state_event, with_ring, with_status
+from telephony_router.claims import concern
 from telephony_router.entries import decision_to_json
 from telephony_router.metrics import METRICS
-from telephony_router.record import DATABASE_FAILURES
+from telephony_router.record import DATABASE_FAILURES, about_data
 from telephony_router.signals import CallSignal, signal_from_json
 from telephony_router.store import IntakeRow
 
@@ -55,6 +56,8 @@ class _Batch:
     talks: dict[str, tuple[str, datetime]] = field(default_factory=dict)
     recordings: dict[tuple[UUID, str], tuple[object, ...]] = field(default_factory=dict)
     parked: dict[int, tuple[str, IntakeRow]] = field(default_factory=dict)
+    due: set[UUID] = field(default_factory=set)
+    """Calls whose end may concern a missed call."""
 
     def tell(self, event: Event, row: IntakeRow) -> None:
         self.events.append(event)
@@ -75,7 +78,7 @@ async def process_some(database: Database, *, limit: int = 500) -> int:
         try:
             await _process(database, tenant, rows)
         except DATABASE_FAILURES as error:
-            if not _is_about_data(error):
+            if not about_data(error):
                 raise
             await _one_by_one(database, tenant, rows)
         except Exception:
@@ -84,17 +87,12 @@ async def process_some(database: Database, *, limit: int = 500) -> int:
     return len(waiting)
 
 
-def _is_about_data(error: BaseException) -> bool:
-    """Whether Postgres is there and refuses this, rather than not being there. SQLSTATE classes 21 to 23."""
-    return str(getattr(error, "sqlstate", ""))[:2] in ("21", "22", "23")
-
-
 async def _one_by_one(database: Database, tenant: UUID, rows: Sequence[tuple[int, UUID]]) -> None:
     for seq, call_id in rows:
         try:
             await _process(database, tenant, [(seq, call_id)])
         except DATABASE_FAILURES as error:
-            if not _is_about_data(error):
+            if not about_data(error):
                 raise
             await _park(database, tenant, seq, type(error).__name__)
         except Exception as error:
@@ -182,6 +180,8 @@ def _apply(batch: _Batch, row: IntakeRow, signal: CallSignal, new: set[tuple[UUI
     else:
         return
     batch.calls[row.call_id] = batch.touched[row.call_id] = after
+    if concern(after) not in (None, known and concern(known)):
+        batch.due.add(row.call_id)
     _learn(batch, after)
 
 
@@ -265,6 +265,7 @@ async def _write(tx: Transaction, batch: _Batch, done: list[int]) -> None:
         )
         await store.park_intake(tx, seq, reason)
     await store.mark_processed(tx, done)
+    await store.put_rows(tx, "note_missed_due", [(call_id,) for call_id in batch.due])
     talks = [(number, staff_id, at) for number, (staff_id, at) in sorted(batch.talks.items())]
     learned = await store.put_rows(tx, "put_last_agents", talks)
     await store.note_changes(tx, [("caller", row["number"]) for row in learned])

@@ -148,6 +148,155 @@ SELECT decided_at, answer_ms, rule, rung, decision FROM routing_decision WHERE c
 SELECT leg, status, status_raw, sequence, attempt, agent_raw, at, received_at, confirmed
 FROM call_status WHERE call_id = $1 ORDER BY coalesce(at, received_at), received_at
 
+-- name: note_missed_due
+-- Calls whose end may concern a missed call, to be looked at when they have committed.
+INSERT INTO missed_due (tenant_id, call_id) SELECT $1::uuid, d.* FROM unnest($2::uuid[]) AS d
+
+-- name: waiting_missed_due
+-- What is due, the oldest first. As the system role.
+SELECT tenant_id, seq, call_id FROM missed_due WHERE put_aside IS NULL ORDER BY seq LIMIT $1
+
+-- name: still_missed_due
+-- Of what was due, what nobody else has seen to meanwhile.
+SELECT seq, call_id FROM missed_due WHERE seq = ANY($1::bigint[]) ORDER BY seq
+
+-- name: done_missed_due
+-- These have been seen to.
+DELETE FROM missed_due WHERE seq = ANY($1::bigint[])
+
+-- name: put_missed_aside
+-- This cannot be seen to, and why.
+UPDATE missed_due SET put_aside = $2 WHERE seq = $1
+
+-- name: missed_of_call
+-- The item that a missed call belongs to.
+SELECT missed_id FROM missed_call WHERE call_id = $1
+
+-- name: find_missed
+-- One item.
+SELECT id, caller, did, calls, first_at, last_at, opened_at, state, since, user_id, user_name, until, outcome, note,
+    clock_timestamp() AS now
+FROM missed WHERE id = $1
+
+-- name: unresolved_missed
+-- What is not resolved of these callers, the oldest first.
+SELECT id, caller, did, calls, first_at, last_at, opened_at, state, since, user_id, user_name, until, outcome, note,
+    clock_timestamp() AS now
+FROM missed WHERE caller = ANY($1::text[]) AND state <> 'resolved' ORDER BY opened_at, id
+
+-- name: page_missed
+-- Items, the oldest first, after a place.
+SELECT id, caller, did, calls, first_at, last_at, opened_at, state, since, user_id, user_name, until, outcome, note,
+    clock_timestamp() AS now
+FROM missed WHERE ($1::text IS NULL OR state = $1) AND ($2::timestamptz IS NULL OR (opened_at, id) > ($2, $3::uuid))
+ORDER BY opened_at, id LIMIT $4
+
+-- name: missed_history
+-- All that was done about an item.
+SELECT at, change, calls, user_id, user_name, until, outcome, note, reason FROM missed_change WHERE missed_id = $1
+ORDER BY seq
+
+-- name: open_missed
+-- A call was missed.
+INSERT INTO missed (tenant_id, id, caller, did, first_at, last_at) VALUES ($1, $2, $3, $4, $5, $5)
+ON CONFLICT DO NOTHING
+RETURNING id, caller, did, calls, first_at, last_at, opened_at, state, since, user_id, user_name, until, outcome, note,
+    clock_timestamp() AS now
+
+-- name: missed_again
+-- One more call of the same caller.
+UPDATE missed SET calls = calls + 1, first_at = least(first_at, $2), last_at = greatest(last_at, $2)
+WHERE id = $1 AND state <> 'resolved'
+RETURNING id, caller, did, calls, first_at, last_at, opened_at, state, since, user_id, user_name, until, outcome, note,
+    clock_timestamp() AS now
+
+-- name: count_missed_call
+-- Each call counts once.
+INSERT INTO missed_call (tenant_id, call_id, missed_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING RETURNING true
+
+-- name: claim_missed
+-- Only what nobody has, or what somebody has had for too long.
+UPDATE missed SET state = 'claimed', since = clock_timestamp(), user_id = $2, user_name = $3,
+    until = clock_timestamp() + $4::interval
+WHERE id = $1 AND (state = 'open' OR (state = 'claimed' AND until <= clock_timestamp()))
+RETURNING id, caller, did, calls, first_at, last_at, opened_at, state, since, user_id, user_name, until, outcome, note,
+    clock_timestamp() AS now
+
+-- name: renew_missed
+-- Its holder needs longer.
+UPDATE missed SET until = clock_timestamp() + $3::interval WHERE id = $1 AND state = 'claimed' AND user_id = $2
+RETURNING id, caller, did, calls, first_at, last_at, opened_at, state, since, user_id, user_name, until, outcome, note,
+    clock_timestamp() AS now
+
+-- name: release_missed
+-- Its holder lets go; without a user, whoever has it.
+UPDATE missed SET state = 'open', since = clock_timestamp(), user_id = NULL, user_name = '', until = NULL
+WHERE id = $1 AND state = 'claimed' AND ($2::text IS NULL OR user_id = $2)
+RETURNING id, caller, did, calls, first_at, last_at, opened_at, state, since, user_id, user_name, until, outcome, note,
+    clock_timestamp() AS now
+
+-- name: release_lapsed
+-- Its time is over. A claim that another router just sees to is left to that one.
+UPDATE missed SET state = 'open', since = clock_timestamp(), user_id = NULL, user_name = '', until = NULL
+WHERE (tenant_id, id) IN (
+    SELECT tenant_id, id FROM missed WHERE id = $1 AND state = 'claimed' AND until <= clock_timestamp()
+    FOR UPDATE SKIP LOCKED)
+RETURNING id, caller, did, calls, first_at, last_at, opened_at, state, since, user_id, user_name, until, outcome, note,
+    clock_timestamp() AS now
+
+-- name: resolve_missed
+-- What came of it, said by whoever has it, or by anybody while nobody has.
+UPDATE missed SET state = 'resolved', since = clock_timestamp(), user_id = $2, user_name = $3, until = NULL,
+    outcome = $4, note = $5
+WHERE id = $1 AND (state = 'open' OR (state = 'claimed' AND (user_id = $2 OR until <= clock_timestamp())))
+RETURNING id, caller, did, calls, first_at, last_at, opened_at, state, since, user_id, user_name, until, outcome, note,
+    clock_timestamp() AS now
+
+-- name: settle_missed
+-- What came of it, whoever has it.
+UPDATE missed SET state = 'resolved', since = clock_timestamp(), user_id = $2, user_name = $3, until = NULL,
+    outcome = $4, note = $5
+WHERE id = $1 AND state <> 'resolved'
+RETURNING id, caller, did, calls, first_at, last_at, opened_at, state, since, user_id, user_name, until, outcome, note,
+    clock_timestamp() AS now
+
+-- name: missed_held_by
+-- What one user has claimed.
+SELECT id FROM missed WHERE state = 'claimed' AND user_id = $1
+
+-- name: grow_call
+-- A call's next version: something changed about it.
+UPDATE call SET version = version + 1, updated_at = now() WHERE id = $1 RETURNING *
+
+-- name: add_missed_change
+-- One line of an item's history.
+INSERT INTO missed_change (tenant_id, missed_id, change, calls, user_id, user_name, until, outcome, note, reason)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+
+-- name: talked_since
+-- Whether somebody talked with a number after a moment.
+SELECT EXISTS (SELECT FROM call WHERE caller = $1 AND answered_at > $2 AND NOT quarantined)
+    OR EXISTS (SELECT FROM call WHERE did = $1 AND answered_at > $2 AND direction = 'outbound' AND NOT quarantined)
+
+-- name: call_began
+-- When we first heard of a call.
+SELECT created_at FROM call WHERE id = $1
+
+-- name: staff_name
+-- What a person is called.
+SELECT name FROM dir_staff WHERE staff_id = $1
+
+-- name: lapsed_missed
+-- Claims whose time is over. As the system role.
+SELECT tenant_id, id FROM missed WHERE state = 'claimed' AND until <= clock_timestamp() ORDER BY until LIMIT $1
+
+-- name: missed_figures
+-- How much waits, of all tenants. As the system role.
+SELECT count(*) FILTER (WHERE state = 'open') AS open, count(*) FILTER (WHERE state = 'claimed') AS claimed,
+    coalesce(extract(epoch FROM clock_timestamp() - min(opened_at) FILTER (WHERE state = 'open')), 0)::float8 AS oldest,
+    (SELECT count(*) FROM missed_due WHERE put_aside IS NOT NULL) AS put_aside
+FROM missed WHERE state <> 'resolved'
+
 -- name: staff_by_number
 -- Who answers at these numbers.
 SELECT DISTINCT ON (n.number) n.number, s.staff_id

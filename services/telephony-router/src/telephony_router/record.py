@@ -21,7 +21,16 @@ from telephony_router.journal import Journal
 from telephony_router.metrics import METRICS
 from telephony_router.store import Intake
 
-__all__ = ["DATABASE_FAILURES", "Intakes", "NotRecorded", "PostgresIntakes", "Recorded", "Recorder", "drain"]
+__all__ = [
+    "DATABASE_FAILURES",
+    "Intakes",
+    "NotRecorded",
+    "PostgresIntakes",
+    "Recorded",
+    "Recorder",
+    "about_data",
+    "drain",
+]
 
 log = get_logger(__name__)
 
@@ -30,6 +39,11 @@ DATABASE_FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.Inte
 GROUP_MAX = 500
 _IN_POSTGRES, _IN_JOURNAL = METRICS.recorded.labels("postgres"), METRICS.recorded.labels("journal")
 _Stored = dict[tuple[UUID, str], tuple[str | None, int]]
+
+
+def about_data(error: BaseException) -> bool:
+    """Whether Postgres is there and refuses this, rather than not being there. SQLSTATE classes 21 to 23."""
+    return str(getattr(error, "sqlstate", ""))[:2] in ("21", "22", "23")
 
 
 class NotRecorded(Exception):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator
 
 from configuration import ServiceSettings
 from telephony_router.peers import networks
@@ -38,6 +38,11 @@ class Settings(ServiceSettings, service="telephony-router"):
     intake_poll_ms: int = 100
     intake_batch_max: int = 500
     intake_keep_days: int = 30
+    claim_lease_seconds: int = Field(900, ge=1)
+    """How long a claim of a missed call holds without being renewed."""
+    missed_window_hours: int = Field(24, ge=1)
+    """Missed calls of one caller that are so close together are one item."""
+    missed_sweep_seconds: float = Field(2.0, gt=0)
 
     dial_at_once: int = 8
     """How many calls one router places at a time."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,8 +27,10 @@ from telephony_router.count_webhooks import count_webhooks
 from telephony_router.drift import DriftWatch
 from telephony_router.hooks import Hooks
 from telephony_router.journal import Journal
+from telephony_router.keep_missed import MissedKeeper
 from telephony_router.keep_view import ViewKeeper
 from telephony_router.ladder import Ladder, PostgresView
+from telephony_router.missed_api import missed_api
 from telephony_router.peers import networks
 from telephony_router.process_intake import IntakeProcessor
 from telephony_router.reconcile import Reconciler
@@ -186,15 +189,13 @@ def build(settings: Settings) -> Wired:
     submitter = CallSubmitter(database, api, seal, clock=clock, at_once=settings.dial_at_once)
     behind: list[Component] = [JournalDrain(journal, recorder, intakes), drift]
     if not settings.answers_only:
-        behind = [*_plumbing(settings, database), _intake(settings, database, keeper, answerer), *behind]
+        missed = _missed(settings, database)
+        bells = (keeper.doorbell, missed.doorbell)
+        behind = [*_plumbing(settings, database), _intake(settings, database, bells, answerer), missed, *behind]
         behind += [submitter, *_sweeps(settings, database, api, seal)]
+    admin = _admin(settings, database, submitter)
     return Wired(
-        http=router_app(
-            hooks,
-            beside(
-                admin_app(database, settings.admin_token, placed=submitter.doorbell.set), database, admin_token=token
-            ),
-        ),
+        http=router_app(hooks, beside(admin, database, admin_token=token)),
         components=[Behind(Closing(view, intakes, api, ringing, database)), keeper, *(Behind(part) for part in behind)],
     )
 
@@ -247,11 +248,28 @@ def _sweeps(settings: Settings, database: Database, api: VendorApi, seal: Seal) 
     ]
 
 
-def _intake(settings: Settings, database: Database, keeper: ViewKeeper, answerer: RingAnswerer) -> IntakeProcessor:
+def _admin(settings: Settings, database: Database, submitter: CallSubmitter) -> AsgiApp:
+    lease = timedelta(seconds=settings.claim_lease_seconds)
+    more = [missed_api(database, lease=lease)]
+    return admin_app(database, settings.admin_token, more, placed=submitter.doorbell.set)
+
+
+def _missed(settings: Settings, database: Database) -> MissedKeeper:
+    window = timedelta(hours=settings.missed_window_hours)
+    return MissedKeeper(database, window=window, seconds=settings.missed_sweep_seconds)
+
+
+def _intake(
+    settings: Settings, database: Database, doorbells: Sequence[asyncio.Event], answerer: RingAnswerer
+) -> IntakeProcessor:
+    def ring() -> None:
+        for doorbell in doorbells:
+            doorbell.set()
+
     return IntakeProcessor(
         database,
         vendors=VENDORS,
-        on_change=keeper.doorbell.set,
+        on_change=ring,
         busy=answerer.busy,
         poll_seconds=settings.intake_poll_ms / 1000,
         limit=settings.intake_batch_max,
