@@ -233,10 +233,14 @@ CREATE TABLE app_user (
     role text NOT NULL CHECK (role IN ('owner', 'desk', 'ops', 'admin')),
     created_at timestamptz NOT NULL DEFAULT now(),
     disabled_at timestamptz,
+    -- What colleagues see them called.
+    name text NOT NULL DEFAULT '',
+    -- Whether what somebody who was disabled had claimed has been given back.
+    claims_released boolean NOT NULL DEFAULT false,
     PRIMARY KEY (tenant_id, user_id)
 );
 SELECT protect('app_user', 'SELECT, INSERT, UPDATE');
-SELECT open_to_system('app_user', 'SELECT');
+SELECT open_to_system('app_user', 'SELECT, UPDATE (claims_released)');
 
 CREATE TABLE console_session (
     tenant_id uuid NOT NULL,
@@ -432,6 +436,31 @@ CREATE INDEX board_chat_at ON board_chat (tenant_id, at DESC, chat_id DESC);
 CREATE INDEX board_chat_changed ON board_chat (tenant_id, changed);
 SELECT protect('board_chat');
 
+-- Missed calls as the router tells them, one row per item; an item has the id of the call that opened it.
+CREATE TABLE board_missed (
+    tenant_id uuid NOT NULL,
+    missed_id text NOT NULL,
+    at timestamptz NOT NULL,
+    changed bigint NOT NULL DEFAULT this_change(),
+    version integer NOT NULL,
+    caller text,
+    did text,
+    calls integer NOT NULL,
+    first_at timestamptz NOT NULL,
+    state text NOT NULL,
+    since timestamptz NOT NULL,
+    user_id text,
+    user_name text NOT NULL,
+    until timestamptz,
+    outcome text,
+    reason text NOT NULL,
+    PRIMARY KEY (tenant_id, missed_id)
+);
+CREATE INDEX board_missed_at ON board_missed (tenant_id, at DESC, missed_id DESC);
+CREATE INDEX board_missed_changed ON board_missed (tenant_id, changed);
+SELECT protect('board_missed');
+SELECT open_to_system('board_missed', 'SELECT, DELETE');
+
 -- One row per card of the console, names included, so that a page is one query. ``facet`` is what a page filters by.
 CREATE VIEW call_card WITH (security_invoker = true) AS
 SELECT b.call_id AS id, b.at, b.changed, b.state AS facet, b.vendor, b.direction, b.caller, b.caller_kind, b.caller_raw,
@@ -471,4 +500,12 @@ SELECT chat_id AS id, at, changed, chat_kind AS facet, chat_kind, chat_name, pee
        last_sender, last_text
 FROM board_chat;
 
-GRANT SELECT ON call_card, fact_card, anomaly_card, mail_card, import_card, chat_card TO front_desk_app, front_desk_ro;
+CREATE VIEW missed_card WITH (security_invoker = true) AS
+SELECT b.missed_id AS id, b.at, b.changed, b.state AS facet, b.version, b.caller, b.did, b.calls, b.first_at, b.state,
+       b.since, b.user_id, b.user_name, b.until, b.outcome, b.reason, c.name AS customer_name, d.label AS did_label
+FROM board_missed b
+LEFT JOIN board_call k ON k.tenant_id = b.tenant_id AND k.call_id = b.missed_id
+LEFT JOIN customer c ON c.tenant_id = b.tenant_id AND c.customer_id = k.customer_id
+LEFT JOIN did d ON d.tenant_id = b.tenant_id AND d.did = b.did;
+
+GRANT SELECT ON call_card, fact_card, anomaly_card, mail_card, import_card, chat_card, missed_card TO front_desk_app, front_desk_ro;

@@ -50,6 +50,7 @@ class Desk:
     settings: Settings
     http: httpx.AsyncClient
     live: Any
+    claims: Any
 
     async def open(self, slug: str, **fields: str) -> Business:
         made = await self.http.post(
@@ -61,10 +62,12 @@ class Desk:
         text = key.json()["api_key"]
         return Business(UUID(tenant), text, {"Authorization": f"Bearer {text}"})
 
-    async def user(self, business: Business, email: str, role: str = "owner", password: str = PASSWORD) -> None:
+    async def user(
+        self, business: Business, email: str, role: str = "owner", password: str = PASSWORD, name: str = ""
+    ) -> None:
         made = await self.http.post(
             f"/v1/tenants/{business.tenant}/users",
-            json={"email": email, "password": password, "role": role},
+            json={"email": email, "password": password, "role": role, "name": name},
             headers=self.admin,
         )
         assert made.status_code in (200, 201), made.text
@@ -139,6 +142,10 @@ def hidden(page: httpx.Response, name: str) -> str:
     return page.text.split(f'name="{name}" value="')[1].split('"')[0]
 
 
+def _part(service: Any, name: str) -> Any:
+    return next(component for component in service.components if component.name == name)
+
+
 @pytest.fixture
 async def desk(make_database: Callable[..., Awaitable[Database]]) -> AsyncIterator[Desk]:
     database = await make_database(service="front-desk", package="front_desk")
@@ -149,12 +156,13 @@ async def desk(make_database: Callable[..., Awaitable[Database]]) -> AsyncIterat
     )  # fmt: skip
     service = build(settings, database=database)
     transport = httpx.ASGITransport(app=service.app)
-    letters = next(component for component in service.components if component.name == "dead letters")
+    letters = _part(service, "dead letters")
     neighbours = {"http://desk.test": transport}
     letters._client = httpx.AsyncClient(mounts=neighbours, timeout=2, trust_env=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://desk.test") as http:
-        live = next(component for component in service.components if component.name == "live board")
-        yield Desk(database, settings, http, live)
+        live, claims = (_part(service, name) for name in ("live board", "claims"))
+        yield Desk(database, settings, http, live, claims)
+    await claims.stop()
     await letters.stop()
 
 

@@ -286,6 +286,9 @@ async def _serve(
         server_header=False,
         proxy_headers=False,
         http=TimedProtocol,
+        # Browsers have nothing to say over a WebSocket; what is sent to them is small.
+        ws_max_size=4096,
+        ws_per_message_deflate=False,
     )
     server = _Server(config)
     serving = asyncio.create_task(server.serve())

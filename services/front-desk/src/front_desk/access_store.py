@@ -46,7 +46,13 @@ class Session:
     role: Role
     tenant_name: str
     timezone: str
+    user_name: str = ""
     unlocked_until: datetime | None = None
+
+    @property
+    def shown_name(self) -> str:
+        """What colleagues see them called."""
+        return self.user_name or self.email.partition("@")[0]
 
     def unlocked(self, now: datetime) -> bool:
         """Whether its user has given the password again, a short while ago."""
@@ -85,21 +91,41 @@ async def touch_api_key(database: Database, key_id: str) -> None:
 
 
 async def keep_user(
-    database: Database, tenant: UUID, user_id: UUID, email: str, password_hash: str, role: Role
+    database: Database, tenant: UUID, user_id: UUID, email: str, password_hash: str, role: Role, name: str = ""
 ) -> tuple[UUID, bool] | None:
     """Create a user, or give this tenant's user a new password and role and sign them out everywhere.
 
     Answers the id and whether it is new; nothing when the address belongs to a user of another tenant.
     """
     async with database.transaction(tenant) as tx:
-        made = await tx.fetchval(Q.add_user, tenant, user_id, email, password_hash, role)
+        made = await tx.fetchval(Q.add_user, tenant, user_id, email, password_hash, role, name)
         if made is not None:
             return made, True
-        known = await tx.fetchval(Q.update_user, email, password_hash, role)
+        known = await tx.fetchval(Q.update_user, email, password_hash, role, name)
         if known is None:
             return None
         await tx.execute(Q.end_sessions, known)
         return known, False
+
+
+async def disable_user(database: Database, tenant: UUID, email: str) -> UUID | None:
+    """Sign a user of this tenant out everywhere and let them in no more; nothing when there is none."""
+    async with database.transaction(tenant) as tx:
+        found: UUID | None = await tx.fetchval(Q.disable_user, email)
+        if found is not None:
+            await tx.execute(Q.end_sessions, found)
+    return found
+
+
+async def users_with_claims(database: Database) -> list[tuple[UUID, UUID]]:
+    """(tenant, user) of those who are disabled and whose claims have not been given back yet."""
+    async with database.system() as tx:
+        return [(row["tenant_id"], row["user_id"]) for row in await tx.fetch(Q.users_with_claims)]
+
+
+async def claims_released(database: Database, tenant: UUID, user_id: UUID) -> None:
+    async with database.system() as tx:
+        await tx.execute(Q.claims_released, tenant, user_id)
 
 
 async def find_tenant_user(database: Database, tenant: UUID, email: str) -> User | None:
@@ -142,6 +168,7 @@ async def find_session(database: Database, token_sha256: bytes, now: datetime) -
         role=row["role"],
         tenant_name=row["tenant_name"],
         timezone=row["timezone"],
+        user_name=row["user_name"],
         unlocked_until=row["unlocked_until"],
     )
 

@@ -13,7 +13,15 @@ from front_desk.bodies import ApiKeyBody, ApiKeyInfo, ApiKeyMade, EntityAnswer, 
 from front_desk.guards import admin_guard
 from front_desk.keep_directory import NoSuchEntity
 from front_desk.kinds import KINDS
-from front_desk.open_tenant import EmailTaken, SlugChanged, add_api_key, add_user, open_tenant, replace_tenant
+from front_desk.open_tenant import (
+    EmailTaken,
+    SlugChanged,
+    add_api_key,
+    add_user,
+    disable_user,
+    open_tenant,
+    replace_tenant,
+)
 from front_desk.problems import RESPONSES, ApiProblem
 from kit.postgres import Database
 
@@ -83,8 +91,17 @@ def _user_routes(api: APIRouter, database: Database) -> None:
     )
     async def post_user(tenant_id: UUID, body: UserBody, response: Response) -> UserMade:
         try:
-            user_id, new = await add_user(database, tenant_id, body.email, body.password, body.role)
+            user_id, new = await add_user(database, tenant_id, body.email, body.password, body.role, body.name)
         except EmailTaken:
             raise ApiProblem(409, "email-taken", "Somebody else signs in with this address. Use another.") from None
         response.status_code = 201 if new else 200
         return UserMade(user_id=user_id, email=body.email.strip().lower(), role=body.role)
+
+    @api.delete(
+        "/{tenant_id}/users/{email}",
+        summary="Let a user in no more; what they have claimed is given back",
+        status_code=204,
+        responses=NOT_FOUND,
+    )
+    async def delete_user(tenant_id: UUID, email: str) -> None:
+        await disable_user(database, tenant_id, email)

@@ -27,7 +27,9 @@ __all__ = [
     "keep_inbound",
     "keep_mail",
     "keep_messages",
+    "keep_missed",
     "keep_recordings",
+    "moment",
     "recent",
     "ring",
     "sweep",
@@ -37,7 +39,7 @@ Q = load_queries("front_desk")
 PREVIEW = 160
 """Characters of a chat's latest message that are kept; the archive itself is the vault's."""
 _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
-_SWEEPS = (Q.sweep_calls, Q.sweep_anomalies, Q.sweep_mails, Q.sweep_imports)
+_SWEEPS = (Q.sweep_calls, Q.sweep_missed, Q.sweep_anomalies, Q.sweep_mails, Q.sweep_imports)
 
 Row = dict[str, Any]
 Place = tuple[datetime, str]
@@ -63,6 +65,17 @@ async def keep_call_states(tx: Transaction, events: Sequence[CallStateV1]) -> No
 
 async def keep_recordings(tx: Transaction, events: Sequence[RecordingStoredV1]) -> None:
     await tx.execute(Q.board_recordings, tx.tenant, _rows([event.model_dump(mode="json") for event in events]))
+
+
+async def keep_missed(tx: Transaction, events: Sequence[CallStateV1]) -> None:
+    """Of these events, those that tell of a missed call's claim."""
+    records = [
+        {**event.model_dump(mode="json", exclude={"claim"}), **event.claim.model_dump(mode="json")}
+        for event in events
+        if event.claim is not None
+    ]
+    if records:
+        await tx.execute(Q.board_missed, tx.tenant, _rows(records))
 
 
 async def keep_facts(tx: Transaction, events: Sequence[FactExtractedV1]) -> None:
@@ -173,6 +186,14 @@ async def cursor(tx: Transaction) -> int:
     """Read before the rows that are shown: whatever they miss is found by :func:`changed` from here."""
     found: int = await tx.fetchval(Q.cursor)
     return found
+
+
+async def moment(tx: Transaction) -> tuple[int, datetime]:
+    """The cursor, and the database's time: what claims began and lapse by."""
+    row = await tx.fetchrow(Q.board_moment)
+    if row is None:
+        raise LookupError("the database told no time")
+    return row["cursor"], row["now"]
 
 
 async def recent(tx: Transaction, panel: str, *, facet: str | None, before: Place | None, limit: int) -> list[Row]:

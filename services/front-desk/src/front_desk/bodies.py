@@ -90,6 +90,7 @@ class UserBody(Body):
     email: str = Field(max_length=254)
     password: str = Field(min_length=PASSWORD_MIN, max_length=PASSWORD_MAX)
     role: Role
+    name: str = Field("", max_length=100, description="What colleagues see them called, for instance on a claim.")
 
 
 class UserMade(BaseModel):

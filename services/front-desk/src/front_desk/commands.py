@@ -17,7 +17,7 @@ from front_desk.directory import Tenant
 from front_desk.import_sheet import ImportResult, import_rows
 from front_desk.keep_directory import NoSuchEntity, republish
 from front_desk.kinds import KINDS
-from front_desk.open_tenant import EmailTaken, add_api_key, add_user, open_tenant
+from front_desk.open_tenant import EmailTaken, add_api_key, add_user, disable_user, open_tenant
 from front_desk.sheets import SHEETS, BadRow, Sheet, UnreadableSheet, bad_rows_csv, read_sheet, template_csv
 from kit.postgres import Database
 
@@ -181,6 +181,7 @@ def user_add(
     email: Annotated[str, typer.Argument(help="What they sign in with.")],
     tenant: TenantOption,
     role: Annotated[str, typer.Option("--role", help=f"One of {', '.join(ROLES)}.")] = "owner",
+    name: Annotated[str, typer.Option(help="What colleagues see them called.")] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Make a user, or give one a new password and role. The password is asked for, or read from standard input."""
@@ -195,13 +196,31 @@ def user_add(
     async def work(database: Database) -> tuple[UUID, bool]:
         tenant_id = await tenant_of(database, tenant)
         try:
-            return await add_user(database, tenant_id, email, password, known[role])
+            return await add_user(database, tenant_id, email, password, known[role], name)
         except EmailTaken:
             fail("Somebody of another business signs in with this address. Use another.", USAGE)
 
     user_id, new = with_database(work)
     outcome = "created" if new else "changed"
     out({"user_id": str(user_id), "outcome": outcome}, as_json, f"{user_id}")
+
+
+@users.command("disable")
+def user_disable(
+    email: Annotated[str, typer.Argument(help="What they sign in with.")],
+    tenant: TenantOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a user in no more. They are signed out everywhere, and what they have claimed is given back."""
+
+    async def work(database: Database) -> UUID:
+        try:
+            return await disable_user(database, await tenant_of(database, tenant), email)
+        except NoSuchEntity:
+            fail("There is no such user of this tenant.", USAGE)
+
+    user_id = with_database(work)
+    out({"user_id": str(user_id), "outcome": "disabled"}, as_json, f"{user_id}")
 
 
 @keys.command("add")

@@ -12,17 +12,21 @@ from zoneinfo import ZoneInfo
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 
 from front_desk import access_store, board_store, store
 from front_desk.access_store import Session
+from front_desk.claims import Claims
+from front_desk.claims_pages import ClaimsPages
 from front_desk.credentials import new_token, same_secret, sha256
 from front_desk.letters import Letters
 from front_desk.letters_pages import LettersPages
 from front_desk.live import CARDS_MAX, LiveBoard
+from front_desk.live_socket import LiveSocket
 from front_desk.pages import PAGES, Page, pages_of, panels_of, tiles_of
+from front_desk.panels.missed import micros
 from front_desk.present import clock, day_began
 from front_desk.problems import UNAVAILABLE
 from front_desk.render import STATIC, Renderer
@@ -38,6 +42,8 @@ LATEST = 6
 """Cards of each panel on the overview."""
 HEARTBEAT_SECONDS = 15.0
 SESSION_CHECK_SECONDS = 60.0
+SCRIPTED = frozenset({"/t/stream", "/t/changes", "/t/missed/router", "/t/missed/act"})
+"""What scripts ask for: without a session they are told so, instead of being sent to the sign-in."""
 Handler = Callable[[Request], Awaitable[Response]]
 SessionHandler = Callable[[Request, Session], Awaitable[Response]]
 
@@ -69,6 +75,7 @@ def console_app(
     renderer: Renderer,
     sign_in: SignIn,
     letters: Letters,
+    claims: Claims,
     *,
     secure_cookies: bool,
     shown_logins: list[tuple[str, str]],
@@ -101,6 +108,8 @@ def console_app(
             Route("/t/routing/emergency", console.signed_in(routing.emergency), methods=["POST"]),
             Route("/t/routing/restore", console.signed_in(routing.restore), methods=["POST"]),
             Route("/t/routing/versions/{version}", console.signed_in(routing.version), methods=["GET"]),
+            *_missed_routes(console, claims),
+            WebSocketRoute("/t/live", LiveSocket(live, console.session).serve),
             Route("/t/{page}", console.signed_in(console.page), methods=["GET"]),
             Route("/static/{name}", _static, methods=["GET"]),
         ],
@@ -110,6 +119,15 @@ def console_app(
             **dict.fromkeys(UNAVAILABLE, console.on_error),
         },
     )
+
+
+def _missed_routes(console: _Console, claims: Claims) -> list[Route]:
+    missed = ClaimsPages(claims, page=console.missed_calls, fields=console.own_fields)
+    return [
+        Route("/t/missed", console.signed_in(missed.board), methods=["GET"]),
+        Route("/t/missed/router", console.signed_in(missed.router), methods=["GET"]),
+        Route("/t/missed/act", console.signed_in(missed.act), methods=["POST"]),
+    ]
 
 
 async def _static(request: Request) -> Response:
@@ -141,7 +159,7 @@ class _Console:
 
     # Coming in and going out
 
-    async def _session(self, request: Request) -> Session | None:
+    async def session(self, request: HTTPConnection) -> Session | None:
         token = request.cookies.get(self._cookies.session)
         if not token:
             return None
@@ -151,17 +169,17 @@ class _Console:
         """Only with a session; a page sends others to the sign-in, a script is told 401."""
 
         async def guarded(request: Request) -> Response:
-            session = await self._session(request)
+            session = await self.session(request)
             if session is not None:
                 return await handler(request, session)
-            if request.url.path in ("/t/stream", "/t/changes"):
+            if request.url.path in SCRIPTED:
                 raise HTTPException(401)
             return RedirectResponse("/", 303)
 
         return guarded
 
     async def front(self, request: Request) -> Response:
-        if await self._session(request) is not None:
+        if await self.session(request) is not None:
             return RedirectResponse("/t/today", 303)
         return self._login_page(request)
 
@@ -240,12 +258,19 @@ class _Console:
             raise HTTPException(404)
         if session.role not in page.roles:
             raise HTTPException(403)
+        return await self._board(request, session, page, "page.html")
+
+    async def missed_calls(self, request: Request, session: Session, template: str, **values: Any) -> Response:
+        return await self._board(request, session, PAGES["missed"], template, **values)
+
+    async def _board(self, request: Request, session: Session, page: Page, template: str, **values: Any) -> Response:
         zone, now = ZoneInfo(session.timezone), datetime.now(UTC)
         of = request.query_params.get("of")
         before = _place(request.query_params.get("before"))
         sections = []
         async with self._database.transaction(session.tenant) as tx:
             frame = await _frame(tx, session)
+            _, here = await board_store.moment(tx)
             for panel in page.panels:
                 mine = of in (None, panel.name)
                 wanted = request.query_params.get("only") if mine else None
@@ -256,7 +281,9 @@ class _Console:
                 cards = [self._renderer.card(panel, row, zone, now) for row in rows[:CARDS_MAX]]
                 older = cards[-1].place if len(rows) > CARDS_MAX else None
                 sections.append({"panel": panel, "cards": cards, "max": CARDS_MAX, "facet": facet, "older": older})
-        return self._page("page.html", session, page, **frame, sections=sections, paged=before is not None)
+        # The cursor is the earlier one: what is told twice shows once.
+        values |= {**frame, "now_us": micros(here), "sections": sections, "paged": before is not None}
+        return self._page(template, session, page, **values)
 
     def _page(self, template: str, session: Session, page: Page, **values: Any) -> Response:
         html = self._renderer.page(template, session=session, page=page, pages=pages_of(session.role), **values)
@@ -289,7 +316,7 @@ class _Console:
                     yield text
                     if asyncio.get_running_loop().time() - checked > SESSION_CHECK_SECONDS:
                         checked = asyncio.get_running_loop().time()
-                        if await self._session(request) is None:
+                        if await self.session(request) is None:
                             return
 
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -22,6 +22,7 @@ from front_desk.access_store import Session
 from front_desk.credentials import Role
 from front_desk.pages import panels_of, tiles_of
 from front_desk.panels import PANELS
+from front_desk.panels.missed import micros
 from front_desk.present import day_began, plain_count
 from front_desk.render import Card, Renderer
 from kit.metrics import counter, gauge
@@ -48,14 +49,19 @@ class Changes:
     """What changed on one tenant's board since a cursor."""
 
     cursor: int
+    now: datetime
+    """The database's time."""
     cards: dict[str, list[Card]]
     counts: dict[str, int]
+    cut: bool = False
+    """More has changed on a panel that has to be whole than is here."""
 
     def seen_by(self, role: Role) -> dict[str, Any]:
         """What a role may see of it, as the browser gets it."""
         panels = {panel.name for panel in panels_of(role)}
         return {
             "cursor": self.cursor,
+            "now": micros(self.now),
             "cards": [
                 {"panel": name, "id": card.id, "at": card.at_ms, "facet": card.facet, "html": card.html}
                 for name, cards in self.cards.items()
@@ -78,9 +84,19 @@ class Follower:
     role: Role
     zone: ZoneInfo
     queue: asyncio.Queue[str | None] = field(default_factory=lambda: asyncio.Queue(QUEUE_MAX))
+    patient: bool = True
+    """When it does not keep up it is told to load anew; else it is dropped, and may come back with its cursor."""
+    dropped: bool = False
 
     def put(self, text: str | None) -> None:
-        if self.queue.full():
+        if self.dropped:
+            return
+        if self.queue.full() and not self.patient:
+            self.dropped = True
+            while not self.queue.empty():
+                self.queue.get_nowait()
+            text = None
+        elif self.queue.full():
             # It does not keep up: the page loaded anew says more than the events it missed.
             while not self.queue.empty():
                 self.queue.get_nowait()
@@ -137,17 +153,18 @@ class LiveBoard:
         return len(self._everybody()) >= self._followers_max
 
     @contextlib.asynccontextmanager
-    async def follow(self, session: Session, since: int) -> AsyncIterator[Follower]:
+    async def follow(self, session: Session, since: int, *, patient: bool = True) -> AsyncIterator[Follower]:
         """Be told of everything that changes, from a cursor on, while inside."""
         tenant, zone = session.tenant, ZoneInfo(session.timezone)
-        follower = Follower(role=session.role, zone=zone)
+        follower = Follower(role=session.role, zone=zone, patient=patient)
         # First be reachable, then look back: in the other order what commits in between would be lost.
         self._followers.setdefault(tenant, set()).add(follower)
         FOLLOWERS.inc()
         try:
             missed = await self.changes_since(tenant, zone, since)
             self._cursors.setdefault(tenant, missed.cursor)
-            follower.put(RELOAD if since > missed.cursor else event_text(missed.seen_by(session.role)))
+            fresh = event_text(missed.seen_by(session.role))
+            follower.put(RELOAD if since > missed.cursor or missed.cut else fresh)
             yield follower
         finally:
             FOLLOWERS.dec()
@@ -161,14 +178,16 @@ class LiveBoard:
         """Everything that changed at or after a cursor: at least once, newest first."""
         now = datetime.now(UTC)
         cards: dict[str, list[Card]] = {}
+        cut = False
         async with self._database.transaction(tenant) as tx:
-            cursor = await board_store.cursor(tx)
+            cursor, here = await board_store.moment(tx)
             for name, panel in PANELS.items():
-                rows = await board_store.changed(tx, name, since=since, limit=CARDS_MAX)
+                rows = await board_store.changed(tx, name, since=since, limit=CARDS_MAX + panel.whole)
+                cut = cut or len(rows) > CARDS_MAX
                 if rows:
-                    cards[name] = [self._renderer.card(panel, row, zone, now) for row in rows]
+                    cards[name] = [self._renderer.card(panel, row, zone, now) for row in rows[:CARDS_MAX]]
             counts = await board_store.counts(tx, day_began(now, zone))
-        return Changes(cursor=cursor, cards=cards, counts=counts)
+        return Changes(cursor=cursor, now=here, cards=cards, counts=counts, cut=cut)
 
     def _everybody(self) -> list[Follower]:
         return [follower for followers in self._followers.values() for follower in followers]
@@ -226,7 +245,7 @@ class LiveBoard:
         texts: dict[Role, str] = {}
         for follower in list(followers):
             if follower.role not in texts:
-                texts[follower.role] = event_text(fresh.seen_by(follower.role))
+                texts[follower.role] = RELOAD if fresh.cut else event_text(fresh.seen_by(follower.role))
             follower.put(texts[follower.role])
 
     def _not_told_yet(self, tenant: UUID, found: Changes) -> Changes | None:
@@ -237,7 +256,7 @@ class LiveBoard:
         cards = {name: _unless_told(cards, told) for name, cards in found.cards.items()}
         if not any(cards.values()) and found.counts == counted:
             return None
-        return Changes(cursor=found.cursor, cards=cards, counts=found.counts)
+        return replace(found, cards=cards)
 
 
 def _unless_told(cards: Sequence[Card], told: dict[str, str]) -> list[Card]:

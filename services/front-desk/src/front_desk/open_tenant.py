@@ -16,7 +16,7 @@ from front_desk.kinds import KINDS, Stored
 from kit.ids import uuid7
 from kit.postgres import Database
 
-__all__ = ["EmailTaken", "SlugChanged", "add_api_key", "add_user", "open_tenant", "replace_tenant"]
+__all__ = ["EmailTaken", "SlugChanged", "add_api_key", "add_user", "disable_user", "open_tenant", "replace_tenant"]
 
 
 class EmailTaken(Exception):
@@ -60,7 +60,9 @@ async def add_api_key(database: Database, tenant_id: UUID, label: str) -> ApiKey
     return key
 
 
-async def add_user(database: Database, tenant_id: UUID, email: str, password: str, role: Role) -> tuple[UUID, bool]:
+async def add_user(
+    database: Database, tenant_id: UUID, email: str, password: str, role: Role, name: str = ""
+) -> tuple[UUID, bool]:
     """Create a user, or give one a new password and role; the id and whether it is new.
 
     Raises :class:`NoSuchEntity`, :class:`EmailTaken` and ``Invalid``.
@@ -74,10 +76,18 @@ async def add_user(database: Database, tenant_id: UUID, email: str, password: st
     if problem is not None:
         raise Invalid([Problem(field="password", sentence=problem)])
     password_hash = await asyncio.to_thread(hash_password, password)
-    kept = await access_store.keep_user(database, tenant_id, uuid7(), address, password_hash, role)
+    kept = await access_store.keep_user(database, tenant_id, uuid7(), address, password_hash, role, name.strip())
     if kept is None:
         raise EmailTaken
     return kept
+
+
+async def disable_user(database: Database, tenant_id: UUID, email: str) -> UUID:
+    """Let a user in no more; what they have claimed is given back. Raises :class:`NoSuchEntity`."""
+    found = await access_store.disable_user(database, tenant_id, email.strip().lower())
+    if found is None:
+        raise NoSuchEntity
+    return found
 
 
 async def _existing(database: Database, tenant_id: UUID) -> Stored:

@@ -31,6 +31,7 @@ PAGES: dict[str, Page] = {
     for page in (
         Page(name="today", title="Today", roles=EVERYBODY),
         Page(name="calls", title="Calls", roles=EVERYBODY),
+        Page(name="missed", title="Missed calls", roles=EVERYBODY),
         Page(name="facts", title="Facts", roles=frozenset({"owner", "desk", "admin"})),
         Page(name="anomalies", title="Anomalies", roles=frozenset({"owner", "ops", "admin"})),
         Page(name="mails", title="Mails", roles=frozenset({"owner", "ops", "admin"})),
@@ -68,6 +69,7 @@ TILES = (
     Tile(name="calls", label="Calls", page="calls"),
     Tile(name="answered", label="Answered", page="calls"),
     Tile(name="missed", label="Missed", page="calls", facet="missed", alarming=True),
+    Tile(name="to_call_back", label="To call back", page="missed", alarming=True),
     Tile(name="anomalies", label="Anomalies", page="anomalies", alarming=True),
     Tile(name="conflicts", label="Conflicts", page="facts", facet="conflicting", alarming=True),
     Tile(name="facts", label="Facts", page="facts"),

@@ -261,12 +261,27 @@ UPDATE api_key SET last_used_at = now() WHERE key_id = $1
 
 -- name: add_user
 -- Create a user; answers nothing when the address is taken.
-INSERT INTO app_user (tenant_id, user_id, email, password_hash, role) VALUES ($1, $2, $3, $4, $5)
+INSERT INTO app_user (tenant_id, user_id, email, password_hash, role, name) VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT DO NOTHING RETURNING user_id
 
 -- name: update_user
--- Replace password and role of a user of this tenant.
-UPDATE app_user SET password_hash = $2, role = $3, disabled_at = NULL WHERE email = $1 RETURNING user_id
+-- Replace password and role of a user of this tenant, and the name when one is given.
+UPDATE app_user SET password_hash = $2, role = $3, disabled_at = NULL, claims_released = false,
+    name = CASE WHEN $4 = '' THEN name ELSE $4 END
+WHERE email = $1 RETURNING user_id
+
+-- name: disable_user
+-- A user of this tenant who may not sign in any more.
+UPDATE app_user SET disabled_at = now() WHERE email = $1 AND disabled_at IS NULL RETURNING user_id
+
+-- name: users_with_claims
+-- Users who are disabled and may still have claimed something. As the system role.
+SELECT tenant_id, user_id FROM app_user WHERE disabled_at IS NOT NULL AND NOT claims_released
+ORDER BY disabled_at LIMIT 100
+
+-- name: claims_released
+-- What a disabled user had claimed is everybody's again. As the system role.
+UPDATE app_user SET claims_released = true WHERE tenant_id = $1 AND user_id = $2 AND disabled_at IS NOT NULL
 
 -- name: find_tenant_user
 -- A user of this tenant by address.
@@ -291,7 +306,8 @@ INSERT INTO console_session (tenant_id, token_sha256, user_id, csrf, expires_at)
 
 -- name: find_session
 -- Who a session belongs to. As the system role.
-SELECT s.tenant_id, s.user_id, s.csrf, s.expires_at, s.unlocked_until, u.email, u.role, t.name AS tenant_name, t.timezone
+SELECT s.tenant_id, s.user_id, s.csrf, s.expires_at, s.unlocked_until, u.email, u.role, u.name AS user_name, t.name AS tenant_name,
+       t.timezone
 FROM console_session s JOIN app_user u USING (tenant_id, user_id) JOIN tenant t USING (tenant_id)
 WHERE s.token_sha256 = $1 AND s.expires_at > $2 AND u.disabled_at IS NULL AND t.active
 
@@ -374,6 +390,23 @@ FROM jsonb_to_recordset($2::jsonb) AS r (call_id text, recording_id text, vendor
     stored_at timestamptz)
 GROUP BY r.call_id
 ON CONFLICT (tenant_id, call_id) DO UPDATE SET changed = this_change(), recordings = b.recordings || excluded.recordings
+
+-- name: board_missed
+-- Newest state of each missed call.
+INSERT INTO board_missed AS b (tenant_id, missed_id, at, version, caller, did, calls, first_at, state, since, user_id,
+    user_name, until, outcome, reason)
+SELECT $1, r.call_id, coalesce(r.last_missed_at, r.at), r.version, r.caller, r.did, r.calls,
+    coalesce(r.first_missed_at, r.at), r.status, coalesce(r.since, r.at), r.user_id, r.user_name, r.until, r.outcome,
+    r.reason
+FROM (SELECT DISTINCT ON (call_id) * FROM jsonb_to_recordset($2::jsonb) AS r (call_id text, at timestamptz,
+    version integer, caller text, did text, calls integer, first_missed_at timestamptz, last_missed_at timestamptz,
+    status text, since timestamptz, user_id text, user_name text, until timestamptz, outcome text, reason text)
+    ORDER BY call_id, version DESC) AS r
+ON CONFLICT (tenant_id, missed_id) DO UPDATE SET
+    changed = this_change(), at = excluded.at, version = excluded.version, calls = excluded.calls,
+    first_at = excluded.first_at, state = excluded.state, since = excluded.since, user_id = excluded.user_id,
+    user_name = excluded.user_name, until = excluded.until, outcome = excluded.outcome, reason = excluded.reason
+WHERE b.version < excluded.version
 
 -- name: board_facts
 -- Newest version of each fact.
@@ -477,6 +510,19 @@ ORDER BY at DESC, id DESC LIMIT $4
 SELECT c.*, (SELECT recordings FROM board_call b WHERE b.call_id = c.id) AS recordings FROM call_card c
 WHERE changed >= $1 ORDER BY at DESC, id DESC LIMIT $2
 
+-- name: board_moment
+-- Where everything that commits from now on has been written, and what time it is here.
+SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS cursor, clock_timestamp() AS now
+
+-- name: recent_missed
+-- Missed calls, newest first.
+SELECT * FROM missed_card WHERE ($1::text IS NULL OR facet = $1) AND ($2::timestamptz IS NULL OR (at, id) < ($2, $3))
+ORDER BY at DESC, id DESC LIMIT $4
+
+-- name: changed_missed
+-- Missed calls written since a cursor.
+SELECT * FROM missed_card WHERE changed >= $1 ORDER BY at DESC, id DESC LIMIT $2
+
 -- name: recent_facts
 -- Facts, newest first.
 SELECT * FROM fact_card WHERE ($1::text IS NULL OR facet = $1) AND ($2::timestamptz IS NULL OR (at, id) < ($2, $3))
@@ -527,6 +573,7 @@ SELECT * FROM chat_card WHERE changed >= $1 ORDER BY at DESC, id DESC LIMIT $2
 SELECT (SELECT count(*) FROM board_call WHERE at >= $1) AS calls,
        (SELECT count(*) FROM board_call WHERE at >= $1 AND answered_at IS NOT NULL) AS answered,
        (SELECT count(*) FROM board_call WHERE at >= $1 AND state = 'missed') AS missed,
+       (SELECT count(*) FROM board_missed WHERE state <> 'resolved') AS to_call_back,
        (SELECT count(*) FROM board_fact WHERE state IN ('asserted', 'conflicting')) AS facts,
        (SELECT count(*) FROM board_fact WHERE state = 'conflicting') AS conflicts,
        (SELECT count(*) FROM board_anomaly WHERE at >= $1) AS anomalies,
@@ -537,6 +584,10 @@ SELECT (SELECT count(*) FROM board_call WHERE at >= $1) AS calls,
 -- name: sweep_calls
 -- Forget calls older than the console shows. As the system role.
 DELETE FROM board_call WHERE ctid = ANY(ARRAY(SELECT ctid FROM board_call WHERE at < $1 LIMIT 5000))
+
+-- name: sweep_missed
+-- Forget missed calls older than the console shows. As the system role.
+DELETE FROM board_missed WHERE ctid = ANY(ARRAY(SELECT ctid FROM board_missed WHERE at < $1 LIMIT 5000))
 
 -- name: sweep_anomalies
 -- Forget anomalies older than the console shows. As the system role.

@@ -36,6 +36,7 @@ def _asset(name: str, media_type: str) -> Asset:
 STATIC = {
     "console.css": _asset("console.css", "text/css; charset=utf-8"),
     "console.js": _asset("console.js", "text/javascript; charset=utf-8"),
+    "missed.js": _asset("missed.js", "text/javascript; charset=utf-8"),
     "mark.svg": _asset("mark.svg", "image/svg+xml"),
 }
 

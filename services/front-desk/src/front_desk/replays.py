@@ -21,6 +21,7 @@ CONSUMERS = {"front-desk": LIVE, "front-desk-archive": BULK}
 #: Everything that the handlers write, in the order in which rows may come.
 TABLES = (
     ShadowTable(name="board_call", made_from=(CallInboundV1.topic(), CallStateV1.topic()), gathers=True),
+    ShadowTable(name="board_missed", made_from=(CallStateV1.topic(),)),
     ShadowTable(name="board_fact", made_from=(FactExtractedV1.topic(),)),
     ShadowTable(name="board_anomaly", made_from=(AnomalyFiredV1.topic(),)),
     ShadowTable(name="board_mail", made_from=(NotificationStateV1.topic(),), gathers=True),

@@ -40,6 +40,7 @@ async def show_inbound_calls(received: Sequence[Received[CallInboundV1]], tx: Tr
 
 async def show_call_states(received: Sequence[Received[CallStateV1]], tx: Transaction) -> None:
     await board_store.keep_call_states(tx, _events(received))
+    await board_store.keep_missed(tx, _events(received))
     await board_store.ring(tx)
 
 

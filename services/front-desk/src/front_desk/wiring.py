@@ -12,8 +12,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from front_desk import access_store, board_store
 from front_desk.admin_api import admin_api
 from front_desk.api import directory_api
+from front_desk.claims import ROUTER, Claims
 from front_desk.console import console_app
 from front_desk.consumers import BULK, LIVE
+from front_desk.give_back import give_back_claims
 from front_desk.guards import SecurityHeaders, too_long
 from front_desk.letters import Letters
 from front_desk.live import LiveBoard
@@ -34,6 +36,7 @@ from runtime.tracing import QUIET
 __all__ = ["Service", "build", "open_database"]
 
 SERVICE = "front-desk"
+GIVE_BACK_SECONDS = 15.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,21 +96,27 @@ def build(settings: Settings, *, database: Database | None = None) -> Service:
     secure = settings.cookies_are_secure()
     token = settings.admin_token.get_secret_value()
     letters = Letters(settings.services(), admin_token=token)
+    claims = Claims(settings.services().get(ROUTER), admin_token=token)
     console = console_app(
-        database, live, renderer, sign_in, letters, secure_cookies=secure, shown_logins=settings.shown_logins()
+        database, live, renderer, sign_in, letters, claims, secure_cookies=secure, shown_logins=settings.shown_logins()
     )
     longest = settings.body_max_bytes
     front = BodyLimit(_Front(rest_app(database, token), console), longest=longest, refusal=too_long(longest))
     # The dead letters have a limit of their own: a value may be longer than what people and partners send.
     app = SecurityHeaders(beside(front, database, admin_token=token, longest=None), https_only=secure)
-    return Service(app=app, components=_components(settings, database, live, letters))
+    return Service(app=app, components=_components(settings, database, live, letters, claims))
 
 
-def _components(settings: Settings, database: Database, live: LiveBoard, letters: Letters) -> list[Component]:
+def _components(
+    settings: Settings, database: Database, live: LiveBoard, letters: Letters, claims: Claims
+) -> list[Component]:
     async def tidy() -> None:
         now = datetime.now(UTC)
         await access_store.sweep(database, now)
         await board_store.sweep(database, now - timedelta(days=settings.board_keep_days))
+
+    async def give_back() -> None:
+        await give_back_claims(database, claims)
 
     consumers = [
         Consumer(
@@ -120,4 +129,5 @@ def _components(settings: Settings, database: Database, live: LiveBoard, letters
         for group, subscriptions in ((SERVICE, LIVE), (f"{SERVICE}-archive", BULK))
     ]
     relay = Relay(database=database, kafka_bootstrap=settings.kafka_bootstrap, service=SERVICE)
-    return [database, relay, live, letters, *consuming(database, *consumers), Every("tidy", 3600, tidy)]
+    periodic = [Every("tidy", 3600, tidy), Every("claims of who is gone", GIVE_BACK_SECONDS, give_back)]
+    return [database, relay, live, letters, claims, *consuming(database, *consumers), *periodic]

@@ -29,3 +29,5 @@ class Panel:
     facets: tuple[Facet, ...] = ()
     card: Callable[[Mapping[str, Any]], dict[str, Any]]
     """From a row of the panel's query to what its template shows. Pure."""
+    whole: bool = False
+    """No change of it may be left out: when more has changed than is sent, its browsers load the page anew."""
