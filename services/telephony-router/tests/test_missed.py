@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import itertools
 import json
 import random
@@ -16,6 +17,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
+from typer.testing import CliRunner
 
 from contracts.calls import CallStateV1
 from contracts.directory import StaffV1
@@ -25,6 +27,7 @@ from telephony_router import claim_missed, claims_store
 from telephony_router.answer_ring import answer_to_json, intake_of
 from telephony_router.claims import Item, Taken, ago
 from telephony_router.keep_missed import release_lapsed, settle_some
+from telephony_router.missed_commands import app
 from telephony_router.process_intake import process_some
 from telephony_router.project_directory import project_staff
 from telephony_router.record import PostgresIntakes
@@ -363,3 +366,30 @@ async def test_another_tenant_sees_and_claims_nothing_and_history_is_append_only
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             async with office.database.transaction(office.tenant) as tx:
                 await tx.execute(change)
+
+
+@pytest.mark.real
+async def test_an_operator_lists_what_waits_and_takes_it_from_whoever_has_it(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = "TELEPHONY_ROUTER_"
+    given = {"POSTGRES_DSN": office.database._app_dsn, "ADMIN_TOKEN": "x", "DEMO": "true"}
+    given |= {f"{own}APP_PASSWORD": "test", f"{own}SYSTEM_PASSWORD": "test"}
+    for name, value in {**given, f"{own}SECRET_KEY": base64.b64encode(bytes(32)).decode()}.items():
+        monkeypatch.setenv(f"TRUNKLINE_{name}", value)
+    await office.misses("c1")
+    item = await office.only()
+    await office.claims(item, RECEPTION)
+    tenant = ["--tenant", str(office.tenant)]
+
+    async def says(*arguments: str) -> Any:
+        return await asyncio.to_thread(CliRunner().invoke, app, [*arguments, *tenant])
+
+    listed = await says("list", "--state", "claimed")
+    assert f"{item.id}  missed 1 time(s)" in listed.stdout
+    assert "claimed by Reception desk" in listed.stdout
+    assert json.loads((await says("list", "--state", "open", "--json")).stdout) == []
+    assert (await says("release", str(item.id), "--why", "on leave")).exit_code == 0
+    assert (await office.history(item))[-1] == ("released", "an operator", "on leave")
+    refused = await says("release", str(uuid4()), "--why", "x")
+    assert (refused.exit_code, refused.stderr) == (1, "there is no such missed call of this tenant\n")

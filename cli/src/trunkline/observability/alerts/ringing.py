@@ -114,6 +114,15 @@ and sum by (vendor) (increase(trunkline_webhook_answers_total[$window])) >= 20
         runbook="webhooks-refused",
     ),
     Alert(
+        name="MissedCallersWait",
+        expr="max(trunkline_missed_oldest_open_age_seconds) > ${age_seconds}",
+        windows={"age": 60 * MINUTE},
+        wait=5 * MINUTE,
+        severity="ticket",
+        summary="A customer whose call was missed has waited {{ $value | humanizeDuration }}, and nobody calls back",
+        runbook="missed-callers-wait",
+    ),
+    Alert(
         name="ViewDrifts",
         expr="increase(trunkline_view_drift_total[$window]) > 10",
         windows={"window": 60 * MINUTE},

@@ -90,7 +90,9 @@ PROCESSES = Row("Processes", (
           Query(f'process_open_fds{{job=~"{SERVICE_JOBS}"}} / process_max_fds', "{{job}}"), limit=0.8, width=8),
     graph("Console", "short", "Browsers that follow the console live, and times a tenant's changes were read for them.",
           Query("sum(trunkline_console_followers)", "browsers"),
-          Query(per_second("trunkline_console_rounds_total"), "reads a second"), width=8),
+          Query(per_second("trunkline_console_rounds_total"), "reads a second"),
+          Query("sum by (why) (increase(trunkline_console_sockets_closed_total[$__rate_interval]))", "closed: {{why}}"),
+          width=8),
 ))  # fmt: skip
 
 BOARD = Board(

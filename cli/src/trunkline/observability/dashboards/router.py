@@ -57,9 +57,23 @@ JOURNAL = Row("The journal", (
           Query("sum(increase(trunkline_ring_unrecorded_total[$__rate_interval]))", "unrecorded")),
 ))  # fmt: skip
 
+MISSED = Row("Missed calls", (
+    graph("Not seen to", "short",
+          "Missed callers: open ones nobody has taken, claimed ones somebody calls back. Calls put_aside met an error.",
+          Query("max by (state) (trunkline_missed_items)", "{{state}}")),
+    graph("The oldest waits", "s", "For how long the oldest missed caller has waited without anybody taking the call.",
+          Query("max(trunkline_missed_oldest_open_age_seconds)", "oldest"), limit=3600),
+    graph("Time to claim", "s", "From a missed call to its first claim; one of ten takes longer than the upper line.",
+          Query(quantile(0.5, "trunkline_missed_claim_seconds"), "median"),
+          Query(quantile(0.9, "trunkline_missed_claim_seconds"), "90 %")),
+    graph("What is done", "short",
+          "Items opened, claimed, renewed, released, resolved; refused claims came after somebody else's.",
+          Query("sum by (change) (increase(trunkline_missed_changes_total[$__rate_interval]))", "{{change}}")),
+))  # fmt: skip
+
 BOARD = Board(
     uid="trunkline-router",
     title="Trunkline: router",
-    description="Which rung of the ladder answers ringing callers, and how its view, snapshot and journal do.",
-    rows=(NOW, LADDER, VIEW, JOURNAL),
+    description="Which rung answers ringing callers, how view, snapshot and journal do, and which missed callers wait.",
+    rows=(NOW, LADDER, VIEW, JOURNAL, MISSED),
 )
