@@ -73,6 +73,7 @@ CREATE TABLE call (
     PRIMARY KEY (tenant_id, id)
 );
 CREATE INDEX call_by_vendor_id ON call (tenant_id, vendor_call_id);
+CREATE INDEX call_by_caller ON call (tenant_id, caller, asked_at);
 SELECT protect('call');
 
 -- Every status of a call, once: the timeline, and what makes a repetition harmless.
@@ -113,6 +114,8 @@ CREATE TABLE recording (
 );
 SELECT protect('recording');
 
+-- What calls were answered with, and the inputs that are not the directory: the caller as known then, digits, hops, loads,
+-- versions.
 CREATE TABLE routing_decision (
     tenant_id uuid NOT NULL,
     call_id uuid NOT NULL,
@@ -121,8 +124,10 @@ CREATE TABLE routing_decision (
     rule text NOT NULL,
     rung text NOT NULL,
     decision jsonb NOT NULL,
+    inputs jsonb,
     PRIMARY KEY (tenant_id, call_id)
 );
+CREATE INDEX routing_decision_decided_at ON routing_decision (tenant_id, decided_at);
 SELECT protect('routing_decision');
 
 CREATE TABLE last_agent (
@@ -134,6 +139,39 @@ CREATE TABLE last_agent (
 );
 SELECT protect('last_agent');
 SELECT open_to_system('last_agent', 'SELECT');
+
+-- The calls that somebody took and that are not over.
+CREATE TABLE agent_call (
+    tenant_id uuid NOT NULL,
+    call_id uuid NOT NULL,
+    staff_id text NOT NULL,
+    since timestamptz NOT NULL,
+    PRIMARY KEY (tenant_id, call_id)
+);
+SELECT protect('agent_call');
+SELECT open_to_system('agent_call', 'SELECT, DELETE');
+
+-- When somebody's last call was over, and when they were last offered one before anybody else.
+CREATE TABLE agent_load (
+    tenant_id uuid NOT NULL,
+    staff_id text NOT NULL,
+    idle_since timestamptz,
+    offered_at timestamptz,
+    PRIMARY KEY (tenant_id, staff_id)
+);
+SELECT protect('agent_load');
+SELECT open_to_system('agent_load', 'SELECT');
+
+-- How much a number that is nobody's calls like a machine, 1 to 100, and the call that it was told by.
+CREATE TABLE caller_score (
+    tenant_id uuid NOT NULL,
+    number text NOT NULL,
+    score integer NOT NULL,
+    at timestamptz NOT NULL,
+    PRIMARY KEY (tenant_id, number)
+);
+SELECT protect('caller_score');
+SELECT open_to_system('caller_score', 'SELECT, DELETE');
 
 -- The directory as events told it. Rows are only replaced by newer versions.
 CREATE TABLE dir_tenant (
@@ -154,6 +192,9 @@ CREATE TABLE dir_staff (
     active boolean NOT NULL,
     working_hours jsonb NOT NULL,
     leave jsonb NOT NULL,
+    skills text[] NOT NULL DEFAULT '{}',
+    capacity integer NOT NULL DEFAULT 1,
+    wrap_up_seconds integer,
     PRIMARY KEY (tenant_id, staff_id)
 );
 SELECT protect('dir_staff');
@@ -167,6 +208,8 @@ CREATE TABLE dir_customer (
     version bigint NOT NULL,
     name text NOT NULL,
     owner_staff_id text,
+    vip boolean NOT NULL DEFAULT false,
+    language text NOT NULL DEFAULT '',
     PRIMARY KEY (tenant_id, kind, customer_id)
 );
 SELECT protect('dir_customer');
@@ -192,6 +235,10 @@ CREATE TABLE dir_did (
     default_staff_ids text[] NOT NULL,
     fallback_number text,
     first_seen timestamptz NOT NULL DEFAULT clock_timestamp(),
+    default_group text,
+    calendar text,
+    skills text[] NOT NULL DEFAULT '{}',
+    menu jsonb NOT NULL DEFAULT '[]',
     PRIMARY KEY (tenant_id, did)
 );
 SELECT protect('dir_did');
@@ -207,13 +254,15 @@ CREATE TABLE did_claim (
 SELECT protect('did_claim');
 SELECT open_to_system('did_claim', 'SELECT, INSERT');
 
+-- ``rules`` are groups, calendars, diversions and the rest, as the event has them.
 CREATE TABLE dir_routing (
     tenant_id uuid PRIMARY KEY,
     version bigint NOT NULL,
     last_agent_days integer NOT NULL,
     ring_seconds integer NOT NULL,
     fallback_number text,
-    blocked_numbers text[] NOT NULL
+    blocked_numbers text[] NOT NULL,
+    rules jsonb NOT NULL DEFAULT '{}'
 );
 SELECT protect('dir_routing');
 SELECT open_to_system('dir_routing', 'SELECT');
@@ -232,7 +281,7 @@ SELECT open_to_system('view_version', 'SELECT, INSERT, UPDATE');
 CREATE TABLE view_change (
     tenant_id uuid NOT NULL,
     version bigint NOT NULL,
-    kind text NOT NULL CHECK (kind IN ('tenant', 'did', 'caller')),
+    kind text NOT NULL CHECK (kind IN ('tenant', 'did', 'caller', 'load')),
     key text NOT NULL,
     at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (tenant_id, version, kind, key)

@@ -67,7 +67,8 @@ class World:
     async def rings(self, tenant: UUID, caller: str = CALLER, did: str = DID) -> list[tuple[str, str | None]]:
         """Whom Redis's view would ring."""
         from identifiers.phone import parse_caller
-        from telephony_router.routing import Request, RoutingView, TenantEntry, decide
+        from telephony_router.decide import decide
+        from telephony_router.routing import Request, RoutingView, TenantEntry
 
         found = await self.view.find(tenant, did, caller)
         own = found.did if found.did is not None and found.did.tenant == tenant else None

@@ -7,7 +7,9 @@ from uuid import UUID
 import pytest
 
 from identifiers.phone import parse_caller
+from telephony_router.decide import decide
 from telephony_router.explain import sentence
+from telephony_router.opening import is_open
 from telephony_router.routing import (
     Agent,
     Away,
@@ -18,8 +20,6 @@ from telephony_router.routing import (
     Routing,
     RoutingView,
     TenantEntry,
-    decide,
-    is_open,
 )
 
 TENANT = UUID(int=7)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from typing import Any
 from uuid import UUID
 
 from pydantic_core import from_json, to_json
@@ -16,17 +17,29 @@ from pydantic_core import from_json, to_json
 from identifiers.phone import Caller, parse_caller, to_e164
 from kit.ids import name_uuid, uuid7
 from kit.telemetry import current_traceparent, get_logger
+from telephony_router.decide import decide
 from telephony_router.entries import decision_from_json, decision_to_json
+from telephony_router.inputs import inputs_of
 from telephony_router.ladder import Ladder
 from telephony_router.metrics import METRICS, child
 from telephony_router.record import NotRecorded, Recorder
-from telephony_router.routing import Decision, Request, RoutingView, TenantEntry, decide
+from telephony_router.routing import Decision, Request, RoutingView, TenantEntry
 from telephony_router.signals import CallSignal, signal_to_json
 from telephony_router.snapshot import Snapshot
 from telephony_router.store import Intake
 from telephony_router.vendors.base import Account
 
-__all__ = ["Answers", "RingAnswerer", "answer_from_json", "call_id_of", "intake_of", "number_of", "request_of"]
+__all__ = [
+    "Answers",
+    "RingAnswerer",
+    "answer_from_json",
+    "answer_to_json",
+    "call_id_of",
+    "inputs_in",
+    "intake_of",
+    "number_of",
+    "request_of",
+]
 
 log = get_logger(__name__)
 
@@ -43,8 +56,14 @@ def number_of(raw: str) -> str | None:
     return to_e164(raw)
 
 
-def request_of(signal: CallSignal) -> Request:
-    return Request(caller=caller_of(signal.caller_raw), did=number_of(signal.did_raw))
+def request_of(signal: CallSignal, call: str = "") -> Request:
+    return Request(
+        caller=caller_of(signal.caller_raw),
+        did=number_of(signal.did_raw),
+        digits=signal.digits,
+        hops=signal.hops,
+        call=call,
+    )
 
 
 def call_id_of(account: Account, signal: CallSignal, identity: str) -> UUID:
@@ -53,10 +72,20 @@ def call_id_of(account: Account, signal: CallSignal, identity: str) -> UUID:
     return name_uuid(str(account.tenant), signal.vendor, str(account.id), own)
 
 
-def intake_of(
-    account: Account, signal: CallSignal, body: bytes, received_at: datetime, answer: str | None = None
+def identity_of(signal: CallSignal, body: bytes) -> str:
+    """What makes a webhook the same one when it comes again; anew for a ring without a call id."""
+    return signal.identity(body, str(uuid7()) if not signal.call_id else "")
+
+
+def intake_of(  # long: what a row is made of
+    account: Account,
+    signal: CallSignal,
+    body: bytes,
+    received_at: datetime,
+    answer: str | None = None,
+    identity: str | None = None,
 ) -> Intake:
-    identity = signal.identity(body, str(uuid7()) if not signal.call_id else "")
+    identity = identity or identity_of(signal, body)
     return Intake(
         tenant=account.tenant,
         identity=f"{account.id}:{identity}",
@@ -71,13 +100,28 @@ def intake_of(
     )
 
 
-def answer_to_json(decision: Decision, answer_ms: float) -> str:
-    return f'{{"answer_ms":{answer_ms:.3f},"decision":{decision_to_json(decision)}}}'
+def answer_to_json(decision: Decision, answer_ms: float, inputs: dict[str, Any] | None = None) -> str:
+    made_of = f',"inputs":{to_json(inputs).decode()}' if inputs is not None else ""
+    return f'{{"answer_ms":{answer_ms:.3f},"decision":{decision_to_json(decision)}{made_of}}}'
 
 
 def answer_from_json(text: str) -> tuple[Decision, float]:
     values = from_json(text)
     return decision_from_json(values["decision"]), values["answer_ms"]
+
+
+def inputs_in(text: str) -> str | None:
+    """What an answer was made of, as JSON; None for one of an older router."""
+    inputs = from_json(text).get("inputs")
+    return to_json(inputs).decode() if inputs is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A decision, and what it was made of; nothing when it was made before."""
+
+    decision: Decision
+    inputs: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,9 +202,12 @@ class RingAnswerer:
         self, account: Account, signal: CallSignal, body: bytes, began: float, given: Decision | None
     ) -> Decision:
         now = self._clock()
-        decision = given or await self._decide(account, signal, now)
-        answer = answer_to_json(decision, (time.monotonic() - began) * 1000)
-        standing = await self._record(intake_of(account, signal, body, now, answer), began)
+        identity = identity_of(signal, body)
+        call = str(call_id_of(account, signal, identity))
+        made = _Made(given) if given is not None else await self._decide(account, signal, now, call)
+        decision = made.decision
+        answer = answer_to_json(decision, (time.monotonic() - began) * 1000, made.inputs)
+        standing = await self._record(intake_of(account, signal, body, now, answer, identity), began)
         if standing is not None and standing != answer:
             METRICS.replayed.labels(signal.vendor, "stored").inc()
             decision, _ = answer_from_json(standing)
@@ -169,17 +216,18 @@ class RingAnswerer:
         child(METRICS.answers, signal.vendor, decision.rung, decision.rule).inc()
         return decision
 
-    async def _decide(self, account: Account, signal: CallSignal, now: datetime) -> Decision:
-        request = request_of(signal)
+    async def _decide(self, account: Account, signal: CallSignal, now: datetime, call: str) -> _Made:
+        request = request_of(signal, call)
         number = request.caller.e164 if request.caller.kind == "number" else None
         try:
             view = await self._ladder.view(account.tenant, request.did, number, now)
-            return decide(view, request, now)
+            decision = decide(view, request, now)
+            return _Made(decision, inputs_of(view, request, decision))
         except Exception:
             # A bug or a poisoned entry must not leave the caller ringing into nothing.
             log.exception("decision_failed", vendor=signal.vendor)
             METRICS.rung_failures.labels("all", "bug").inc()
-            return decide(self._static(account.tenant, request.did), request, now)
+            return _Made(decide(self._static(account.tenant, request.did), request, now))
 
     def _static(self, tenant: UUID, did: str | None) -> RoutingView:
         """Only what a DID falls back to."""

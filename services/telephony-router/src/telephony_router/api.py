@@ -17,7 +17,7 @@ from kit.postgres import Database
 from runtime.tracing import QUIET
 from telephony_router import store
 from telephony_router.entries import decision_from_json
-from telephony_router.explain import UNCONFIRMED, sentence
+from telephony_router.explain import UNCONFIRMED, in_full, sentence
 from telephony_router.hooks import PREFIX, Hooks
 from telephony_router.outbound_api import add_orders, outbound_of, without_values
 from telephony_router.simulate import simulate
@@ -46,6 +46,8 @@ class SimulateRequest(BaseModel):
     did: str = Field(max_length=64)
     caller: str = Field(alias="from", max_length=64)
     at: datetime | None = None
+    digits: str = Field(default="", max_length=32)
+    hops: int = Field(default=0, ge=0, le=1000)
 
 
 async def _story(database: Database, call_id: UUID, tenant: UUID) -> tuple[Any, Any, list[Any]]:
@@ -79,11 +81,13 @@ async def _told(database: Database, call_id: UUID, tenant: UUID) -> dict[str, An
 
 def _why(call: Any, decided: Any, timeline: list[Any]) -> dict[str, Any]:
     values = json.loads(decided["decision"]) if decided is not None else None
-    why = sentence(decision_from_json(values)) if values else "We were never asked whom to ring for this call."
+    decision = decision_from_json(values) if values else None
+    why = sentence(decision) if decision else "We were never asked whom to ring for this call."
     told = {
         "call_id": call["id"],
         "why": why if call["confirmed"] else f"{why} {UNCONFIRMED}",
         "confirmed": call["confirmed"],
+        "in_full": in_full(decision) if decision else [],
         "decision": values,
     }
     if decided is None:
@@ -92,6 +96,8 @@ def _why(call: Any, decided: Any, timeline: list[Any]) -> dict[str, Any]:
         **told,
         "decided_at": decided["decided_at"],
         "answer_ms": decided["answer_ms"],
+        # Of what the decision was made; nothing is known of those of a time before it was kept.
+        "inputs": json.loads(decided["inputs"]) if decided["inputs"] else None,
         "timeline": [dict(row) for row in timeline],
     }
 
@@ -135,7 +141,8 @@ def admin_app(
         at = body.at or datetime.now(UTC)
         if at.tzinfo is None:
             raise HTTPException(422, "a time needs a zone")
-        return await simulate(database, tenant, did=body.did, caller=body.caller, at=at)
+        asked = {"did": body.did, "caller": body.caller, "digits": body.digits}
+        return await simulate(database, tenant, at=at, hops=body.hops, **asked)
 
     for routes in more:
         app.include_router(routes)

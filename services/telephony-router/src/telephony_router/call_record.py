@@ -126,7 +126,7 @@ def with_status(
     return replace(after, agent_number=number, staff_id=staff_by_number.get(number) if number else None)
 
 
-def inbound_event(call: CallRecord, decision: Decision, answer_ms: float) -> CallInboundV1:
+def inbound_event(call: CallRecord, decision: Decision, answer_ms: float, asked: CallSignal) -> CallInboundV1:
     if call.asked_at is None:
         raise ValueError("a call that was never asked about has no answer")
     return CallInboundV1(
@@ -154,6 +154,11 @@ def inbound_event(call: CallRecord, decision: Decision, answer_ms: float) -> Cal
         view_age_ms=decision.view_age_ms,
         answer_ms=answer_ms,
         rule_version=decision.rule_version,
+        config_version=decision.config_version,
+        parallel=decision.parallel,
+        claimed=decision.claimed,
+        digits=asked.digits,
+        hops=asked.hops,
     )
 
 

@@ -291,6 +291,7 @@ def simulate_command(
     did: Annotated[str, typer.Option(help="The number that is dialled.")],
     caller: Annotated[str, typer.Option("--from", help="The number that calls, as the PBX would send it.")],
     at: Annotated[datetime | None, typer.Option(help="When; now by default, UTC.")] = None,
+    digits: Annotated[str, typer.Option(help="What the caller pressed before.")] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Whom a call would ring, and why. Has no effect."""
@@ -303,9 +304,9 @@ def simulate_command(
     async def ask() -> dict[str, Any]:
         database = make_database(settings)
         try:
-            return await simulate(database, tenant, did=did, caller=caller, at=moment)
+            return await simulate(database, tenant, did=did, caller=caller, at=moment, digits=digits)
         finally:
             await database.close()
 
     result = _run(ask())
-    typer.echo(json.dumps(result) if as_json else result["why"])
+    typer.echo(json.dumps(result) if as_json else "\n  - ".join([result["why"], *result["in_full"]]))

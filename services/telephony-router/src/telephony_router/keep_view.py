@@ -19,7 +19,7 @@ from telephony_router import store
 from telephony_router.metrics import METRICS
 from telephony_router.record import DATABASE_FAILURES
 from telephony_router.snapshot import Snapshot, SnapshotBroken, read_snapshot, write_snapshot
-from telephony_router.view import REDIS_FAILURES, RedisView, caller_key, did_key, tenant_key
+from telephony_router.view import REDIS_FAILURES, RedisView, caller_key, did_key, load_key, tenant_key
 
 __all__ = ["ViewKeeper", "rebuild_view", "sweep_view"]
 
@@ -143,6 +143,7 @@ class ViewKeeper:
             dids=await store.view_dids(tx),
             confirmed_at=self._clock(),
         )
+        self._snapshot.replace_loads(await store.view_loads(tx))
         for tenant in self._snapshot.tenants():
             recent = self._snapshot.recent_callers(tenant)
             await self._learn(tx, tenant, [("caller", number) for number in recent])
@@ -163,6 +164,10 @@ class ViewKeeper:
             for entry in await store.view_tenants(tx, tenant):
                 self._snapshot.learn_tenant(tenant, entry)
                 entries.append((tenant_key(tenant), entry))
+        if any(kind == "load" for kind, _ in changes):
+            for entry in await store.view_loads(tx, tenant):
+                self._snapshot.learn_load(tenant, entry)
+                entries.append((load_key(tenant), entry))
         if dids:
             known = {each["did"]: each for each in await store.view_dids(tx, None, dids)}
             for did in dids:
@@ -222,8 +227,9 @@ async def _entries_of(database: Database, tenant: UUID) -> list[_Entry]:
     async with database.transaction(tenant) as tx:
         callers = [(caller_key(tenant, each["number"]), each) for each in await store.view_callers(tx, tenant)]
         tenants = [(tenant_key(tenant), each) for each in await store.view_tenants(tx, tenant)]
+        loads = [(load_key(tenant), each) for each in await store.view_loads(tx, tenant) if each["agents"]]
         dids = [(did_key(each["did"]), each) for each in await store.view_dids(tx, tenant)]
-    return [*callers, *tenants, *dids]
+    return [*callers, *loads, *tenants, *dids]
 
 
 async def sweep_view(database: Database, view: RedisView) -> int:
@@ -255,6 +261,7 @@ async def _promote(database: Database) -> None:
         for tenant, _ in await store.promote_unclaimed(tx):
             log.warning("did_passed_on", tenant=str(tenant))
         await store.forget_changes(tx)
+        await store.forget_routed(tx)
 
 
 async def rebuild_view(database: Database, view: RedisView) -> int:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
 from kit.postgres import Database
 from telephony_router import store
 from telephony_router.budget import Budget, Unavailable
-from telephony_router.entries import caller_from_json, did_from_json, tenant_from_json
+from telephony_router.entries import caller_from_json, did_from_json, load_from_json, tenant_from_json
 from telephony_router.metrics import METRICS
-from telephony_router.routing import DidEntry, RoutingView, TenantEntry
+from telephony_router.routing import BUSY_MAX, DidEntry, LoadEntry, RoutingView, TenantEntry
 from telephony_router.snapshot import Snapshot
 from telephony_router.view import Found, ViewUnavailable
 
@@ -47,21 +48,32 @@ async def read_view(database: Database, tenant: UUID, did: str | None, number: s
         tenants = await store.view_tenants(tx, tenant)
         dids = await store.view_dids(tx, tenant, [did]) if did is not None else []
         callers = await store.view_callers(tx, tenant, [number]) if number is not None else []
+        loads = await store.view_loads(tx, tenant)
     return Found(
         tenant=tenant_from_json(tenants[0]) if tenants else None,
         did=did_from_json(dids[0]) if dids else None,
         caller=caller_from_json(callers[0]) if callers else None,
+        load=load_from_json(loads[0]) if loads else LoadEntry(),
     )
 
 
 class Ladder:
     """One view per call, always. Which rung gave it is in the view; every rung that did not is counted."""
 
-    def __init__(self, *, cached: CachedView, cached_budget: Budget, snapshot: Snapshot, projections: Projections):
+    def __init__(
+        self,
+        *,
+        cached: CachedView,
+        cached_budget: Budget,
+        snapshot: Snapshot,
+        projections: Projections,
+        busy_max: timedelta = BUSY_MAX,
+    ) -> None:
         self._cached = cached
         self._budget = cached_budget
         self._snapshot = snapshot
         self._projections = projections
+        self._busy_max = busy_max
 
     async def view(self, tenant: UUID, did: str | None, number: str | None, now: datetime) -> RoutingView:
         """``did`` and ``number`` are E.164, or None for what is not a number. Takes its rungs' budgets at most."""
@@ -86,20 +98,43 @@ class Ladder:
         if number is not None:
             self._snapshot.learn_caller_entry(tenant, number, found.caller)
         own = found.did if found.did is not None and found.did.tenant == tenant else None
-        return RoutingView(tenant=found.tenant, did=own, caller=found.caller, rung="redis")
+        return RoutingView(
+            tenant=found.tenant,
+            did=own,
+            caller=found.caller,
+            rung="redis",
+            load=found.load,
+            offers=found.offers,
+            busy_max=self._busy_max,
+        )
 
     async def _without_cache(self, tenant: UUID, did: str | None, number: str | None, now: datetime) -> RoutingView:
         entry, own = self._snapshot.tenant(tenant), self._known_did(tenant, did)
         known, caller = self._snapshot.caller(tenant, number) if number is not None else (True, None)
         if entry is not None and known and (own is not None or did is None):
-            return RoutingView(tenant=entry, did=own, caller=caller, rung="snapshot", age_ms=self._age(now))
+            return self._from_snapshot(RoutingView(tenant=entry, did=own, caller=caller, rung="snapshot"), now)
         METRICS.rung_failures.labels("snapshot", "incomplete").inc()
         found = await self._from_postgres(tenant, did, number)
         if found is not None and found.tenant is not None:
-            return RoutingView(tenant=found.tenant, did=found.did, caller=found.caller, rung="postgres")
+            return RoutingView(
+                tenant=found.tenant,
+                did=found.did,
+                caller=found.caller,
+                rung="postgres",
+                load=found.load,
+                busy_max=self._busy_max,
+            )
         if entry is not None:
-            return RoutingView(tenant=entry, did=own, caller=caller, rung="snapshot", age_ms=self._age(now))
+            return self._from_snapshot(RoutingView(tenant=entry, did=own, caller=caller, rung="snapshot"), now)
         return RoutingView(tenant=TenantEntry(tenant=tenant), did=own, caller=None, rung="static")
+
+    def _from_snapshot(self, view: RoutingView, now: datetime) -> RoutingView:
+        return replace(
+            view,
+            age_ms=self._snapshot.age_ms(now),
+            load=self._snapshot.load(view.tenant.tenant),
+            busy_max=self._busy_max,
+        )
 
     async def _from_postgres(self, tenant: UUID, did: str | None, number: str | None) -> Found | None:
         try:
@@ -112,6 +147,3 @@ class Ladder:
         """A DID of this tenant. Another tenant's number must not ring here, whoever asks."""
         found = self._snapshot.did(did) if did is not None else None
         return found if found is not None and found.tenant == tenant else None
-
-    def _age(self, now: datetime) -> int:
-        return self._snapshot.age_ms(now)

@@ -18,7 +18,7 @@ from kit import outbox
 from kit.postgres import Database, Transaction
 from kit.telemetry import get_logger, trace_id_of
 from telephony_router import store
-from telephony_router.answer_ring import answer_from_json, number_of
+from telephony_router.answer_ring import answer_from_json, inputs_in, number_of
 from telephony_router.bind_orders import bind_orders
 from telephony_router.call_record import CallRecord, inbound_event, state_event, with_ring, with_status
 from telephony_router.claims import concern
@@ -192,10 +192,9 @@ def _ring(batch: _Batch, call: CallRecord, row: IntakeRow, signal: CallSignal) -
         raise Unprocessable("a ring without its answer")
     decision, answer_ms = answer_from_json(row.answer)
     after = with_ring(call, signal, row.received_at)
-    batch.decisions.append(
-        (row.call_id, row.received_at, answer_ms, decision.rule, decision.rung, decision_to_json(decision))
-    )
-    batch.tell(inbound_event(after, decision, answer_ms), row)
+    answered = (row.call_id, row.received_at, answer_ms, decision.rule, decision.rung)
+    batch.decisions.append((*answered, decision_to_json(decision), inputs_in(row.answer)))
+    batch.tell(inbound_event(after, decision, answer_ms, signal), row)
     return after
 
 

@@ -29,6 +29,8 @@ __all__ = [
 
 log = get_logger(__name__)
 TENANT = [("tenant", "")]
+# What of a routing has a column of its own; the rest is kept as the event has it.
+COLUMNS = {"routing_id", "version", "last_agent_days", "ring_seconds", "fallback_number", "blocked_numbers"}
 
 
 async def project_tenant(event: TenantV1, tx: Transaction) -> None:
@@ -54,6 +56,9 @@ async def project_staff(event: StaffV1, tx: Transaction) -> None:
         event.active,
         hours,
         leave,
+        list(event.skills),
+        event.capacity,
+        event.wrap_up_seconds,
     )
     if newer:
         await note_changes(tx, TENANT)
@@ -65,20 +70,21 @@ async def remove_staff(deletion: Deletion, tx: Transaction) -> None:
 
 
 async def project_customer(event: CustomerV1, tx: Transaction) -> None:
-    await _project_person(
-        tx, "customer", event.customer_id, event.version, event.name, event.numbers, event.owner_staff_id
-    )
+    person = (event.customer_id, event.version, event.name, event.owner_staff_id, event.vip, event.language)
+    await _project_person(tx, "customer", person, event.numbers)
 
 
 async def project_lead(event: LeadV1, tx: Transaction) -> None:
-    await _project_person(tx, "lead", event.lead_id, event.version, event.name, event.numbers, event.owner_staff_id)
+    person = (event.lead_id, event.version, event.name, event.owner_staff_id, False, "")
+    await _project_person(tx, "lead", person, event.numbers)
 
 
 async def _project_person(
-    tx: Transaction, kind: str, person_id: str, version: int, name: str, numbers: tuple[str, ...], owner: str | None
+    tx: Transaction, kind: str, person: tuple[str, int, str, str | None, bool, str], numbers: tuple[str, ...]
 ) -> None:
+    person_id = person[0]
     before = await _numbers(tx, kind, person_id)
-    if not await tx.fetchval(Q.put_customer, tx.tenant, kind, person_id, version, name, owner):
+    if not await tx.fetchval(Q.put_customer, tx.tenant, kind, *person):
         return
     await tx.execute(Q.clear_customer_numbers, kind, person_id)
     await tx.execute(Q.add_customer_numbers, tx.tenant, kind, person_id, list(numbers))
@@ -112,12 +118,16 @@ async def project_did(event: DidV1, tx: Transaction) -> None:
         event.label,
         list(event.default_staff_ids),
         event.fallback_number,
+        event.default_group,
+        event.calendar,
+        list(event.skills),
+        json.dumps([each.model_dump(mode="json") for each in event.menu]),
     )
     if not newer:
         return
     await tx.execute(Q.claim_did, tx.tenant, event.did)
     if await tx.fetchval(Q.holds_did, event.did):
-        await note_changes(tx, [("did", event.did)])
+        await note_changes(tx, [("did", event.did), *TENANT])
     else:
         METRICS.did_conflicts.inc()
         log.error("did_claimed_by_another_tenant", tenant=str(tx.tenant))
@@ -126,7 +136,7 @@ async def project_did(event: DidV1, tx: Transaction) -> None:
 async def remove_did(deletion: Deletion, tx: Transaction) -> None:
     held = await tx.fetchval(Q.holds_did, deletion.entity_id)
     if await tx.fetchval(Q.delete_did, deletion.entity_id) and held:
-        await note_changes(tx, [("did", deletion.entity_id)])
+        await note_changes(tx, [("did", deletion.entity_id), *TENANT])
 
 
 async def project_routing(event: RoutingV1, tx: Transaction) -> None:
@@ -138,6 +148,7 @@ async def project_routing(event: RoutingV1, tx: Transaction) -> None:
         event.ring_seconds,
         event.fallback_number,
         list(event.blocked_numbers),
+        json.dumps(event.model_dump(mode="json", exclude=COLUMNS)),
     )
     if newer:
         await note_changes(tx, TENANT)

@@ -131,8 +131,9 @@ FROM recording WHERE call_id = $1 ORDER BY received_at, recording_key
 
 -- name: add_decisions
 -- What calls were answered with.
-INSERT INTO routing_decision (tenant_id, call_id, decided_at, answer_ms, rule, rung, decision)
-SELECT $1::uuid, d.* FROM unnest($2::uuid[], $3::timestamptz[], $4::real[], $5::text[], $6::text[], $7::jsonb[]) AS d
+INSERT INTO routing_decision (tenant_id, call_id, decided_at, answer_ms, rule, rung, decision, inputs)
+SELECT $1::uuid, d.* FROM unnest($2::uuid[], $3::timestamptz[], $4::real[], $5::text[], $6::text[], $7::jsonb[],
+    $8::jsonb[]) AS d
 ON CONFLICT DO NOTHING
 
 -- name: find_call
@@ -141,7 +142,7 @@ SELECT * FROM call WHERE id = $1
 
 -- name: find_decision
 -- What one call was answered with.
-SELECT decided_at, answer_ms, rule, rung, decision FROM routing_decision WHERE call_id = $1
+SELECT decided_at, answer_ms, rule, rung, decision, inputs FROM routing_decision WHERE call_id = $1
 
 -- name: call_timeline
 -- A call's statuses in the order in which they happened.
@@ -345,10 +346,13 @@ DELETE FROM dir_tenant
 
 -- name: put_staff
 -- A person who answers, unless a newer version is known.
-INSERT INTO dir_staff (tenant_id, staff_id, version, name, numbers, active, working_hours, leave)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+INSERT INTO dir_staff (tenant_id, staff_id, version, name, numbers, active, working_hours, leave, skills, capacity,
+                       wrap_up_seconds)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 ON CONFLICT (tenant_id, staff_id) DO UPDATE SET version = excluded.version, name = excluded.name,
-    numbers = excluded.numbers, active = excluded.active, working_hours = excluded.working_hours, leave = excluded.leave
+    numbers = excluded.numbers, active = excluded.active, working_hours = excluded.working_hours,
+    leave = excluded.leave, skills = excluded.skills, capacity = excluded.capacity,
+    wrap_up_seconds = excluded.wrap_up_seconds
 WHERE dir_staff.version < excluded.version RETURNING true
 
 -- name: delete_staff
@@ -357,9 +361,10 @@ DELETE FROM dir_staff WHERE staff_id = $1 RETURNING true
 
 -- name: put_customer
 -- A customer or lead, unless a newer version is known.
-INSERT INTO dir_customer (tenant_id, kind, customer_id, version, name, owner_staff_id) VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO dir_customer (tenant_id, kind, customer_id, version, name, owner_staff_id, vip, language)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 ON CONFLICT (tenant_id, kind, customer_id) DO UPDATE SET version = excluded.version, name = excluded.name,
-    owner_staff_id = excluded.owner_staff_id
+    owner_staff_id = excluded.owner_staff_id, vip = excluded.vip, language = excluded.language
 WHERE dir_customer.version < excluded.version RETURNING true
 
 -- name: customer_numbers
@@ -381,10 +386,12 @@ DELETE FROM dir_customer WHERE kind = $1 AND customer_id = $2 RETURNING true
 
 -- name: put_did
 -- A number that rings here, unless a newer version is known.
-INSERT INTO dir_did (tenant_id, did, version, label, default_staff_ids, fallback_number)
-VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO dir_did (tenant_id, did, version, label, default_staff_ids, fallback_number, default_group, calendar,
+                     skills, menu)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 ON CONFLICT (tenant_id, did) DO UPDATE SET version = excluded.version, label = excluded.label,
-    default_staff_ids = excluded.default_staff_ids, fallback_number = excluded.fallback_number
+    default_staff_ids = excluded.default_staff_ids, fallback_number = excluded.fallback_number,
+    default_group = excluded.default_group, calendar = excluded.calendar, skills = excluded.skills, menu = excluded.menu
 WHERE dir_did.version < excluded.version RETURNING true
 
 -- name: claim_did
@@ -406,11 +413,11 @@ WHERE NOT EXISTS (SELECT FROM did_claim c WHERE c.did = d.did) ORDER BY d.first_
 
 -- name: put_routing
 -- How a tenant's calls are routed, unless a newer version is known.
-INSERT INTO dir_routing (tenant_id, version, last_agent_days, ring_seconds, fallback_number, blocked_numbers)
-VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO dir_routing (tenant_id, version, last_agent_days, ring_seconds, fallback_number, blocked_numbers, rules)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
 ON CONFLICT (tenant_id) DO UPDATE SET version = excluded.version, last_agent_days = excluded.last_agent_days,
     ring_seconds = excluded.ring_seconds, fallback_number = excluded.fallback_number,
-    blocked_numbers = excluded.blocked_numbers
+    blocked_numbers = excluded.blocked_numbers, rules = excluded.rules
 WHERE dir_routing.version < excluded.version RETURNING true
 
 -- name: delete_routing
@@ -421,33 +428,115 @@ DELETE FROM dir_routing RETURNING true
 -- All that routing needs of tenants, each with the count of changes it belongs to.
 SELECT v.tenant_id, v.version, t.timezone, t.active,
     (SELECT json_agg(json_build_object('staff_id', s.staff_id, 'name', s.name, 'numbers', s.numbers,
-        'active', s.active, 'hours', s.working_hours, 'leave', s.leave) ORDER BY s.staff_id)
+        'active', s.active, 'hours', s.working_hours, 'leave', s.leave, 'skills', s.skills, 'capacity', s.capacity,
+        'wrap_up_seconds', s.wrap_up_seconds) ORDER BY s.staff_id)
      FROM dir_staff s WHERE s.tenant_id = v.tenant_id) AS agents,
-    (SELECT json_build_object('last_agent_days', r.last_agent_days, 'ring_seconds', r.ring_seconds,
-        'fallback_number', r.fallback_number, 'blocked', r.blocked_numbers)
-     FROM dir_routing r WHERE r.tenant_id = v.tenant_id) AS routing
+    (SELECT r.rules || jsonb_build_object('version', r.version, 'last_agent_days', r.last_agent_days,
+        'ring_seconds', r.ring_seconds, 'fallback_number', r.fallback_number, 'blocked', r.blocked_numbers)
+     FROM dir_routing r WHERE r.tenant_id = v.tenant_id) AS routing,
+    (SELECT json_agg(json_build_object('did', d.did, 'label', d.label, 'default_staff_ids', d.default_staff_ids,
+        'fallback_number', d.fallback_number, 'group', d.default_group, 'calendar', d.calendar, 'skills', d.skills)
+        ORDER BY d.did)
+     FROM dir_did d JOIN did_claim c USING (tenant_id, did) WHERE d.tenant_id = v.tenant_id) AS lines
 FROM view_version v LEFT JOIN dir_tenant t USING (tenant_id)
 WHERE $1::uuid IS NULL OR v.tenant_id = $1
 
 -- name: view_dids
 -- Numbers that ring for a tenant; with a list, only those.
-SELECT d.did, d.tenant_id, v.version, d.label, d.default_staff_ids, d.fallback_number
+SELECT d.did, d.tenant_id, v.version, d.label, d.default_staff_ids, d.fallback_number, d.default_group, d.calendar,
+       d.skills, d.menu
 FROM dir_did d JOIN did_claim c USING (tenant_id, did) JOIN view_version v USING (tenant_id)
 WHERE ($1::uuid IS NULL OR d.tenant_id = $1) AND ($2::text[] IS NULL OR d.did = ANY($2))
 
 -- name: view_callers
 -- What is known of numbers that call a tenant; with a list, only those. A customer goes before a lead.
-SELECT n.number, v.version, c.customer_id, c.kind, c.name, c.owner_staff_id,
-       l.staff_id AS last_agent_id, l.at AS last_agent_at
+SELECT n.number, v.version, c.customer_id, c.kind, c.name, c.owner_staff_id, c.vip, c.language,
+       l.staff_id AS last_agent_id, l.at AS last_agent_at, s.score AS spam_score, s.at AS spam_at
 FROM (SELECT number FROM dir_customer_number WHERE tenant_id = $1 AND ($2::text[] IS NULL OR number = ANY($2))
-      UNION SELECT number FROM last_agent WHERE tenant_id = $1 AND ($2::text[] IS NULL OR number = ANY($2))) n
+      UNION SELECT number FROM last_agent WHERE tenant_id = $1 AND ($2::text[] IS NULL OR number = ANY($2))
+      UNION SELECT number FROM caller_score WHERE tenant_id = $1 AND ($2::text[] IS NULL OR number = ANY($2))) n
 JOIN view_version v ON v.tenant_id = $1
 LEFT JOIN LATERAL (
-    SELECT c.customer_id, c.kind, c.name, c.owner_staff_id
+    SELECT c.customer_id, c.kind, c.name, c.owner_staff_id, c.vip, c.language
     FROM dir_customer_number m JOIN dir_customer c USING (tenant_id, kind, customer_id)
     WHERE m.tenant_id = $1 AND m.number = n.number
     ORDER BY c.kind, c.owner_staff_id IS NULL, c.customer_id LIMIT 1) c ON true
 LEFT JOIN last_agent l ON l.tenant_id = $1 AND l.number = n.number
+LEFT JOIN caller_score s ON s.tenant_id = $1 AND s.number = n.number
+
+-- name: view_loads
+-- What the agents of tenants have to do with calls, each with the count of changes it belongs to.
+SELECT v.tenant_id, v.version,
+    (SELECT json_agg(json_build_object('staff_id', l.staff_id, 'idle_since', l.idle_since, 'offered_at', l.offered_at)
+        ORDER BY l.staff_id)
+     FROM agent_load l WHERE l.tenant_id = v.tenant_id) AS agents,
+    (SELECT json_agg(json_build_object('staff_id', c.staff_id, 'call_id', c.call_id, 'since', c.since)
+        ORDER BY c.call_id)
+     FROM agent_call c WHERE c.tenant_id = v.tenant_id) AS calls
+FROM view_version v WHERE $1::uuid IS NULL OR v.tenant_id = $1
+
+-- name: take_agent_calls
+-- Calls that somebody is on. Gives back which are news.
+INSERT INTO agent_call (tenant_id, call_id, staff_id, since)
+SELECT $1::uuid, c.* FROM unnest($2::uuid[], $3::text[], $4::timestamptz[]) AS c
+ON CONFLICT (tenant_id, call_id) DO UPDATE SET staff_id = excluded.staff_id, since = excluded.since
+WHERE (agent_call.staff_id, agent_call.since) <> (excluded.staff_id, excluded.since) RETURNING call_id
+
+-- name: end_agent_calls
+-- Calls that nobody is on any more. Gives back on which somebody was.
+DELETE FROM agent_call WHERE call_id = ANY($1::uuid[]) RETURNING call_id
+
+-- name: put_agent_loads
+-- When somebody was last free again and last offered a call; never an earlier moment than is known. Gives back who.
+INSERT INTO agent_load (tenant_id, staff_id, idle_since, offered_at)
+SELECT $1::uuid, l.* FROM unnest($2::text[], $3::timestamptz[], $4::timestamptz[]) AS l
+ON CONFLICT (tenant_id, staff_id) DO UPDATE SET
+    idle_since = greatest(agent_load.idle_since, excluded.idle_since),
+    offered_at = greatest(agent_load.offered_at, excluded.offered_at)
+WHERE coalesce(excluded.idle_since > coalesce(agent_load.idle_since, '-infinity'), false)
+   OR coalesce(excluded.offered_at > coalesce(agent_load.offered_at, '-infinity'), false)
+RETURNING staff_id
+
+-- name: forget_agent_calls
+-- Calls whose end was never reported, long after they count any more. Gives back whose they are.
+DELETE FROM agent_call WHERE since < now() - interval '1 day' RETURNING tenant_id
+
+-- name: stranger_calls
+-- Of numbers that are nobody's: their calls up to a moment, within an hour and a day, that came to nothing (over within
+-- five seconds, or given up by the caller), to how many DIDs those went, and how many talks there were.
+SELECT n.number, n.at,
+       count(*) FILTER (WHERE c.futile AND c.asked_at > n.at - interval '1 hour') AS futile_hour,
+       count(*) FILTER (WHERE c.futile) AS futile_day,
+       count(DISTINCT c.did) FILTER (WHERE c.futile AND c.asked_at > n.at - interval '1 hour') AS dids_hour,
+       count(DISTINCT c.did) FILTER (WHERE c.futile) AS dids_day,
+       count(*) FILTER (WHERE NOT c.futile AND c.answered_at IS NOT NULL) AS talks_day
+FROM unnest($1::text[], $2::timestamptz[]) AS n (number, at)
+JOIN LATERAL (
+    SELECT call.did, call.asked_at, call.answered_at,
+           call.state = 'cancelled' OR coalesce(call.duration_seconds, extract(epoch FROM call.ended_at
+               - coalesce(call.answered_at, call.asked_at))) <= 5 AS futile
+    FROM call WHERE call.caller = n.number AND call.direction = 'inbound' AND call.ended_at IS NOT NULL
+      AND call.asked_at > n.at - interval '1 day' AND call.asked_at <= n.at) c ON true
+WHERE NOT EXISTS (SELECT FROM dir_customer_number d WHERE d.number = n.number)
+  AND NOT EXISTS (SELECT FROM dir_staff s WHERE n.number = ANY(s.numbers))
+GROUP BY n.number, n.at
+
+-- name: put_scores
+-- How much numbers call like machines; an older call's score never replaces a newer one's. Gives back which are news.
+INSERT INTO caller_score (tenant_id, number, score, at)
+SELECT $1::uuid, s.* FROM unnest($2::text[], $3::integer[], $4::timestamptz[]) AS s
+ON CONFLICT (tenant_id, number) DO UPDATE SET score = excluded.score, at = excluded.at
+WHERE caller_score.at < excluded.at RETURNING number
+
+-- name: forget_scores
+-- Scores that have not held for long. Gives back whose they are.
+DELETE FROM caller_score WHERE at < now() - interval '2 days' RETURNING tenant_id, number
+
+-- name: decisions_since
+-- What calls were answered with in a span of time and what it was made of, the latest first.
+SELECT d.call_id, d.decided_at, d.decision, d.inputs, c.caller, c.caller_kind, c.caller_raw, c.did
+FROM routing_decision d JOIN call c ON (c.tenant_id, c.id) = (d.tenant_id, d.call_id)
+WHERE d.decided_at >= $1 AND d.decided_at < $2 ORDER BY d.decided_at DESC, d.call_id LIMIT $3
 
 -- name: put_drift
 -- Fields that vendors send and we do not know. The first sample stays.

@@ -1,39 +1,93 @@
-"""Whom to ring: a pure function of what is known, what was asked, and the time."""
+"""What is known of a call that rings, what is asked, and what is decided. The values; ``decide`` makes one of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from identifiers.phone import Caller
 
 __all__ = [
+    "BUSY_MAX",
+    "DEFAULT_ZONE",
+    "REASONS",
+    "REFUSALS",
+    "RULES",
     "RULE_VERSION",
+    "SPAM_DAYS",
     "Agent",
     "Away",
+    "Calendar",
     "CallerEntry",
     "Decision",
     "DidEntry",
+    "Diversion",
+    "Emergency",
     "Exclusion",
+    "Group",
+    "Holiday",
     "Hours",
+    "Load",
+    "LoadEntry",
+    "Offer",
     "Request",
     "Routing",
     "RoutingView",
+    "Rung",
+    "Step",
     "Target",
     "TenantEntry",
-    "decide",
-    "is_open",
 ]
 
-RULE_VERSION = "1"
-DAY_MINUTES = 24 * 60
+RULE_VERSION = "2"
 DEFAULT_ZONE = "Asia/Kolkata"
+BUSY_MAX = timedelta(hours=4)
+"""A call that somebody took longer ago than this keeps them busy no more: its end was never reported."""
+SPAM_DAYS = timedelta(days=1)
+"""How long a score holds after the call that it was made at."""
 
 Rung = Literal["redis", "snapshot", "postgres", "static"]
+
+RULES = (
+    "emergency",
+    "spam",
+    "last_agent",
+    "owner",
+    "vip",
+    "menu",
+    "after_hours",
+    "did_default",
+    "did_group",
+    "overflow",
+    "did_fallback",
+    "tenant_fallback",
+)
+"""Whatever can choose a destination, in the order in which it is asked."""
+REFUSALS = ("loop", "blocked", "spam", "nobody")
+"""The rules of a decision without a destination."""
+REASONS = (
+    "unknown_staff",
+    "unknown_group",
+    "inactive",
+    "no_number",
+    "is_caller",
+    "is_did",
+    "is_line",
+    "same_number",
+    "on_leave",
+    "closed",
+    "outside_hours",
+    "too_long_ago",
+    "lacks_skill",
+    "busy",
+    "claimed",
+    "wrap_up",
+    "loop",
+)
+"""Why a candidate is not rung."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,14 +116,89 @@ class Agent:
     hours: tuple[Hours, ...] = ()
     """Empty means always."""
     leave: tuple[Away, ...] = ()
+    skills: frozenset[str] = frozenset()
+    capacity: int = 1
+    wrap_up_seconds: int | None = None
+    """None: as long as the routing says."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Group:
+    name: str
+    strategy: str = "in_order"
+    staff_ids: tuple[str, ...] = ()
+    ring_seconds: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Holiday:
+    """A day with hours of its own, in minutes; without a start it is closed all day."""
+
+    start: int | None = None
+    until: int | None = None
+    label: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Calendar:
+    name: str
+    hours: tuple[Hours, ...] = ()
+    """Empty means always, but for the holidays."""
+    holidays: Mapping[str, Holiday] = field(default_factory=dict)
+    """By day, ``YYYY-MM-DD`` of the tenant's zone."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Diversion:
+    group: str | None = None
+    number: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Emergency:
+    group: str | None = None
+    number: str | None = None
+    until: datetime | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Routing:
+    version: int | None = None
+    """The configuration's own, as its owner counts it."""
     last_agent_days: int = 30
     ring_seconds: int = 25
     fallback_number: str | None = None
     blocked: frozenset[str] = frozenset()
+    groups: Mapping[str, Group] = field(default_factory=dict)
+    calendars: Mapping[str, Calendar] = field(default_factory=dict)
+    default_calendar: str | None = None
+    after_hours: Diversion | None = None
+    overflow: Diversion | None = None
+    vip: Diversion | None = None
+    vip_numbers: frozenset[str] = frozenset()
+    vip_any_hour: bool = True
+    spam_limit: int | None = None
+    spam: Diversion | None = None
+    emergency: Emergency | None = None
+    claim_agents: bool = False
+    wrap_up_seconds: int = 0
+    max_hops: int = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DidEntry:
+    did: str
+    tenant: UUID
+    version: int = 0
+    label: str = ""
+    default_staff_ids: tuple[str, ...] = ()
+    fallback_number: str | None = None
+    group: str | None = None
+    calendar: str | None = None
+    skills: frozenset[str] = frozenset()
+    menu: Mapping[str, str] = field(default_factory=dict)
+    """The group for what a caller pressed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,16 +211,8 @@ class TenantEntry:
     active: bool = True
     agents: Mapping[str, Agent] = field(default_factory=dict)
     routing: Routing = field(default_factory=Routing)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DidEntry:
-    did: str
-    tenant: UUID
-    version: int = 0
-    label: str = ""
-    default_staff_ids: tuple[str, ...] = ()
-    fallback_number: str | None = None
+    lines: Mapping[str, DidEntry] = field(default_factory=dict)
+    """Every DID that rings for the tenant: a call sent to one of them would come back to us."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,11 +221,46 @@ class CallerEntry:
 
     number: str
     version: int = 0
+    kind: str = ""
+    """``customer``, ``lead``, or empty for a stranger."""
     customer_id: str | None = None
     name: str = ""
     owner_staff_id: str | None = None
     last_agent_id: str | None = None
     last_agent_at: datetime | None = None
+    vip: bool = False
+    language: str = ""
+    spam_score: int = 0
+    spam_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Load:
+    """What one agent has to do with calls."""
+
+    calls: Mapping[str, datetime] = field(default_factory=dict)
+    """The calls that they took and that are not over, each with since when."""
+    idle_since: datetime | None = None
+    """When the last call that they took was over."""
+    offered_at: datetime | None = None
+    """When a call was last offered to them before anybody else."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadEntry:
+    """The load of all agents of a tenant, as their calls' states add up to."""
+
+    version: int = 0
+    agents: Mapping[str, Load] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Offer:
+    """What answers of just now mean for an agent: nothing of it is in a call's state yet."""
+
+    offered_at: datetime | None = None
+    leases: Mapping[str, datetime] = field(default_factory=dict)
+    """The calls that they are kept free for, each with until when."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,6 +272,11 @@ class RoutingView:
     caller: CallerEntry | None
     rung: Rung
     age_ms: int = 0
+    load: LoadEntry = field(default_factory=LoadEntry)
+    offers: Mapping[str, Offer] = field(default_factory=dict)
+    claimed: frozenset[str] = frozenset()
+    """Agents who were just refused to this call, because others have them."""
+    busy_max: timedelta = BUSY_MAX
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,6 +284,10 @@ class Request:
     caller: Caller
     did: str | None
     """E.164, or None when what was dialled is not a number."""
+    digits: str = ""
+    hops: int = 0
+    call: str = ""
+    """Our id of the call: what keeps an agent free for it does not keep them from it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,10 +301,19 @@ class Target:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Exclusion:
     staff_id: str
-    """Empty for a fallback number that belongs to nobody."""
+    """Empty for a number that belongs to nobody, and for a group."""
     rule: str
     reason: str
     name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """One rule that had something to say, in the order in which they were asked."""
+
+    rule: str
+    outcome: str
+    """``rang``, ``refused``, ``nobody`` (named some, none could be rung), ``open``, ``closed``, ``passed``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,146 +322,16 @@ class Decision:
     destinations: tuple[Target, ...]
     excluded: tuple[Exclusion, ...]
     rule: str
-    """The rule that gave the first destination; ``blocked`` or ``nobody`` when there is none."""
+    """The rule that gave the first destination; one of :data:`REFUSALS` when there is none."""
     rung: Rung
     view_age_ms: int = 0
     ring_seconds: int = 25
     customer_id: str | None = None
     customer_name: str = ""
     rule_version: str = RULE_VERSION
-
-
-def decide(view: RoutingView, request: Request, now: datetime) -> Decision:
-    """Last agent, then owner; without them the DID's defaults; without those the fallbacks.
-
-    Every candidate that a rule named and that is not rung is kept with the rule and the reason.
-    """
-    caller = request.caller.e164 if request.caller.kind == "number" else None
-    entry = view.caller if caller is not None else None
-    if caller is not None and caller in view.tenant.routing.blocked:
-        return _decision(view, entry, "reject", (), (), "blocked")
-    excluded: list[Exclusion] = []
-    for stage in (_personal(view, entry, now, excluded), _defaults(view)):
-        targets = _reachable(view, stage, caller, now, excluded)
-        if targets:
-            return _decision(view, entry, "dial", targets, tuple(excluded), targets[0].reason)
-    target = _fallback(view, request, caller, excluded)
-    if target is not None:
-        return _decision(view, entry, "dial", (target,), tuple(excluded), target.reason)
-    return _decision(view, entry, "reject", (), tuple(excluded), "nobody")
-
-
-def _decision(
-    view: RoutingView,
-    entry: CallerEntry | None,
-    action: Literal["dial", "reject"],
-    destinations: tuple[Target, ...],
-    excluded: tuple[Exclusion, ...],
-    rule: str,
-) -> Decision:
-    return Decision(
-        action=action,
-        destinations=destinations,
-        excluded=excluded,
-        rule=rule,
-        rung=view.rung,
-        view_age_ms=view.age_ms,
-        ring_seconds=view.tenant.routing.ring_seconds,
-        customer_id=entry.customer_id if entry else None,
-        customer_name=entry.name if entry else "",
-    )
-
-
-def _personal(
-    view: RoutingView, entry: CallerEntry | None, now: datetime, excluded: list[Exclusion]
-) -> Iterator[tuple[str, str]]:
-    """Who this caller knows: (rule, staff id). An anonymous caller knows nobody."""
-    if entry is None:
-        return
-    if entry.last_agent_id and entry.last_agent_at:
-        if now - entry.last_agent_at <= timedelta(days=view.tenant.routing.last_agent_days):
-            yield "last_agent", entry.last_agent_id
-        else:
-            agent = view.tenant.agents.get(entry.last_agent_id)
-            name = agent.name if agent else ""
-            excluded.append(
-                Exclusion(staff_id=entry.last_agent_id, name=name, rule="last_agent", reason="too_long_ago")
-            )
-    if entry.owner_staff_id:
-        yield "owner", entry.owner_staff_id
-
-
-def _defaults(view: RoutingView) -> Iterator[tuple[str, str]]:
-    if view.did is not None:
-        for staff_id in view.did.default_staff_ids:
-            yield "did_default", staff_id
-
-
-def _reachable(
-    view: RoutingView,
-    candidates: Iterator[tuple[str, str]],
-    caller: str | None,
-    now: datetime,
-    excluded: list[Exclusion],
-) -> tuple[Target, ...]:
-    targets: dict[str, Target] = {}
-    for rule, staff_id in candidates:
-        agent = view.tenant.agents.get(staff_id)
-        reason = "unknown_staff" if agent is None else _why_not(agent, caller, view, now)
-        if agent is None or reason is not None:
-            name = agent.name if agent else ""
-            excluded.append(Exclusion(staff_id=staff_id, name=name, rule=rule, reason=reason or "unknown_staff"))
-            continue
-        number = agent.numbers[0]
-        targets.setdefault(number, Target(number=number, reason=rule, staff_id=staff_id, name=agent.name))
-    return tuple(targets.values())
-
-
-def _why_not(agent: Agent, caller: str | None, view: RoutingView, now: datetime) -> str | None:
-    """The first reason not to ring an agent, or None."""
-    if not agent.active:
-        return "inactive"
-    if not agent.numbers:
-        return "no_number"
-    if caller is not None and caller in agent.numbers:
-        return "is_caller"
-    if view.did is not None and agent.numbers[0] == view.did.did:
-        return "is_did"
-    if any(away.start <= now and (away.until is None or now < away.until) for away in agent.leave):
-        return "on_leave"
-    if agent.hours and not is_open(agent.hours, now, view.tenant.timezone):
-        return "outside_hours"
-    return None
-
-
-def _fallback(view: RoutingView, request: Request, caller: str | None, excluded: list[Exclusion]) -> Target | None:
-    did_fallback = view.did.fallback_number if view.did is not None else None
-    for rule, number in (("did_fallback", did_fallback), ("tenant_fallback", view.tenant.routing.fallback_number)):
-        if not number:
-            continue
-        if number == caller:
-            excluded.append(Exclusion(staff_id="", rule=rule, reason="is_caller"))
-        elif number == request.did:
-            excluded.append(Exclusion(staff_id="", rule=rule, reason="is_did"))
-        else:
-            return Target(number=number, reason=rule)
-    return None
-
-
-def is_open(hours: tuple[Hours, ...], now: datetime, timezone: str) -> bool:
-    """Whether a moment lies in one of the stretches, by the clock on the wall of the tenant's zone."""
-    try:
-        local = now.astimezone(ZoneInfo(timezone))
-    except (ZoneInfoNotFoundError, ValueError):
-        local = now.astimezone(ZoneInfo(DEFAULT_ZONE))
-    minute = local.hour * 60 + local.minute
-    today = local.isoweekday()
-    yesterday = 7 if today == 1 else today - 1
-    for each in hours:
-        overnight = each.until <= each.start
-        until = each.until + DAY_MINUTES if overnight else each.until
-        if each.weekday == today and each.start <= minute < until:
-            return True
-        if overnight and each.weekday == yesterday and minute + DAY_MINUTES < until:
-            return True
-    return False
+    steps: tuple[Step, ...] = ()
+    config_version: int | None = None
+    parallel: bool = False
+    """Whether the destinations ring at once."""
+    claimed: bool = False
+    """Whether the destinations are kept free for this call."""

@@ -67,6 +67,8 @@ class CallSignal:
     """What the caller typed."""
     transferred_raw: str = ""
     """The number that the call was passed on to."""
+    hops: int = 0
+    """How often the call had been passed on to us before."""
     recording: Recording | None = None
     correlation: str = ""
     """Our own name for a call that we asked for, which the vendor brings back."""
@@ -130,6 +132,7 @@ def signal_to_json(signal: CallSignal) -> dict[str, Any]:
         "parent_call": signal.parent_call,
         "digits": signal.digits,
         "transferred_raw": signal.transferred_raw,
+        "hops": signal.hops or None,
         "recording": _recording_to_json(signal.recording) if signal.recording is not None else None,
         "correlation": signal.correlation,
         "source": signal.source,

@@ -14,8 +14,8 @@ from uuid import UUID
 
 from pydantic_core import from_json, to_json
 
-from telephony_router.entries import caller_from_json, caller_to_json, did_from_json, tenant_from_json
-from telephony_router.routing import CallerEntry, DidEntry, TenantEntry
+from telephony_router.entries import caller_from_json, caller_to_json, did_from_json, load_from_json, tenant_from_json
+from telephony_router.routing import CallerEntry, DidEntry, LoadEntry, TenantEntry
 from telephony_router.seal import Seal
 from telephony_router.store import StoredAccount
 from telephony_router.vendors.base import Account
@@ -45,6 +45,7 @@ class Snapshot:
         self._stored: dict[bytes, StoredAccount] = {}
         self._dids: dict[str, _Json] = {}
         self._tenants: dict[UUID, _Json] = {}
+        self._loads: dict[UUID, _Json] = {}
         self._callers: OrderedDict[tuple[UUID, str], _Json | None] = OrderedDict()
         self._entries: dict[tuple[UUID, str], CallerEntry | None] = {}
         self._parsed: dict[tuple[str, object], tuple[_Json, Any]] = {}
@@ -58,6 +59,10 @@ class Snapshot:
     def tenant(self, tenant: UUID) -> TenantEntry | None:
         parsed: TenantEntry | None = self._parse("tenant", tenant, self._tenants.get(tenant), tenant_from_json)
         return parsed
+
+    def load(self, tenant: UUID) -> LoadEntry:
+        parsed: LoadEntry | None = self._parse("load", tenant, self._loads.get(tenant), load_from_json)
+        return parsed or LoadEntry()
 
     def did(self, did: str) -> DidEntry | None:
         parsed: DidEntry | None = self._parse("did", did, self._dids.get(did), did_from_json)
@@ -97,6 +102,15 @@ class Snapshot:
         if known is None or known["version"] <= entry["version"]:
             self._tenants[tenant] = entry
             self.changes += 1
+
+    def learn_load(self, tenant: UUID, entry: _Json) -> None:
+        """Who is on a call. On the disk it comes along with what else changes: it is old news after a moment."""
+        known = self._loads.get(tenant)
+        if known is None or known["version"] <= entry["version"]:
+            self._loads[tenant] = entry
+
+    def replace_loads(self, entries: Iterable[_Json]) -> None:
+        self._loads = {UUID(each["tenant"]): each for each in entries}
 
     def learn_did(self, did: str, entry: _Json | None) -> None:
         if entry is None:
@@ -176,6 +190,7 @@ class Snapshot:
             "accounts": [_dump_account(each) for each in self._stored.values()],
             "tenants": list(self._tenants.values()),
             "dids": list(self._dids.values()),
+            "loads": list(self._loads.values()),
             "callers": [[str(tenant), number, entry] for (tenant, number), entry in self._callers.items()],
         }
 
@@ -191,6 +206,9 @@ class Snapshot:
                 dids=dumped["dids"],
                 confirmed_at=datetime.fromisoformat(confirmed) if confirmed else None,
             )
+            # A snapshot of an older router has none.
+            for entry in dumped.get("loads", ()):
+                self.learn_load(UUID(entry["tenant"]), entry)
             for tenant, number, entry in dumped["callers"]:
                 self.learn_caller(UUID(tenant), number, entry)
         except (KeyError, TypeError, ValueError) as error:

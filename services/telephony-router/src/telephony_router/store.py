@@ -12,7 +12,7 @@ from uuid import UUID
 import asyncpg
 
 from kit.postgres import Transaction, load_queries
-from telephony_router.entries import caller_row, did_row, tenant_row
+from telephony_router.entries import caller_row, did_row, load_row, tenant_row
 from telephony_router.peers import networks
 from telephony_router.seal import Seal, hash_of_secret
 from telephony_router.vendors.base import Account
@@ -236,6 +236,10 @@ async def view_callers(tx: Transaction, tenant: UUID, numbers: Sequence[str] | N
     return [caller_row(dict(row)) for row in await tx.fetch(Q.view_callers, tenant, numbers)]
 
 
+async def view_loads(tx: Transaction, tenant: UUID | None = None) -> list[_Json]:
+    return [load_row(dict(row)) for row in await tx.fetch(Q.view_loads, tenant)]
+
+
 async def note_changes(tx: Transaction, changes: Iterable[tuple[str, str]], *, tenant: UUID | None = None) -> None:
     """Say what a transaction changed of the routing view, as (kind, key). The last write of a transaction."""
     touched = list(changes)
@@ -256,13 +260,24 @@ async def forget_changes(tx: Transaction) -> None:
     await tx.execute(Q.forget_changes)
 
 
+async def forget_routed(tx: Transaction) -> None:
+    """Forget busy marks whose end was never told, and scores that do not hold any more."""
+    stale: dict[UUID, set[tuple[str, str]]] = {}
+    for row in await tx.fetch(Q.forget_agent_calls):
+        stale.setdefault(row["tenant_id"], set()).add(("load", ""))
+    for row in await tx.fetch(Q.forget_scores):
+        stale.setdefault(row["tenant_id"], set()).add(("caller", row["number"]))
+    for tenant, changes in sorted(stale.items()):
+        await note_changes(tx, changes, tenant=tenant)
+
+
 async def promote_unclaimed(tx: Transaction) -> list[tuple[UUID, str]]:
     """Give numbers that nobody holds any more to whoever has wanted them longest."""
     wanted = [(row["tenant_id"], row["did"]) for row in await tx.fetch(Q.unclaimed_dids)]
     granted = []
     for tenant, did in wanted:
         if await tx.execute(Q.claim_did, tenant, did) == "INSERT 0 1":
-            await note_changes(tx, [("did", did)], tenant=tenant)
+            await note_changes(tx, [("did", did), ("tenant", "")], tenant=tenant)
             granted.append((tenant, did))
     return granted
 
@@ -281,6 +296,7 @@ __all__ += [
     "drop_parked_intake",
     "find_calls",
     "forget_changes",
+    "forget_routed",
     "intake_backlog",
     "jsonb",
     "list_accounts",
@@ -296,6 +312,7 @@ __all__ += [
     "unpark_intake",
     "view_callers",
     "view_dids",
+    "view_loads",
     "view_tenants",
     "view_versions",
     "waiting_intake",

@@ -3,24 +3,47 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
+from pydantic_core import from_json
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from telephony_router.entries import caller_from_json, did_from_json, packed, tenant_from_json, unpacked
+from telephony_router.entries import (
+    caller_from_json,
+    did_from_json,
+    load_from_json,
+    offers_from_json,
+    packed,
+    tenant_from_json,
+    unpacked,
+)
 from telephony_router.metrics import METRICS
-from telephony_router.routing import CallerEntry, DidEntry, TenantEntry
+from telephony_router.routing import CallerEntry, DidEntry, LoadEntry, Offer, TenantEntry
 
-__all__ = ["REDIS_FAILURES", "Found", "RedisView", "ViewUnavailable", "caller_key", "did_key", "tenant_key"]
+__all__ = [
+    "REDIS_FAILURES",
+    "Found",
+    "RedisView",
+    "ViewUnavailable",
+    "caller_key",
+    "client",
+    "did_key",
+    "load_key",
+    "offers_key",
+    "tenant_key",
+]
 
 PREFIX = "router:"
+# Not a part of the view that is swept and rebuilt: what is in it is nowhere else, and lapses by itself.
+OFFERS_PREFIX = "router-offers:"
+NO_LOAD = LoadEntry()
 GONE_SECONDS = 24 * 3600
 PARSED_MAX = 4096
 GONE = "gone"
@@ -57,6 +80,16 @@ def tenant_key(tenant: UUID) -> str:
     return f"{PREFIX}tenant:{tenant}"
 
 
+@lru_cache(maxsize=1024)
+def load_key(tenant: UUID) -> str:
+    return f"{PREFIX}load:{tenant}"
+
+
+@lru_cache(maxsize=1024)
+def offers_key(tenant: UUID) -> str:
+    return f"{OFFERS_PREFIX}{tenant}"
+
+
 def caller_key(tenant: UUID, number: str) -> str:
     return f"{PREFIX}caller:{tenant}:{number}"
 
@@ -72,16 +105,20 @@ class Found:
     tenant: TenantEntry | None
     did: DidEntry | None
     caller: CallerEntry | None
+    load: LoadEntry = NO_LOAD
+    offers: Mapping[str, Offer] = field(default_factory=dict)
 
 
 class RedisView:
     def __init__(self, url: str, *, read_budget_seconds: float = 0.03, write_timeout_seconds: float = 2.0) -> None:
-        self._reads: Redis = _client(url, read_budget_seconds)
-        self._writes: Redis = _client(url, write_timeout_seconds)
+        self._reads: Redis = client(url, read_budget_seconds)
+        self._writes: Redis = client(url, write_timeout_seconds)
         self._budget = read_budget_seconds
         self._waiting: list[tuple[Sequence[str], asyncio.Future[list[bytes | None]]]] = []
         self._reading: asyncio.Task[None] | None = None
         self._parsed: dict[bytes, Any] = {}
+        self._latest: dict[tuple[UUID, str], tuple[bytes, Any]] = {}
+        """Of what changes with every call only the last state is worth remembering."""
 
     async def close(self) -> None:
         if self._reading is not None:
@@ -91,7 +128,7 @@ class RedisView:
 
     async def find(self, tenant: UUID, did: str | None, number: str | None) -> Found:
         """Raises :class:`ViewUnavailable` after the read budget at the latest."""
-        keys = [tenant_key(tenant)]
+        keys = [tenant_key(tenant), load_key(tenant), offers_key(tenant)]
         if did is not None:
             keys.append(did_key(did))
         if number is not None:
@@ -108,10 +145,12 @@ class RedisView:
         try:
             return Found(
                 tenant=self._entry(next(values), tenant_from_json),
+                load=self._last((tenant, "load"), next(values), _load) or NO_LOAD,
+                offers=self._last((tenant, "offers"), next(values), _offers) or {},
                 did=self._entry(next(values), did_from_json) if did is not None else None,
                 caller=self._entry(next(values), caller_from_json) if number is not None else None,
             )
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, AttributeError):
             raise ViewUnavailable("malformed") from None
 
     async def _read_all(self) -> None:
@@ -144,6 +183,16 @@ class RedisView:
             self._parsed.clear()
         self._parsed[value] = parsed
         return parsed
+
+    def _last(self, key: tuple[UUID, str], value: bytes | None, parse: Callable[[bytes], Any]) -> Any:
+        if value is None:
+            return None
+        known = self._latest.get(key)
+        if known is None or known[0] != value:
+            if len(self._latest) >= PARSED_MAX:
+                self._latest.clear()
+            known = self._latest[key] = (value, parse(value))
+        return known[1]
 
     async def put(self, entries: Iterable[tuple[str, dict[str, Any]]], *, chunk: int = 500) -> int:
         """Write entries, each unless a later one is there; return how many were written. Raises ``RedisError``."""
@@ -194,6 +243,15 @@ class RedisView:
             await self._writes.delete(*gone[start : start + 500])
 
 
+def _load(value: bytes) -> LoadEntry | None:
+    entry = unpacked(value)
+    return load_from_json(entry) if entry is not None else None
+
+
+def _offers(value: bytes) -> dict[str, Offer]:
+    return offers_from_json(from_json(value))
+
+
 def _content(value: bytes) -> Any:
     """An entry without its version: a tenant's count of changes grows without every entry having changed."""
     try:
@@ -203,8 +261,9 @@ def _content(value: bytes) -> Any:
     return {name: each for name, each in entry.items() if name != "version"} if entry is not None else GONE
 
 
-def _client(url: str, timeout_seconds: float) -> Redis:
-    client: Redis = Redis.from_url(
+def client(url: str, timeout_seconds: float) -> Redis:
+    """Gives up after the time-out, and tries nothing again."""
+    made: Redis = Redis.from_url(
         url, socket_timeout=timeout_seconds, socket_connect_timeout=timeout_seconds, retry=Retry(NoBackoff(), 0)
     )
-    return client
+    return made

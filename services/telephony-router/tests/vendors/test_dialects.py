@@ -151,7 +151,8 @@ def bridged(applications: list[tuple[str, str]]) -> Understood:
         assert applications[-1][0] == "hangup"
         return Understood((), None, None)
     branches = [
-        re.fullmatch(r"\[leg_timeout=(\d+)\]sofia/gateway/pstn/(.+)", each) for each in named["bridge"].split("|")
+        re.fullmatch(r"\[leg_timeout=(\d+),sip_h_X-Trunkline-Hops=1\]sofia/gateway/pstn/(.+)", each)
+        for each in named["bridge"].split("|")
     ]
     assert all(branches)
     seconds = {int(each[1]) for each in branches if each}

@@ -106,6 +106,8 @@ def test_the_answer_names_destinations_and_everyone_left_out() -> None:
         "action": "dial",
         "destinations": [{"number": "+919847000010", "name": "Desk", "reason": "owner"}],
         "ring_seconds": 20,
+        "parallel": False,
+        "hops": 1,
         "excluded": [{"staff_id": "ravi", "name": "Ravi", "rule": "last_agent", "reason": "on_leave"}],
     }
 

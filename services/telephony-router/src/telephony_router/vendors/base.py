@@ -13,6 +13,7 @@ from telephony_router.routing import Decision
 from telephony_router.signals import CallSignal
 
 __all__ = [
+    "HOPS_HEADER",
     "Account",
     "BadRequest",
     "Forbidden",
@@ -21,6 +22,7 @@ __all__ = [
     "Response",
     "Vendor",
     "check_options",
+    "hops_of",
     "is_proven",
     "kinds",
     "moment",
@@ -34,6 +36,9 @@ INDIA = timezone(timedelta(hours=5, minutes=30))
 # Vendors write "no end yet" as the epoch or as zeros; nothing rang before this.
 FIRST_MOMENT = datetime(2000, 1, 1, tzinfo=UTC)
 PARAMETERS_MAX = 200
+HOPS_HEADER = "x-trunkline-hops"
+"""Where a call carries how often it was passed on; SIP headers have the same name."""
+HOPS_MAX = 1000
 RECORD = "true: ask the PBX to record the calls it puts through"
 
 
@@ -168,6 +173,11 @@ def moment(value: object) -> datetime | None:
     except OverflowError:
         return None
     return found if found >= FIRST_MOMENT else None
+
+
+def hops_of(value: object) -> int:
+    """How often a call was passed on, as a sender says; what is no number is none."""
+    return min(whole_number(value) or 0, HOPS_MAX)
 
 
 def whole_number(value: object) -> int | None:

@@ -10,7 +10,7 @@ from pydantic_core import to_json
 
 from telephony_router.routing import Decision
 from telephony_router.signals import CallSignal
-from telephony_router.vendors.base import RECORD, RawRequest, Response, moment
+from telephony_router.vendors.base import HOPS_HEADER, RECORD, RawRequest, Response, hops_of, moment
 from telephony_router.vendors.reading import at_path, call_id_of, given, unquoted
 
 __all__ = ["OPTIONS", "Question", "answer", "ask"]
@@ -21,6 +21,7 @@ IN = {
     "to": "the number that was dialled",
     "at": "the time",
     "digits": "what the caller typed",
+    "hops": "how often the call was passed on before",
 }
 OUT = {
     "call_id": "the id of the call",
@@ -30,9 +31,12 @@ OUT = {
     "name": "a destination's name, within it",
     "reason": "why a destination was chosen, within it",
     "ring_seconds": "how long each rings",
+    "parallel": "whether they ring at once",
+    "hops": "how often the call was passed on by now, to be sent along when it is passed on again",
     "record": "whether to record",
     "excluded": "who was left out, and why",
 }
+ADDED = frozenset({"parallel", "hops"})
 OPTIONS: Mapping[str, str] = {
     "record": RECORD,
     **{f"in.{name}": f"the question's field with {what}; dots lead into objects" for name, what in IN.items()},
@@ -55,6 +59,7 @@ class Question:
     did: tuple[str, ...] = ("to",)
     at: tuple[str, ...] = ("at",)
     digits: tuple[str, ...] = ("digits",)
+    hops: tuple[str, ...] = ("hops",)
 
 
 def ask(fields: Mapping[str, Any], request: RawRequest, vendor: str, question: Question) -> CallSignal:
@@ -69,6 +74,7 @@ def ask(fields: Mapping[str, Any], request: RawRequest, vendor: str, question: Q
         did_raw=given(_value(fields, options.get("in.to"), question.did)),
         at=moment(_value(fields, options.get("in.at"), question.at)),
         digits=unquoted(digits) if digits is not None else "",
+        hops=hops_of(_value(fields, options.get("in.hops"), question.hops) or request.headers.get(HOPS_HEADER)),
     )
 
 
@@ -88,7 +94,8 @@ def answer(decision: Decision, signal: CallSignal, request: RawRequest) -> Respo
     options = request.options
     if not any(name.startswith("out.") for name in options):
         return Response(body=to_json(_own(decision, signal, options)), content_type="application/json")
-    names = {name: options.get(f"out.{name}", name) for name in OUT}
+    # What was added since accounts named their fields is left out until they name it.
+    names = {name: options.get(f"out.{name}", "-" if name in ADDED else name) for name in OUT}
     word = options.get("out.dial", "dial") if decision.destinations else options.get("out.reject", "reject")
     values = _own(decision, signal, options)
     values["action"] = word
@@ -107,6 +114,8 @@ def _own(decision: Decision, signal: CallSignal, options: Mapping[str, str]) -> 
             {"number": target.number, "name": target.name, "reason": target.reason} for target in decision.destinations
         ],
         "ring_seconds": decision.ring_seconds,
+        "parallel": decision.parallel,
+        "hops": signal.hops + 1,
         "excluded": [
             {"staff_id": each.staff_id, "name": each.name, "rule": each.rule, "reason": each.reason}
             for each in decision.excluded

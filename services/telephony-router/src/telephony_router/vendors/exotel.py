@@ -56,6 +56,8 @@ STATUSES = {
 }
 EVENTS = {"dial": "initiated", "ringing": "ringing", "answered": "answered"}
 RING_SECONDS = (20, 75)
+PARALLEL_MAX = 5
+"""Integrators name 5 and 10; more than the smaller would be refused where it is the limit."""
 DND_REFUSED = "10717"
 NESTED = re.compile(r"^(\w+)\[(\w+)\](?:\[(\w+)\])?$")
 
@@ -130,7 +132,9 @@ class Exotel:
             "record": record,
             **({"recording_channels": "dual"} if record else {}),
             "max_ringing_duration": min(max(decision.ring_seconds, RING_SECONDS[0]), RING_SECONDS[1]),
-            "parallel_ringing": {"activate": False},
+            "parallel_ringing": {"activate": True, "max_parallel_attempts": min(len(numbers), PARALLEL_MAX)}
+            if decision.parallel
+            else {"activate": False},
             "dial_passthru_event_url": f"{request.hook_url}/status",
         }
         if exophone := request.options.get("exophone"):

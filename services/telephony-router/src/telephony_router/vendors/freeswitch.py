@@ -19,6 +19,7 @@ from telephony_router.vendors.base import (
     Purpose,
     RawRequest,
     Response,
+    hops_of,
     kinds,
     moment,
     whole_number,
@@ -59,7 +60,7 @@ class FreeSwitch:
     known: Mapping[str, str] = kinds(
         "s",
         "session_id hostname exiting section tag_name key_name key_value digits cdr core-uuid switchname"
-        " destination_number uuid channel_data.* variables.* callflow[].* hold-record app_log.*",
+        " sip_h_X-Trunkline-Hops destination_number uuid channel_data.* variables.* callflow[].* hold-record app_log.*",
     )
     known_prefixes: tuple[str, ...] = (
         *("Answer-", "Call-", "Caller-", "Channel-", "Core-", "Event-", "FreeSWITCH-", "Hunt-", "Other-", "Presence-"),
@@ -97,10 +98,11 @@ class FreeSwitch:
             caller_raw=first(fields, *CALLERS),
             did_raw=first(fields, own) if own else first(fields, *DIALLED),
             digits=first(fields, "digits"),
+            hops=hops_of(first(fields, "variable_sip_h_X-Trunkline-Hops", "sip_h_X-Trunkline-Hops")),
         )
 
     def render(self, decision: Decision, signal: CallSignal, request: RawRequest) -> Response:
-        actions = _actions(decision, request)
+        actions = _actions(decision, request, signal.hops + 1)
         if request.hook == "dialplan":
             context = quoteattr(first(fields_of(request), "Caller-Context", "Hunt-Context") or "public")
             steps = "".join(f"<action application={quoteattr(app)} data={quoteattr(data)}/>" for app, data in actions)
@@ -120,14 +122,14 @@ class FreeSwitch:
         return Response(body=b"{}", content_type="application/json")
 
 
-def _actions(decision: Decision, request: RawRequest) -> list[tuple[str, str]]:
+def _actions(decision: Decision, request: RawRequest, hops: int) -> list[tuple[str, str]]:
     if not decision.destinations:
         return [("hangup", "CALL_REJECTED")]
     template = request.options.get("dial", "sofia/gateway/pstn/{number}")
-    # A bar between destinations tries one after the other; a comma would ring all of them at once.
-    bridge = "|".join(
-        f"[leg_timeout={decision.ring_seconds}]{template.replace('{number}', target.number)}"
-        for target in decision.destinations
+    # A bar between destinations tries one after the other; a comma rings all of them at once.
+    leg = f"[leg_timeout={decision.ring_seconds},sip_h_X-Trunkline-Hops={hops}]"
+    bridge = ("," if decision.parallel else "|").join(
+        f"{leg}{template.replace('{number}', target.number)}" for target in decision.destinations
     )
     actions = [("set", "hangup_after_bridge=true"), ("set", "continue_on_fail=true")]
     if request.options.get("record") == "true":

@@ -64,7 +64,7 @@ class Generic:
     proof = "a secret to sign with, shared with the PBX"
     options = OPTIONS
     known: Mapping[str, str] = {
-        **kinds("sn", "call_id at sequence duration_seconds cause"),
+        **kinds("sn", "call_id at sequence duration_seconds cause hops"),
         **kinds(
             "s", "from to digits status leg direction agent_number parent_call_id transferred_to recording_url order"
         ),

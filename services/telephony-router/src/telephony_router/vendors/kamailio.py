@@ -17,6 +17,7 @@ from telephony_router.vendors.base import (
     Purpose,
     RawRequest,
     Response,
+    hops_of,
     kinds,
     moment,
     whole_number,
@@ -87,7 +88,8 @@ class Kamailio:
             "at": moment(fields.get("at")),
         }
         if purpose == "ring":
-            return CallSignal(kind="ring", **common)
+            # The route counts the marks that answers of ours left on the INVITE.
+            return CallSignal(kind="ring", hops=hops_of(fields.get("hops")), **common)
         event, code = word(fields.get("event")), first(fields, "code")
         if not event:
             raise BadRequest("event is missing")
@@ -127,7 +129,7 @@ class Kamailio:
             }
             for target in decision.destinations
         ]
-        rtjson = {"version": "1.0", "routing": "serial", "routes": routes}
+        rtjson = {"version": "1.0", "routing": "parallel" if decision.parallel else "serial", "routes": routes}
         return Response(body=to_json({"success": True, "rtjson": rtjson}), content_type="application/json")
 
     def acknowledge(self, signal: CallSignal, request: RawRequest) -> Response:

@@ -143,7 +143,9 @@ class Plivo:
         if position >= len(decision.destinations):
             return _xml("<Hangup/>" if decision.destinations else '<Hangup reason="busy"/>')
         hook = request.hook_url
-        more = position + 1 < len(decision.destinations)
+        # Numbers in one Dial ring at once; one after the other each has a Dial of its own.
+        ringing = decision.destinations if decision.parallel else decision.destinations[position : position + 1]
+        more = position + len(ringing) < len(decision.destinations)
         after = f"{hook}/next?n={position + 1}" if more else f"{hook}/status"
         record = ""
         if request.options.get("record") == "true" and position == 0:
@@ -157,8 +159,8 @@ class Plivo:
             f'timeout="{decision.ring_seconds}" action={quoteattr(after)} method="POST" redirect="true"'
             f' callbackUrl={status} callbackMethod="POST"'
         )
-        number = escape(decision.destinations[position].number)
-        return _xml(f"{record}<Dial {attributes}><Number>{number}</Number></Dial>")
+        numbers = "".join(f"<Number>{escape(each.number)}</Number>" for each in ringing)
+        return _xml(f"{record}<Dial {attributes}>{numbers}</Dial>")
 
     def acknowledge(self, signal: CallSignal, request: RawRequest) -> Response:
         if request.hook == "bridge":

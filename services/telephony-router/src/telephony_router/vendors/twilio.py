@@ -131,8 +131,8 @@ def dial(decision: Decision, request: RawRequest) -> Response:
     if not decision.destinations:
         return twiml('<Reject reason="busy"/>')
     status = quoteattr(f"{request.hook_url}/status")
-    # One after the other in the decision's order; Twilio's default would ring all of them at once.
-    sequential = ' sequential="true"' if len(decision.destinations) > 1 else ""
+    # One after the other in the decision's order, unless it wants Twilio's default, which rings all of them at once.
+    sequential = ' sequential="true"' if len(decision.destinations) > 1 and not decision.parallel else ""
     numbers = "".join(
         f'<Number statusCallback={status} statusCallbackEvent="initiated ringing answered completed">'
         f"{escape(target.number)}</Number>"
