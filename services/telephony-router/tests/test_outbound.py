@@ -23,6 +23,7 @@ from pydantic import SecretStr
 from kit.postgres import Database
 from telephony_router import outbound_store
 from telephony_router.api import admin_app
+from telephony_router.blob_store import FileBlobStore, Verified
 from telephony_router.place_call import Wanted
 from telephony_router.signals import CallSignal
 from telephony_router.submit_calls import tidy
@@ -310,8 +311,13 @@ async def test_one_wrong_number_after_the_other_opens_no_breaker(bureau: Any) ->
 
 
 @pytest.fixture
-async def http(bureau: Any) -> Any:
-    app = admin_app(bureau.database, SecretStr("admin"))
+def blobs(tmp_path: Path) -> Verified:
+    return Verified(FileBlobStore(tmp_path))
+
+
+@pytest.fixture
+async def http(bureau: Any, blobs: Verified) -> Any:
+    app = admin_app(bureau.database, SecretStr("admin"), blobs)
     headers = {**ADMIN, "x-tenant": str(bureau.tenant)}
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://router", headers=headers) as client:
@@ -419,9 +425,9 @@ async def test_nonsense_is_refused_without_a_word_of_it(http: httpx.AsyncClient,
         assert "input" not in answer.text
 
 
-async def test_while_orders_cannot_be_stored_the_sender_is_told_to_repeat(bureau: Any) -> None:
+async def test_while_orders_cannot_be_stored_the_sender_is_told_to_repeat(bureau: Any, blobs: Verified) -> None:
     gone = Database(service="telephony-router", dsn="postgresql://127.0.0.1:1/x", app_password="", system_password="")
-    transport = httpx.ASGITransport(app=admin_app(gone, SecretStr("admin")))
+    transport = httpx.ASGITransport(app=admin_app(gone, SecretStr("admin"), blobs))
     headers = {**ADMIN, "x-tenant": str(bureau.tenant), "idempotency-key": "k"}
     async with httpx.AsyncClient(transport=transport, base_url="http://router", headers=headers) as client:
         answer = await client.post("/v1/calls", json=order(bureau))

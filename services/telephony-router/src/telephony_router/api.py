@@ -16,10 +16,12 @@ from pydantic import BaseModel, Field, SecretStr
 from kit.postgres import Database
 from runtime.tracing import QUIET
 from telephony_router import store
+from telephony_router.blob_store import Verified
 from telephony_router.entries import decision_from_json
 from telephony_router.explain import UNCONFIRMED, in_full, sentence
 from telephony_router.hooks import PREFIX, Hooks
 from telephony_router.outbound_api import add_orders, outbound_of, without_values
+from telephony_router.recording_api import add_recordings
 from telephony_router.simulate import simulate
 
 __all__ = ["admin_app", "router_app"]
@@ -105,6 +107,7 @@ def _why(call: Any, decided: Any, timeline: list[Any]) -> dict[str, Any]:
 def admin_app(
     database: Database,
     admin_token: SecretStr,
+    blobs: Verified,
     more: Sequence[APIRouter] = (),
     *,
     placed: Callable[[], None] = lambda: None,
@@ -146,4 +149,5 @@ def admin_app(
 
     for routes in more:
         app.include_router(routes)
+    add_recordings(app, database, blobs)
     return app

@@ -163,3 +163,33 @@ class METRICS:
         "What was done about missed calls: opened, missed_again, claimed, renewed, released, resolved; refused claims",
         ["change"],
     )
+    recordings = gauge(
+        "trunkline_recordings",
+        "1",
+        "Recordings by what became of them: pending, fetching, stored, absent, failed",
+        ["state"],
+    )
+    recordings_age = gauge(
+        "trunkline_recordings_oldest_age_seconds",
+        "seconds",
+        "Since when the recording that waits longest could have been fetched",
+    )
+    recording_attempts = counter(
+        "trunkline_recording_attempts",
+        "1",
+        "Attempts to fetch a recording, by outcome: stored, again, failed, lost (another fetcher has it)",
+        ["vendor", "outcome"],
+    )
+    recording_bytes = counter("trunkline_recording_bytes", "bytes", "Bytes of recordings that were fetched")
+    recording_seconds = histogram(
+        "trunkline_recording_seconds",
+        "seconds",
+        "Time to fetch a recording, take its speakers apart and store it",
+        ["vendor"],
+        buckets=(0.1, 0.3, 1, 3, 10, 30, 100, 300, 900),
+    )
+    recordings_damaged = counter(
+        "trunkline_recordings_damaged",
+        "1",
+        "Recordings that the store gave back otherwise than it got them. Alarm on any",
+    )

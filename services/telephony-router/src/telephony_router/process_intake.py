@@ -255,7 +255,8 @@ def _learn(batch: _Batch, call: CallRecord) -> None:
 async def _write(tx: Transaction, batch: _Batch, done: list[int]) -> None:
     await store.put_rows(tx, "put_calls", [call.to_row() for call in batch.touched.values()])
     await store.put_rows(tx, "add_decisions", batch.decisions)
-    await store.put_rows(tx, "put_recordings", list(batch.recordings.values()))
+    news = await store.put_rows(tx, "put_recordings", list(batch.recordings.values()))
+    await store.put_rows(tx, "queue_recordings", [(row["call_id"], row["recording_key"]) for row in news])
     if batch.events:
         await outbox.append_many(tx, batch.events, traces=batch.traces)
     for seq, (reason, row) in batch.parked.items():

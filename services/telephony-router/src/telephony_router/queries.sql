@@ -111,6 +111,7 @@ ON CONFLICT DO NOTHING RETURNING call_id, identity
 
 -- name: put_recordings
 -- Where calls' recordings are. A report replaces one of an earlier state, then an unconfirmed one, then an older one.
+-- Gives back which are news.
 INSERT INTO recording (tenant_id, call_id, recording_key, account_id, vendor, leg, state, url, duration_seconds, channels,
                        available_by, confirmed, received_at)
 SELECT $1::uuid, r.* FROM unnest($2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[],
@@ -123,6 +124,7 @@ WHERE (array_position(ARRAY['pending', 'failed', 'absent', 'available'], exclude
        excluded.confirmed, excluded.received_at)
     > (array_position(ARRAY['pending', 'failed', 'absent', 'available'], recording.state),
        recording.confirmed, recording.received_at)
+RETURNING call_id, recording_key
 
 -- name: call_recordings
 -- A call's recordings, the earliest first.
@@ -549,3 +551,129 @@ ON CONFLICT (tenant_id, vendor, field, change) DO UPDATE SET
 -- name: list_drift
 -- What a tenant's vendors send that we do not know, the latest first.
 SELECT vendor, field, change, hook, sample, seen, first_seen, last_seen FROM drift ORDER BY last_seen DESC, vendor, field
+
+-- name: queue_recordings
+-- What vendors tell of recordings, for whoever fetches them: of one that is stored nothing new; of one that had ended
+-- otherwise, and of one that waits, the vendor's newer word. One without an address waits six hours to be told of.
+INSERT INTO recording_fetch AS f (tenant_id, id, call_id, recording_key, account_id, vendor, state, reason, due_since,
+                                  next_attempt_at, finished_at)
+SELECT r.tenant_id, gen_random_uuid(), r.call_id, r.recording_key, r.account_id, r.vendor, t.state, t.reason, t.due, t.due,
+       CASE WHEN t.state <> 'pending' THEN now() END
+FROM recording r JOIN unnest($2::uuid[], $3::text[]) AS n (call_id, recording_key) USING (call_id, recording_key)
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN r.state IN ('absent', 'failed') THEN r.state ELSE 'pending' END AS state,
+           CASE WHEN r.state IN ('absent', 'failed') THEN 'told_by_vendor' ELSE '' END AS reason,
+           CASE WHEN r.state = 'available' THEN coalesce(r.available_by, r.received_at)
+                WHEN r.state = 'pending' AND r.url <> '' THEN coalesce(r.available_by, r.received_at + interval '1 minute')
+                WHEN r.state = 'pending' THEN r.received_at + interval '6 hours' END AS due) AS t
+WHERE r.tenant_id = $1
+ON CONFLICT (tenant_id, call_id, recording_key) DO UPDATE SET
+    account_id = excluded.account_id, vendor = excluded.vendor, state = excluded.state, reason = excluded.reason,
+    attempts = 0, due_since = excluded.due_since, next_attempt_at = excluded.next_attempt_at,
+    finished_at = excluded.finished_at
+WHERE f.state IN ('pending', 'absent', 'failed')
+
+-- name: lock_recording_claims
+-- Fetchers choose one after the other: each then sees what the others took. Until the end of the transaction.
+SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || ' recordings', 0))
+
+-- name: claim_recordings
+-- What is due, the longest-waiting of each account first and at most $2 of one account at a time, or what its fetcher
+-- let fall. Whoever has the lease has the recording.
+WITH waiting AS (
+    SELECT tenant_id, account_id, count(*) FILTER (WHERE state = 'fetching' AND leased_until > now()) AS busy
+    FROM recording_fetch WHERE state IN ('pending', 'fetching') GROUP BY tenant_id, account_id),
+chosen AS (
+    SELECT d.tenant_id, d.id FROM waiting w CROSS JOIN LATERAL (
+        SELECT f.tenant_id, f.id, f.next_attempt_at FROM recording_fetch f
+        WHERE f.tenant_id = w.tenant_id AND f.account_id = w.account_id AND f.state IN ('pending', 'fetching')
+          AND f.next_attempt_at <= now() AND (f.state = 'pending' OR f.leased_until <= now())
+        ORDER BY f.next_attempt_at LIMIT greatest($2::integer - w.busy, 0)
+        FOR UPDATE SKIP LOCKED) AS d
+    ORDER BY d.next_attempt_at LIMIT $1)
+UPDATE recording_fetch f SET state = 'fetching', attempts = attempts + 1, lease = gen_random_uuid(),
+    leased_until = now() + make_interval(secs => $3)
+FROM chosen WHERE (f.tenant_id, f.id) = (chosen.tenant_id, chosen.id)
+RETURNING f.tenant_id, f.id, f.call_id, f.recording_key, f.account_id, f.vendor, f.attempts, f.lease
+
+-- name: renew_recording_leases
+-- They are still being fetched; gives back whose leases still hold.
+UPDATE recording_fetch SET leased_until = now() + make_interval(secs => $2)
+WHERE lease = ANY($1::uuid[]) AND state = 'fetching' RETURNING lease
+
+-- name: recording_counts
+-- How many recordings there are in each state, and since when the one that waits longest could have been fetched.
+SELECT state, count(*) AS count, min(due_since) FILTER (WHERE state IN ('pending', 'fetching') AND due_since <= now()) AS oldest
+FROM recording_fetch GROUP BY state
+
+-- name: find_fetch
+-- All that is needed to fetch one recording, as its lease allows.
+SELECT r.url, r.state AS told, r.confirmed, coalesce(c.direction, 'inbound') AS direction, a.sealed_tokens,
+       coalesce(x.hosts, '{}') AS hosts, x.sealed_credential, x.agent_channel
+FROM recording_fetch f
+JOIN recording r USING (tenant_id, call_id, recording_key)
+LEFT JOIN call c ON (c.tenant_id, c.id) = (f.tenant_id, f.call_id)
+LEFT JOIN account a ON (a.tenant_id, a.id) = (f.tenant_id, f.account_id)
+LEFT JOIN recording_access x ON (x.tenant_id, x.account_id) = (f.tenant_id, f.account_id)
+WHERE f.id = $1 AND f.lease = $2 AND f.state = 'fetching'
+
+-- name: end_fetch
+-- What became of an attempt, unless its lease is another's by now.
+UPDATE recording_fetch SET state = $3, reason = $4, lease = NULL, leased_until = NULL,
+    next_attempt_at = CASE WHEN $3 = 'pending' THEN now() + make_interval(secs => $5) END,
+    attempts = attempts - $6::integer, finished_at = CASE WHEN $3 <> 'pending' THEN now() END
+WHERE id = $1 AND lease = $2 AND state = 'fetching' RETURNING true
+
+-- name: add_recording_file
+-- What was stored.
+INSERT INTO recording_file (tenant_id, recording_id, call_id, sha256, size_bytes, content_type, channels, duration_ms,
+                            speakers, voices, agent_sha256, agent_bytes, customer_sha256, customer_bytes, stored_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+
+-- name: recordings_of_call
+-- A call's recordings with what became of them, the earliest first.
+SELECT f.id, f.state, f.reason, f.attempts, f.next_attempt_at, f.vendor, l.content_type, l.size_bytes, l.channels,
+       l.duration_ms, l.speakers, l.voices, l.sha256, l.agent_sha256, l.customer_sha256, l.stored_at
+FROM recording_fetch f LEFT JOIN recording_file l ON (l.tenant_id, l.recording_id) = (f.tenant_id, f.id)
+WHERE f.call_id = $1 ORDER BY f.created_at, f.id
+
+-- name: find_recording_file
+-- One stored recording of a call.
+SELECT sha256, content_type, agent_sha256, customer_sha256 FROM recording_file WHERE call_id = $1 AND recording_id = $2
+
+-- name: list_recordings
+-- A tenant's recordings, those that wait longest first; with a state, only those.
+SELECT id, call_id, vendor, state, reason, attempts, due_since, next_attempt_at, finished_at FROM recording_fetch
+WHERE $1::text IS NULL OR state = $1 ORDER BY due_since NULLS LAST, created_at, id LIMIT $2
+
+-- name: show_recording
+-- One recording: what the vendor told, what became of it, what is stored.
+SELECT f.id, f.call_id, f.vendor, f.account_id, f.state, f.reason, f.attempts, f.due_since, f.next_attempt_at,
+       f.leased_until, f.created_at, f.finished_at, r.url, r.state AS told, r.confirmed, r.available_by, l.sha256,
+       l.size_bytes, l.content_type, l.channels, l.duration_ms, l.speakers, l.voices, l.agent_sha256,
+       l.customer_sha256, l.stored_at
+FROM recording_fetch f
+LEFT JOIN recording r USING (tenant_id, call_id, recording_key)
+LEFT JOIN recording_file l ON (l.tenant_id, l.recording_id) = (f.tenant_id, f.id)
+WHERE f.id = $1
+
+-- name: retry_recordings
+-- Recordings that came to nothing are fetched anew, those that wait at once; all that failed when none is named.
+UPDATE recording_fetch SET state = 'pending', reason = '', attempts = 0, due_since = now(), next_attempt_at = now(),
+    finished_at = NULL
+WHERE (id = ANY($1::uuid[]) AND state IN ('pending', 'failed', 'absent')) OR ($1::uuid[] = '{}' AND state = 'failed')
+RETURNING id, call_id
+
+-- name: put_recording_access
+-- From where an account's recordings come, and with what; what is null stays as it was.
+INSERT INTO recording_access AS x (tenant_id, account_id, hosts, sealed_credential, agent_channel)
+SELECT $1::uuid, id, coalesce($3::text[], '{}'), $4::bytea, $5::integer FROM account WHERE id = $2
+ON CONFLICT (tenant_id, account_id) DO UPDATE SET
+    hosts = coalesce($3::text[], x.hosts), sealed_credential = coalesce($4::bytea, x.sealed_credential),
+    agent_channel = coalesce($5::integer, x.agent_channel), updated_at = now()
+RETURNING hosts, sealed_credential IS NOT NULL AS has_credential, agent_channel
+
+-- name: audit_recording
+-- Who did what with a recording.
+INSERT INTO recording_audit (tenant_id, id, operator, action, call_id, recording_id, detail)
+VALUES ($1, $2, $3, $4, $5, $6, $7)

@@ -52,7 +52,30 @@ class Settings(ServiceSettings, service="telephony-router"):
     """After so long without news the vendor is asked about a call that has no end."""
     reconcile_per_minute: int = 60
 
-    @field_validator("trusted_proxies")
+    recording_store: str = ""
+    """A folder, or ``s3://bucket/prefix``; ``recordings`` below the data directory when empty."""
+    recording_s3_endpoint: str = ""
+    recording_s3_region: str = "us-east-1"
+    recording_s3_access_key: str = ""
+    recording_s3_secret_key: SecretStr = SecretStr("")
+    recording_fetchers: int = Field(4, ge=0, le=64)
+    """How many are fetched at once; none with 0."""
+    recording_fetchers_per_account: int = Field(2, ge=1, le=64)
+    recording_attempts_max: int = Field(8, ge=1, le=100)
+    recording_pause_seconds: float = Field(30.0, gt=0)
+    """After the first attempt; it doubles, up to an hour."""
+    recording_lease_seconds: float = Field(60.0, gt=0)
+    """How long after a fetcher was killed another one takes its recording up."""
+    recording_max_bytes: int = Field(256 * 1024 * 1024, ge=1)
+    recording_total_seconds: float = Field(900.0, gt=0)
+    recording_allow_http: bool = False
+    """Fetch in the clear as well: for a PBX in the same house. Credentials are never sent that way."""
+    recording_allow_networks: str = ""
+    """CIDR blocks by commas that recordings may come from although they are private: the PBX's own."""
+    recording_ca_file: str = ""
+    """Certificates that are trusted besides the system's."""
+
+    @field_validator("trusted_proxies", "recording_allow_networks")
     @classmethod
     def _blocks(cls, value: str) -> str:
         networks(value.split(","))

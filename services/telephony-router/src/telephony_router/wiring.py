@@ -21,10 +21,12 @@ from runtime.tracing import configure_tracing
 from telephony_router.accounts import AccountTable
 from telephony_router.answer_ring import Answers, RingAnswerer
 from telephony_router.api import admin_app, router_app
+from telephony_router.blob_store import BlobStore, FileBlobStore, Verified
 from telephony_router.budget import Budget
 from telephony_router.consumers import SUBSCRIPTIONS
 from telephony_router.count_webhooks import count_webhooks
 from telephony_router.drift import DriftWatch
+from telephony_router.fetch_recordings import Pace, RecordingFetcher
 from telephony_router.hooks import Hooks
 from telephony_router.journal import Journal
 from telephony_router.keep_missed import MissedKeeper
@@ -35,6 +37,8 @@ from telephony_router.peers import networks
 from telephony_router.process_intake import IntakeProcessor
 from telephony_router.reconcile import Reconciler
 from telephony_router.record import DATABASE_FAILURES, PostgresIntakes, Recorder, drain
+from telephony_router.recording_source import Limits, RecordingSource
+from telephony_router.s3_blob_store import Credentials, S3BlobStore
 from telephony_router.seal import Seal
 from telephony_router.settings import Settings
 from telephony_router.snapshot import Snapshot
@@ -44,7 +48,7 @@ from telephony_router.vendor_tokens import VendorTokens
 from telephony_router.vendors import VENDORS
 from telephony_router.view import RedisView
 
-__all__ = ["Behind", "JournalDrain", "Wired", "build", "make_database", "make_view", "serve"]
+__all__ = ["Behind", "JournalDrain", "Wired", "build", "make_blob_store", "make_database", "make_view", "serve"]
 
 log = get_logger(__name__)
 
@@ -185,18 +189,19 @@ def build(settings: Settings) -> Wired:
     )
     token = settings.admin_token.get_secret_value()
     seal = Seal(settings.secret_key.get_secret_value())
-    api = make_vendor_api(settings, seal)
+    api, blobs = make_vendor_api(settings, seal), make_blob_store(settings)
     submitter = CallSubmitter(database, api, seal, clock=clock, at_once=settings.dial_at_once)
     behind: list[Component] = [JournalDrain(journal, recorder, intakes), drift]
     if not settings.answers_only:
         missed = _missed(settings, database)
         bells = (keeper.doorbell, missed.doorbell)
         behind = [*_plumbing(settings, database), _intake(settings, database, bells, answerer), missed, *behind]
-        behind += [submitter, *_sweeps(settings, database, api, seal)]
-    admin = _admin(settings, database, submitter)
+        behind += [submitter, *_sweeps(settings, database, api, seal), _recordings(settings, database, blobs)]
+    admin = _admin(settings, database, submitter, Verified(blobs))
+    closing = Closing(view, intakes, api, blobs, ringing, database)
     return Wired(
         http=router_app(hooks, beside(admin, database, admin_token=token)),
-        components=[Behind(Closing(view, intakes, api, ringing, database)), keeper, *(Behind(part) for part in behind)],
+        components=[Behind(closing), keeper, *(Behind(part) for part in behind)],
     )
 
 
@@ -248,10 +253,10 @@ def _sweeps(settings: Settings, database: Database, api: VendorApi, seal: Seal) 
     ]
 
 
-def _admin(settings: Settings, database: Database, submitter: CallSubmitter) -> AsgiApp:
+def _admin(settings: Settings, database: Database, submitter: CallSubmitter, blobs: Verified) -> AsgiApp:
     lease = timedelta(seconds=settings.claim_lease_seconds)
     more = [missed_api(database, lease=lease)]
-    return admin_app(database, settings.admin_token, more, placed=submitter.doorbell.set)
+    return admin_app(database, settings.admin_token, blobs, more, placed=submitter.doorbell.set)
 
 
 def _missed(settings: Settings, database: Database) -> MissedKeeper:
@@ -277,15 +282,58 @@ def _intake(
     )
 
 
+def make_blob_store(settings: Settings) -> BlobStore:
+    place = settings.recording_store or str(Path(settings.data_dir) / "recordings")
+    if not place.startswith("s3://"):
+        return FileBlobStore(Path(place))
+    bucket, _, prefix = place.removeprefix("s3://").partition("/")
+    return S3BlobStore(
+        endpoint=settings.recording_s3_endpoint or f"https://s3.{settings.recording_s3_region}.amazonaws.com",
+        bucket=bucket,
+        prefix=prefix,
+        credentials=Credentials(
+            access_key=settings.recording_s3_access_key,
+            secret_key=settings.recording_s3_secret_key.get_secret_value(),
+            region=settings.recording_s3_region,
+        ),
+    )
+
+
+def _recordings(settings: Settings, database: Database, blobs: BlobStore) -> RecordingFetcher:
+    source = RecordingSource(
+        limits=Limits(bytes_max=settings.recording_max_bytes, total_seconds=settings.recording_total_seconds),
+        allow_networks=networks(settings.recording_allow_networks.split(",")),
+        allow_http=settings.recording_allow_http,
+        ca_file=settings.recording_ca_file,
+    )
+    return RecordingFetcher(
+        database,
+        source,
+        blobs,
+        Seal(settings.secret_key.get_secret_value()),
+        spool=Path(settings.data_dir) / "recordings-incoming",
+        pace=Pace(
+            at_once=settings.recording_fetchers,
+            at_once_per_account=settings.recording_fetchers_per_account,
+            attempts_max=settings.recording_attempts_max,
+            first_pause_seconds=settings.recording_pause_seconds,
+            lease_seconds=settings.recording_lease_seconds,
+        ),
+    )
+
+
 class Closing:
     """Closes the clients when everything that uses them has stopped."""
 
     name = "connections"
 
-    def __init__(self, view: RedisView, intakes: PostgresIntakes, api: VendorApi, *databases: Database) -> None:
+    def __init__(
+        self, view: RedisView, intakes: PostgresIntakes, api: VendorApi, blobs: BlobStore, *databases: Database
+    ) -> None:
         self._view = view
         self._intakes = intakes
         self._api = api
+        self._blobs = blobs
         self._databases = databases
 
     async def start(self) -> None:
@@ -295,6 +343,7 @@ class Closing:
         await self._view.close()
         await self._intakes.close()
         await self._api.close()
+        await self._blobs.close()
         for database in self._databases:
             await database.close()
 

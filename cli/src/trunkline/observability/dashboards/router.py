@@ -71,9 +71,26 @@ MISSED = Row("Missed calls", (
           Query("sum by (change) (increase(trunkline_missed_changes_total[$__rate_interval]))", "{{change}}")),
 ))  # fmt: skip
 
+RECORDINGS = Row("Recordings", (
+    graph("Recordings by state", "short", "What waits, what is being fetched, what failed: trunkline recordings list.",
+          Query('max by (state) (trunkline_recordings{state!="stored"})', "{{state}}")),
+    graph("The longest wait", "s", "Since when the recording that waits longest could have been fetched.",
+          Query("max(trunkline_recordings_oldest_age_seconds)", "oldest"), limit=3600),
+    graph("Attempts by outcome", "ops", "Stored, tried again later, failed for good, or lost to another fetcher.",
+          Query(per_second("trunkline_recording_attempts_total", "vendor, outcome"), "{{vendor}} {{outcome}}")),
+    graph("Bytes fetched", "Bps", "What recordings take of the way out, and of the store, each second.",
+          Query(per_second("trunkline_recording_bytes_total"), "bytes")),
+    graph("Time to fetch and store", "s", "From the first byte asked for to the last one stored, speakers taken apart.",
+          Query(quantile(0.5, "trunkline_recording_seconds"), "median"),
+          Query(quantile(0.99, "trunkline_recording_seconds"), "99 %")),
+    graph("Damaged", "short", "Reads that found other bytes in the store than were put there.",
+          Query("sum(increase(trunkline_recordings_damaged_total[$__rate_interval]))", "damaged")),
+))  # fmt: skip
+
 BOARD = Board(
     uid="trunkline-router",
     title="Trunkline: router",
-    description="Which rung answers ringing callers, how view, snapshot and journal do, and which missed callers wait.",
-    rows=(NOW, LADDER, VIEW, JOURNAL, MISSED),
+    description="Which rung answers ringing callers, how view, snapshot and journal do, which missed callers wait, and "
+    "what becomes of recordings.",
+    rows=(NOW, LADDER, VIEW, JOURNAL, MISSED, RECORDINGS),
 )
