@@ -32,9 +32,7 @@ FIRE_SECONDS, CALM_SECONDS, QUIET_SECONDS = 120.0, 240.0, 15.0
 #: Selectors that find nothing in a run like this, and why that is right.
 SILENT: dict[str, str] = {}
 #: Metrics that no panel and no rule looks at, and why.
-UNWATCHED: dict[str, str] = {
-    "trunkline_vendor_drift_total": "read by its command, trunkline router drift, which shows the first sample as well"
-}
+UNWATCHED: dict[str, str] = {}
 
 
 def nothing(found: list[str]) -> None:

@@ -59,7 +59,9 @@ PROCESSING = Row("Processing", (
           Query(f"max by (vendor) (trunkline_intake_waiting{VENDOR})", "{{vendor}} waiting"),
           Query(f"max by (vendor) (trunkline_intake_parked{VENDOR})", "{{vendor}} parked")),
     listing("Since when", "short", "Webhooks of the range shown, by vendor, hook and status.",
-            f"sum by (vendor, hook, code) (increase({HOOKS}[$__range]))", width=24),
+            f"sum by (vendor, hook, code) (increase({HOOKS}[$__range]))"),
+    listing("New to us", "short", "Fields that a vendor sends and we do not know, or of another kind, since the start.",
+            f"sum by (vendor, field, change) (trunkline_vendor_drift_total{VENDOR})"),
 ))  # fmt: skip
 
 BOARD = Board(
