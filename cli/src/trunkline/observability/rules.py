@@ -68,12 +68,14 @@ class Group:
 class Scale:
     """How windows shrink: divided by ``by``, but never below ``floor`` seconds, which a rate needs for two samples.
 
-    Ages in seconds shrink with them, but never below ``least``, which is how long nothing need happen at all.
+    Ages in seconds shrink with them, but never below ``least``, which is how long nothing need happen at all; and what
+    has to hold for a while does so for ``hold`` seconds.
     """
 
     by: float = 1
     floor: float = 0
     least: float = 0
+    hold: float = 1
 
     def window(self, seconds: float) -> float:
         return seconds if self.by == 1 else max(seconds / self.by, self.floor)
@@ -82,7 +84,7 @@ class Scale:
         return seconds if self.by == 1 else max(seconds / self.by, self.least)
 
     def wait(self, seconds: float) -> float:
-        return seconds if self.by == 1 else max(seconds / self.by, 1)
+        return seconds if self.by == 1 else max(seconds / self.by, self.hold)
 
 
 AS_WRITTEN = Scale()
