@@ -147,6 +147,8 @@ def test_windows_shrink_thresholds_and_logic_do_not() -> None:
     assert expression(alert, Scale(by=60, floor=30, least=20)) == "increase(up[1m]) > 20 and age > 20"
     assert "for: 5m" in render(Group("made", [alert]))
     assert "for: 5s" in render(Group("made", [alert]), Scale(60, 30))
+    # No look wakes anybody alone: what holds for a moment holds for so long at least.
+    assert "for: 12s" in render(Group("made", [alert]), Scale(60, 30, hold=12))
 
 
 def test_a_recorded_name_keeps_its_window_when_windows_shrink() -> None:

@@ -17,29 +17,34 @@ from zoneinfo import ZoneInfo
 import httpx
 import pytest
 from tests.conftest import AGENTS, Stack, Tenant, new_tenant, wait_for
+from tests.observability.collector import Collector
 from tests.observability.faults import poison, repeat, wait_behind
+from tests.observability.pace import LOOKS, PATIENCE, QUICK, Pace, pace_for
 from tests.observability.prometheus import Prometheus
 
 from trunkline.demo.clients import GenericPbx, Platform
 from trunkline.demo.command import addresses_of
 from trunkline.observability.generate import rules_files
-from trunkline.observability.rules import Scale
 from trunkline.stack import control, observers
 from trunkline.stack.layout import Layout
 
 RUN_DIR = os.environ.get("TRUNKLINE_TEST_ROOT", ".run") + "/observability"
 PORT_BASE = int(os.environ.get("TRUNKLINE_TEST_OBSERVABILITY_PORT_BASE", "28000"))
-INTERVAL = "1s"
-SCALE = Scale(by=60, floor=15, least=8)
-"""An hour is a minute. Nothing looks back less than three of the exporters' rounds."""
 
 
 @pytest.fixture(scope="session")
-def stack() -> Iterator[Stack]:
+def collector() -> Iterator[Collector]:
+    collector = Collector()
+    yield collector
+    collector.server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def stack(collector: Collector) -> Iterator[Stack]:
     layout = Layout.of(RUN_DIR, PORT_BASE)
     control.clean(layout)
-    control.up(layout, with_services=True, observe=True, tell=lambda _: None)
-    _scale_down(layout)
+    control.up(layout, with_services=True, observe=True, tell=lambda _: None, otlp_endpoint=collector.url)
+    _scale_down(layout, QUICK)
     stack = Stack(layout, addresses_of(layout), {})
     yield stack
     for pbx in stack.pbxes.values():
@@ -47,14 +52,28 @@ def stack() -> Iterator[Stack]:
     control.down(layout)
 
 
-def _scale_down(layout: Layout) -> None:
+def _scale_down(layout: Layout, pace: Pace) -> None:
     rules = observers.folder(layout) / "rules"
     rules.mkdir(exist_ok=True)
-    for name, text in rules_files(SCALE).items():
+    for name, text in rules_files(pace.scale).items():
         (rules / name).write_text(text, encoding="utf-8")
-    configuration = observers.configuration(layout, interval=INTERVAL, rules=rules)
+    configuration = observers.configuration(layout, interval=f"{pace.interval}s", rules=rules)
     (observers.folder(layout) / "prometheus.yml").write_text(configuration, encoding="utf-8")
     os.kill(control.state(layout)["prometheus"]["pid"], signal.SIGHUP)
+
+
+@pytest.fixture(scope="session")
+def pace(stack: Stack) -> Pace:
+    """Chosen once, by how long Prometheus' looks at a stack take that has nothing to do yet."""
+    took = []
+    for _ in range(LOOKS):
+        time.sleep(QUICK.interval)
+        targets = httpx.get(f"{stack.layout.url('prometheus')}/api/v1/targets", timeout=PATIENCE).json()["data"]
+        took += [target["lastScrapeDuration"] for target in targets["activeTargets"]]
+    pace = pace_for(took)
+    if pace != QUICK:
+        _scale_down(stack.layout, pace)
+    return pace
 
 
 class Calls(threading.Thread):
@@ -85,7 +104,7 @@ class Calls(threading.Thread):
 
 
 @pytest.fixture(scope="session")
-def began(stack: Stack) -> float:
+def began(pace: Pace) -> float:
     return time.time()
 
 
@@ -104,7 +123,7 @@ def tenant(stack: Stack, began: float, tmp_path_factory: pytest.TempPathFactory)
     backup = tmp_path_factory.mktemp("backup")
     stack.run("vault", "sample", "--out", str(backup), "--messages", "300", "--conflict-number", tenant.customer_number)
     _import_by_the_service(stack, tenant, backup)
-    httpx.post(f"{stack.addresses.router}{tenant.hook_path}x/ring", json={}, timeout=10)
+    httpx.post(f"{stack.addresses.router}{tenant.hook_path}x/ring", json={}, timeout=PATIENCE)
     # A word and a field that the vendor has not told us of.
     stack.pbx(tenant).status(f"{tenant.slug}-odd", "gone-fishing", mood="calm")
     poison(stack, tenant, "message.imported", 1)
@@ -126,7 +145,7 @@ def _import_by_the_service(stack: Stack, tenant: Tenant, backup: Path) -> None:
     (folder / "1.crypt15").write_bytes(whole)
     (folder / "2.crypt15").write_bytes(whole)
     (folder / "3.crypt15").write_bytes(whole[:-1000])
-    wait_for(lambda: [*folder.glob("done/*1.crypt15")], "the backup was not imported", 90)
+    wait_for(lambda: [*folder.glob("done/*1.crypt15")], "the backup was not imported", PATIENCE)
     # What is newer comes later, as it does from a telephone.
     sample = ("vault", "sample", "--out", str(backup / "newer"), "--conflict-number", tenant.customer_number)
     stack.run(*sample, "--messages", "600")

@@ -14,7 +14,7 @@ import httpx
 
 __all__ = ["Answer", "Directory", "GenericPbx", "Platform", "TwilioPbx"]
 
-TIMEOUT = 10.0
+TIMEOUT = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)

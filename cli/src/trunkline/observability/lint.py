@@ -18,13 +18,17 @@ WINDOWS = ("$__rate_interval", "$__range")
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
 
-def queries_of(dashboard: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Every PromQL expression of a dashboard, with where it stands: panels and annotations."""
+def queries_of(dashboard: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Every PromQL expression of a dashboard, after where it stands and before its legend: panels and annotations."""
     for panel in _panels(dashboard):
         for target in panel.get("targets", []):
-            yield f"{dashboard['uid']} / {panel['title']} / {target['refId']}", target["expr"]
+            yield (
+                f"{dashboard['uid']} / {panel['title']} / {target['refId']}",
+                target["expr"],
+                target.get("legendFormat", ""),
+            )
     for annotation in dashboard["annotations"].get("list", []):
-        yield f"{dashboard['uid']} / annotation {annotation['name']}", annotation["expr"]
+        yield f"{dashboard['uid']} / annotation {annotation['name']}", annotation["expr"], ""
 
 
 def _panels(dashboard: Mapping[str, Any]) -> list[dict[str, Any]]:

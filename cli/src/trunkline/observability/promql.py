@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-__all__ = ["always", "metrics_of", "selectors", "substituted"]
+__all__ = ["always", "grouped", "metrics_of", "selectors", "substituted"]
 
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _GROUPING = re.compile(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)")
+_KEEPING = re.compile(r"\b(?:by|on)\s*\(([^)]*)\)")
 _SELECTOR = re.compile(r"(?<![\w:$.])([a-zA-Z_:][\w:]*)\s*(\{[^}]*\})?(?!\s*\(|[\w:])")
 _WORDS = frozenset(
     ("and", "or", "unless", "bool", "offset", "inf", "nan", "by", "on", "without", "ignoring", "start", "end")
@@ -50,6 +51,12 @@ def _without_numbers(expr: str) -> str:
 def metrics_of(expr: str) -> set[str]:
     """The names of the metrics that an expression reads."""
     return {selector.partition("{")[0] for selector in selectors(expr)}
+
+
+def grouped(expr: str) -> set[str]:
+    """The labels by which an expression groups or matches."""
+    clauses = _KEEPING.findall(_QUOTED.sub("", expr))
+    return {label for clause in clauses for label in re.findall(r"\w+", clause)}
 
 
 def always(expr: str) -> str:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from trunkline.observability.expressions import per_second, quantile
 from trunkline.observability.panels import Board, Query, Row, Variable, figure, graph
 
-BASE = '{datname=~"$database"}'
+# What all databases share is counted under no name.
+BASE = '{datname=~"$database", datname!=""}'
 QUERY = "trunkline_db_query_duration_seconds"
 
 BOARD = Board(
     uid="trunkline-postgres",
     title="Trunkline: Postgres",
     description="How busy Postgres is, how fast as the services see it, and what holds it up.",
-    variables=(Variable("database", "pg_stat_database_xact_commit", "datname", "The databases to look at."),),
+    variables=(
+        Variable("database", 'pg_stat_database_xact_commit{datname!=""}', "datname", "The databases to look at."),
+    ),
     rows=(
         Row("Now", (
             figure("Up", "short", "1 when Postgres answers its exporter.", "min(pg_up)", bad_below=1),

@@ -1,6 +1,7 @@
 """One call, followed: its trace from the webhook to its effects and to a mail, and everything else that tells of it.
 
-The services export their spans to a collector of the test's own, over the wire, as they would to a real one.
+The services export their spans to a collector of the test's own, over the wire, as they would to a real one, and
+Prometheus scrapes them. It comes before the faults: nothing else happens on the stack yet.
 """
 
 from __future__ import annotations
@@ -8,98 +9,20 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from tests.conftest import AGENTS, Stack, Tenant, wait_for
-
-from trunkline.stack import control
+from tests.observability.collector import CLIENT, CONSUMER, PRODUCER, SERVER, Collector, Span
+from tests.observability.pace import PATIENCE
+from tests.observability.prometheus import Prometheus
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
-
-INTERNAL, SERVER, CLIENT, PRODUCER, CONSUMER = range(1, 6)
-
-
-class Span:
-    """A span as the collector got it."""
-
-    def __init__(self, service: str, span: Any) -> None:
-        self.service = service
-        self.name: str = span.name
-        self.kind: int = span.kind
-        self.trace_id: str = span.trace_id.hex()
-        self.span_id: str = span.span_id.hex()
-        self.parent_id: str = span.parent_span_id.hex()
-        self.links: set[str] = {link.trace_id.hex() for link in span.links}
-        self.attributes = {each.key: each.value.string_value or each.value.int_value for each in span.attributes}
-        # All that is not an id or a time.
-        self.words = " ".join(map(str, (span.name, span.attributes, span.events, span.status, span.trace_state)))
-        self.words += " ".join(str(link.attributes) for link in span.links)
-
-    def __repr__(self) -> str:
-        return f"<{self.service}: {self.name} in {self.trace_id[:8]} of {self.parent_id[:8]}>"
-
-
-class Collector:
-    """An OTLP/HTTP endpoint that keeps what it is sent."""
-
-    def __init__(self) -> None:
-        self.spans: list[Span] = []
-        collector = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                request = ExportTraceServiceRequest.FromString(self.rfile.read(int(self.headers["Content-Length"])))
-                for resource in request.resource_spans:
-                    names = {each.key: each.value.string_value for each in resource.resource.attributes}
-                    collector.spans += [
-                        Span(names["service.name"], span) for scope in resource.scope_spans for span in scope.spans
-                    ]
-                self.send_response(200 if self.path == "/v1/traces" else 404)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None: ...
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server.server_port}"
-
-    def find(self, service: str, name: str, trace_id: str | None = None) -> Span | None:
-        """The first such span; it may be of the trace, or link to it as one of several that it handles."""
-        for span in list(self.spans):
-            if (span.service, span.name) == (service, name) and trace_id in (None, span.trace_id, *span.links):
-                return span
-        return None
-
-    def wait(self, service: str, name: str, trace_id: str | None = None) -> Span:
-        found: Span = wait_for(
-            lambda: self.find(service, name, trace_id), f"no span {name!r} of {service} in {trace_id}", 40
-        )
-        return found
-
-
-@pytest.fixture(scope="module")
-def collector(stack: Stack) -> Iterator[Collector]:
-    collector = Collector()
-    control.up(stack.layout, with_services=True, tell=lambda _: None, otlp_endpoint=collector.url)
-    stack.wait_until_ready()
-    yield collector
-    control.up(stack.layout, with_services=True, tell=lambda _: None, otlp_endpoint="")
-    stack.wait_until_ready()
-    collector.server.shutdown()
-
 
 Make = Callable[[str], Tenant]
 
@@ -109,7 +32,7 @@ def call_of(stack: Stack, vendor_call_id: str) -> Any:
         rows = stack.query("SELECT id, tenant_id FROM telephony_router.call WHERE vendor_call_id = $1", vendor_call_id)
         return rows[0] if rows else None
 
-    return wait_for(find, "the call has no row")
+    return wait_for(find, "the call has no row", PATIENCE)
 
 
 def trace_of(stack: Stack, call_id: Any, kind: str) -> str:
@@ -170,8 +93,8 @@ def test_a_mail_leads_back_to_the_webhook_that_caused_it(stack: Stack, collector
         "known_since = now() - interval '1 day' WHERE tenant_id = $1::text::uuid",
         tenant.id,
     )
-    wait_for(lambda: stack.mails_to(tenant.owner_email), "the pulse has not arrived", 60)
-    (mail,) = wait_for(lambda: mails(collector, stack, tenant), "the mail has no span")
+    wait_for(lambda: stack.mails_to(tenant.owner_email), "the pulse has not arrived", PATIENCE)
+    (mail,) = wait_for(lambda: mails(collector, stack, tenant), "the mail has no span", PATIENCE)
     assert (mail.service, mail.kind) == ("notifier", CLIENT)
     composed = collector.wait("notifier", "compose pulse", mail.trace_id)
     assert (mail.parent_id, composed.links) == (composed.span_id, {fired.trace_id})
@@ -197,7 +120,7 @@ def test_nothing_that_left_names_anybody(collector: Collector) -> None:
 
 
 def test_from_a_failed_calls_id_everything_that_tells_of_it_is_reached(
-    stack: Stack, collector: Collector, make_tenant: Make
+    stack: Stack, collector: Collector, prometheus: Prometheus, make_tenant: Make
 ) -> None:
     tenant, vendor_id = make_tenant("failed"), f"failed-{uuid4().hex[:8]}"
     stack.pbx(tenant).ring(vendor_id, tenant.customer_number, tenant.did)
@@ -205,7 +128,7 @@ def test_from_a_failed_calls_id_everything_that_tells_of_it_is_reached(
     stack.pbx(tenant).status(vendor_id, "gone-fishing")
     call = call_of(stack, vendor_id)
 
-    story = wait_for(lambda: complete(told(stack, call["id"])), "the story stays incomplete")
+    story = wait_for(lambda: complete(told(stack, call["id"])), "the story stays incomplete", PATIENCE)
     # The database row and its webhooks.
     assert (story["id"], story["tenant"], story["vendor"]) == (str(call["id"]), tenant.id, "generic")
     ring, failed = story["webhooks"]
@@ -226,9 +149,18 @@ def test_from_a_failed_calls_id_everything_that_tells_of_it_is_reached(
     (line,) = [each for each in story["logs"] if each["event"] == "webhook_parked"]
     text = (stack.layout.run_dir / line["file"]).read_text(encoding="utf-8").splitlines()[line["number"] - 1]
     assert json.loads(text)["trace_id"] == failed["trace_id"]
-    # The metric.
-    series = {each["series"].partition("{")[0] for each in story["exemplars"] if each["trace_id"] == ring["trace_id"]}
-    assert "trunkline_http_request_duration_seconds_bucket" in series
+    # The metric: Prometheus leads from the measurements of either webhook to its trace, and back.
+    for trace_id, hook in ((ring["trace_id"], "ring"), (failed["trace_id"], "status")):
+        measured = {"service": "telephony-router", "route": f"/v1/hooks/generic/*/{hook}"}
+        wait_for(
+            lambda trace_id=trace_id, measured=measured: prometheus.exemplars(
+                "trunkline_http_request_duration_seconds_bucket", trace_id, **measured
+            ),
+            f"no measurement of the {hook} leads to its trace",
+            PATIENCE,
+        )
+    told_of = {each["trace_id"] for each in told(stack, call["id"])["exemplars"]}
+    assert told_of == {ring["trace_id"], failed["trace_id"]}
     assert tenant.customer_number not in json.dumps(story)
 
 
@@ -240,10 +172,12 @@ def complete(story: Any) -> Any:
 
 
 def read_at(stack: Stack, topic: str, partition: int, offset: int) -> Any:
-    consumer = Consumer({"bootstrap.servers": stack.layout.kafka_bootstrap, "group.id": "test-trace", "log_level": 0})
+    # Commits nothing: a group with offsets and without members is one that somebody is woken for.
+    settings = {"group.id": "test-trace", "enable.auto.commit": False, "log_level": 0}
+    consumer = Consumer({"bootstrap.servers": stack.layout.kafka_bootstrap, **settings})
     try:
         consumer.assign([TopicPartition(topic, partition, offset)])
-        return wait_for(lambda: consumer.poll(1.0), "there is no record at this offset")
+        return wait_for(lambda: consumer.poll(1.0), "there is no record at this offset", PATIENCE)
     finally:
         consumer.close()
 
@@ -255,7 +189,7 @@ def test_an_event_that_a_consumer_parked_is_told_with_its_reason(
     stack.pbx(tenant).ring(vendor_id, tenant.customer_number, tenant.did)
     call = call_of(stack, vendor_id)
     story = wait_for(lambda: next((s for s in [told(stack, call["id"])] if s["events"][0]["offset"] is not None), None),
-                     "the event is not in Kafka")  # fmt: skip
+                     "the event is not in Kafka", PATIENCE)  # fmt: skip
     event = story["events"][0]
     # The same event once more, its value spoiled, as by a producer with a bug.
     record = read_at(stack, event["topic"], event["partition"], event["offset"])
@@ -271,7 +205,7 @@ def test_an_event_that_a_consumer_parked_is_told_with_its_reason(
         (event,) = told(stack, call["id"])["events"]
         return event if sum(bool(effect["parked"]) for effect in event["effects"]) == 2 else None
 
-    event = wait_for(parked, "the event was not parked by both of its readers")
+    event = wait_for(parked, "the event was not parked by both of its readers", PATIENCE)
     assert {effect["consumer"] for effect in event["effects"]} == {"anomaly-engine", "front-desk"}
     assert event["waiting"] == []
     told_people = stack_output(stack, call["id"])
