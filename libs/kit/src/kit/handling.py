@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
@@ -26,7 +27,7 @@ from contracts.registry import REGISTRY, ContractViolation, Registry, UnknownMaj
 from kit.dead_letters import DeadLetterLimits, DeadLetters, Failure, Parking
 from kit.delivery import Deletion, Poison, Received, Retry, Subscription, claim_many
 from kit.postgres import SERVER_AWAY, TRY_AGAIN_AT_ONCE, Database
-from kit.telemetry import METRICS, exemplar, get_logger, get_tracer, is_past, parent_of, spans_are_exported
+from kit.telemetry import AGE_BUCKETS, METRICS, exemplar, get_logger, get_tracer, is_past, parent_of, spans_are_exported
 
 __all__ = ["Halted", "Handling"]
 
@@ -323,12 +324,15 @@ class Handling:
         if works:
             self._count(works[0].record.topic, "handled", len(works))
             age = METRICS.event_age.labels(self.consumer, works[0].record.topic)
-            live = sorted((work.envelope for work in works if not work.envelope.replayid), key=lambda each: each.time)
-            now = datetime.now(UTC)
-            # Of those that took effect together the oldest leads to its trace: an exemplar costs more than the rest.
-            for place, each in enumerate(live):
+            now, marked = datetime.now(UTC), set[int]()
+            for each in (work.envelope for work in works if not work.envelope.replayid):
                 waited = max(0.0, (now - each.time).total_seconds())
-                age.observe(waited, None if place else exemplar(each.traceparent))
+                # One of a bucket leads to its trace, and no other would be kept: an exemplar costs more than the rest.
+                bucket = bisect_left(AGE_BUCKETS, waited)
+                trace = exemplar(each.traceparent) if bucket not in marked else None
+                if trace is not None:
+                    marked.add(bucket)
+                age.observe(waited, trace)
 
     async def _park(self, record: Any, envelope: Envelope | None, failure: Failure) -> None:
         async with self._parking:
