@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import httpx
@@ -126,12 +127,30 @@ def tenant(stack: Stack, began: float, tmp_path_factory: pytest.TempPathFactory)
     httpx.post(f"{stack.addresses.router}{tenant.hook_path}x/ring", json={}, timeout=PATIENCE)
     # A word and a field that the vendor has not told us of.
     stack.pbx(tenant).status(f"{tenant.slug}-odd", "gone-fishing", mood="calm")
+    _missed_and_claimed(stack, tenant)
     poison(stack, tenant, "message.imported", 1)
     wait_behind(stack, "message.imported")
     repeat(stack, "call.inbound")
     yield tenant
     calls.stop.set()
     calls.join(20)
+
+
+def _missed_and_claimed(stack: Stack, tenant: Tenant) -> None:
+    """Nobody took a stranger's call, and somebody says that they will call back."""
+    pbx, call_id, caller = stack.pbx(tenant), f"{tenant.slug}-missed", "+919847100099"
+    pbx.ring(call_id, caller, tenant.did)
+    pbx.status(call_id, "missed", sequence=1, at=datetime.now(UTC).isoformat(), **{"from": caller, "to": tenant.did})
+    url = f"{stack.addresses.router}/v1/missed"
+    headers = {"Authorization": f"Bearer {stack.addresses.admin_token}", "X-Tenant": tenant.id}
+
+    def missed() -> list[dict[str, Any]]:
+        items = httpx.get(url, headers=headers, timeout=PATIENCE).json()["items"]
+        return [item for item in items if item["state"] == "open"]
+
+    item = wait_for(missed, "the missed call is nobody's to see to", PATIENCE)[0]
+    claim = {"user": "desk", "name": "Reception desk"}
+    httpx.post(f"{url}/{item['id']}/claim", headers=headers, json=claim, timeout=PATIENCE).raise_for_status()
 
 
 def _import_by_the_service(stack: Stack, tenant: Tenant, backup: Path) -> None:

@@ -29,6 +29,7 @@ from kit.postgres import Database
 from kit.testing import eventually
 from telephony_router import claims_store
 from telephony_router.api import admin_app
+from telephony_router.blob_store import FileBlobStore, Verified
 from telephony_router.call_record import CallRecord
 from telephony_router.calls import CallState
 from telephony_router.keep_missed import release_lapsed, settle_some
@@ -64,6 +65,7 @@ class Router:
     """The telephone service: its API over HTTP, its database, and the way of its events to the console."""
 
     database: Database
+    recordings: Path
     lease: timedelta = timedelta(minutes=15)
     told: int = 0
     quiet: bool = False
@@ -71,7 +73,8 @@ class Router:
 
     @property
     def app(self) -> Any:
-        return admin_app(self.database, SecretStr(ADMIN), more=[missed_api(self.database, lease=self.lease)])
+        blobs = Verified(FileBlobStore(self.recordings))
+        return admin_app(self.database, SecretStr(ADMIN), blobs, [missed_api(self.database, lease=self.lease)])
 
     async def misses(self, tenant: UUID, caller: str = "+919847000021") -> str:
         call = CallRecord(
@@ -103,8 +106,8 @@ class Router:
 
 
 @pytest.fixture
-async def router(make_database: Callable[..., Awaitable[Database]]) -> Router:
-    return Router(await make_database(service="telephony-router", package="telephony_router"))
+async def router(make_database: Callable[..., Awaitable[Database]], tmp_path: Path) -> Router:
+    return Router(await make_database(service="telephony-router", package="telephony_router"), tmp_path)
 
 
 @dataclass

@@ -258,7 +258,7 @@ async def test_no_route_lets_in_who_should_not_come_in(desk: Any) -> None:
     routes = _routes(document["paths"])
     assert len(routes) >= 26
     for method, path in routes:
-        url = path.format(ref="+914842000001", tenant_id=shop.tenant, key_id="abc", version=1)
+        url = path.format(ref="+914842000001", tenant_id=shop.tenant, key_id="abc", version=1, email="a@b.example")
         other = shop.headers if path.startswith("/v1/tenants") else desk.admin
         forged = f"{shop.key[:-4]}AAAA"
         for headers in (
