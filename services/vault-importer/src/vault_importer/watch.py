@@ -1,8 +1,8 @@
-"""Imports what is put into a folder: ``<folder>/<account id>/*.crypt12``, ``.crypt14``, ``.crypt15`` or ``.db``.
+"""Imports what is put into a folder: ``<folder>/<account id>/*.crypt15`` or ``*.db``.
 
 A file is taken once it has stopped growing, and moved to ``done/`` or, with a ``.reason.txt``, to ``refused/``.
-What is not the file's fault (a database that is down) is tried again a bounded number of times. A ``wa.db``,
-plain or encrypted, beside it is the address book and goes with it. Several processes may watch one folder: an account
+What is not the file's fault (a database that is down) is tried again a bounded number of times. A ``wa.db`` or
+``wa.db.crypt15`` beside it is the address book and goes with it. Several processes may watch one folder: an account
 is in the hand of one of them at a time.
 """
 
@@ -20,8 +20,7 @@ from uuid import UUID
 from kit.postgres import Database
 from kit.telemetry import get_logger
 from vault_importer.accounts import Account, SealingError
-from vault_importer.containers import CONTAINERS
-from vault_importer.decrypt import Limits
+from vault_importer.crypt15 import Limits
 from vault_importer.import_backup import ImportJob, import_backup
 from vault_importer.manage_accounts import find_account
 from vault_importer.refusals import BackupRefused
@@ -31,8 +30,8 @@ __all__ = ["Watch", "WatchOptions"]
 
 log = get_logger(__name__)
 
-SUFFIXES = (*(f".{each.name}" for each in CONTAINERS), ".db")
-ADDRESS_BOOKS = (*(f"wa.db.{each.name}" for each in reversed(CONTAINERS)), "wa.db")
+SUFFIXES = (".crypt15", ".db")
+ADDRESS_BOOKS = ("wa.db.crypt15", "wa.db")
 FIRST_DELAY_SECONDS = 5.0
 
 
@@ -151,7 +150,7 @@ class Watch:
             database=self._database,
             account=account,
             path=path,
-            backup_key=self._key_of(account),
+            root_key=self._key_of(account),
             address_book=book,
             temporary=self._options.temporary,
             limits=self._options.limits,
