@@ -276,5 +276,5 @@ async def bureau(
             await outbound_store.put_dialling(tx, account, closed_access(seal, account, SECRETS[name]), options)
     yield Bureau(database, tenant, accounts, redis_url, fake_vendor)
     redis: Redis = Redis.from_url(redis_url)
-    await redis.delete(*(f"router:vendor-token:{account}" for account in accounts.values()))
+    await redis.delete(*(f"router-token:{account}" for account in accounts.values()))
     await redis.aclose()

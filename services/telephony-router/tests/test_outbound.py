@@ -24,10 +24,12 @@ from kit.postgres import Database
 from telephony_router import outbound_store
 from telephony_router.api import admin_app
 from telephony_router.blob_store import FileBlobStore, Verified
+from telephony_router.keep_view import sweep_view
 from telephony_router.place_call import Wanted
 from telephony_router.signals import CallSignal
 from telephony_router.submit_calls import tidy
 from telephony_router.vendors.dialling import DIALLERS
+from telephony_router.view import RedisView
 
 pytestmark = pytest.mark.real
 DESK, CUSTOMER, DID = "+919847000010", "+919847000001", "+914842000100"
@@ -234,6 +236,18 @@ async def test_a_token_that_the_vendor_takes_no_more_is_minted_anew_once_for_all
     assert len(bureau.fake.dials) == 21
 
 
+async def test_the_sweep_of_the_routing_view_leaves_the_shared_token_alone(bureau: Any) -> None:
+    view = RedisView(bureau.redis_url, read_budget_seconds=5.0)
+    async with bureau.replica() as one, bureau.replica() as two:
+        await bureau.orders("bonvoice")
+        await bureau.submits(one)
+        await sweep_view(bureau.database, view)
+        await bureau.orders("bonvoice")
+        await bureau.submits(two)
+    await view.close()
+    assert (len(bureau.fake.dials), bureau.fake.mints) == (2, 1)
+
+
 async def test_a_token_is_not_minted_again_and_again_for_an_account_that_is_refused(bureau: Any) -> None:
     bureau.fake.mode = "401"
     call_id = await bureau.orders("bonvoice")
@@ -260,7 +274,7 @@ async def test_a_token_is_nowhere_to_be_read(bureau: Any, redis_url: str, capfd:
     async with bureau.replica() as replica:
         await bureau.submits(replica)
     redis: Redis = Redis.from_url(redis_url)
-    stored = await redis.get(f"router:vendor-token:{bureau.accounts['bonvoice']}")
+    stored = await redis.get(f"router-token:{bureau.accounts['bonvoice']}")
     await redis.aclose()
     assert stored is not None
     assert b"token-1" not in stored

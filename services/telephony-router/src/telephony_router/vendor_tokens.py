@@ -9,21 +9,18 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from uuid import UUID
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-
 from kit.ids import name_uuid
 from kit.telemetry import get_logger
 from telephony_router.metrics import METRICS
 from telephony_router.seal import Seal, SealBroken
-from telephony_router.view import REDIS_FAILURES
+from telephony_router.view import REDIS_FAILURES, client
 
 __all__ = ["VendorTokens"]
 
 log = get_logger(__name__)
 
-PREFIX = "router:vendor-token:"
+# Not under the routing view's prefix: what stands there and is no part of the view is swept away.
+PREFIX = "router-token:"
 LOCK_SECONDS = 45.0
 """Longer than minting may take."""
 POLL_SECONDS = 0.05
@@ -42,12 +39,7 @@ class VendorTokens:
     """Without Redis every router has a token of its own; with it, all have the same."""
 
     def __init__(self, redis_url: str, seal: Seal, *, timeout_seconds: float = 1.0) -> None:
-        self._redis: Redis = Redis.from_url(
-            redis_url,
-            socket_timeout=timeout_seconds,
-            socket_connect_timeout=timeout_seconds,
-            retry=Retry(NoBackoff(), 0),
-        )
+        self._redis = client(redis_url, timeout_seconds)
         self._seal = seal
         self._own: dict[UUID, _Own] = {}
         self._locks: dict[UUID, asyncio.Lock] = {}
