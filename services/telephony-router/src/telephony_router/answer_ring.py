@@ -15,7 +15,7 @@ from uuid import UUID
 from pydantic_core import from_json, to_json
 
 from identifiers.phone import Caller, parse_caller, to_e164
-from kit.ids import name_uuid, uuid7
+from kit.ids import uuid7
 from kit.telemetry import current_traceparent, get_logger
 from telephony_router.decide import decide
 from telephony_router.entries import decision_from_json, decision_to_json
@@ -24,18 +24,17 @@ from telephony_router.ladder import Ladder
 from telephony_router.metrics import METRICS, child
 from telephony_router.record import NotRecorded, Recorder
 from telephony_router.routing import Decision, Request, RoutingView, TenantEntry
-from telephony_router.signals import CallSignal, signal_to_json
+from telephony_router.signals import CallSignal, call_named, signal_to_json
 from telephony_router.snapshot import Snapshot
 from telephony_router.store import Intake
 from telephony_router.vendors.base import Account
 
 __all__ = [
+    "Answer",
     "Answers",
     "RingAnswerer",
     "answer_from_json",
     "answer_to_json",
-    "call_id_of",
-    "inputs_in",
     "intake_of",
     "number_of",
     "request_of",
@@ -66,32 +65,36 @@ def request_of(signal: CallSignal, call: str = "") -> Request:
     )
 
 
-def call_id_of(account: Account, signal: CallSignal, identity: str) -> UUID:
-    """Our id of a call: the same for every webhook of it, whichever router takes it."""
-    own = signal.correlation or signal.call_id or identity
-    return name_uuid(str(account.tenant), signal.vendor, str(account.id), own)
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """What makes a webhook the same one when it comes again, and our id of its call: the same for every webhook of it,
+    whichever router takes it. Both are new for a ring without a call id."""
+
+    identity: str
+    call_id: UUID
+
+    @classmethod
+    def of(cls, account: Account, signal: CallSignal, body: bytes) -> _Named:
+        identity = signal.identity(body, str(uuid7()) if not signal.call_id else "")
+        own = signal.correlation or signal.call_id or identity
+        return cls(identity, call_named(account.tenant, signal.vendor, account.id, own))
 
 
-def identity_of(signal: CallSignal, body: bytes) -> str:
-    """What makes a webhook the same one when it comes again; anew for a ring without a call id."""
-    return signal.identity(body, str(uuid7()) if not signal.call_id else "")
-
-
-def intake_of(  # long: what a row is made of
-    account: Account,
-    signal: CallSignal,
-    body: bytes,
-    received_at: datetime,
-    answer: str | None = None,
-    identity: str | None = None,
+def intake_of(
+    account: Account, signal: CallSignal, body: bytes, received_at: datetime, answer: str | None = None
 ) -> Intake:
-    identity = identity or identity_of(signal, body)
+    return _intake(account, signal, body, received_at, answer, _Named.of(account, signal, body))
+
+
+def _intake(
+    account: Account, signal: CallSignal, body: bytes, received_at: datetime, answer: str | None, named: _Named
+) -> Intake:
     return Intake(
         tenant=account.tenant,
-        identity=f"{account.id}:{identity}",
+        identity=f"{account.id}:{named.identity}",
         kind=signal.kind,
         account_id=account.id,
-        call_id=call_id_of(account, signal, identity),
+        call_id=named.call_id,
         received_at=received_at,
         signal=to_json(signal_to_json(signal)).decode(),
         answer=answer,
@@ -105,15 +108,24 @@ def answer_to_json(decision: Decision, answer_ms: float, inputs: dict[str, Any] 
     return f'{{"answer_ms":{answer_ms:.3f},"decision":{decision_to_json(decision)}{made_of}}}'
 
 
-def answer_from_json(text: str) -> tuple[Decision, float]:
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer as it was recorded."""
+
+    decision: Decision
+    ms: float
+    inputs: str | None
+    """What it was made of, as JSON; None for one of an older router."""
+
+
+def answer_from_json(text: str) -> Answer:
     values = from_json(text)
-    return decision_from_json(values["decision"]), values["answer_ms"]
-
-
-def inputs_in(text: str) -> str | None:
-    """What an answer was made of, as JSON; None for one of an older router."""
-    inputs = from_json(text).get("inputs")
-    return to_json(inputs).decode() if inputs is not None else None
+    inputs = values.get("inputs")
+    return Answer(
+        decision_from_json(values["decision"]),
+        values["answer_ms"],
+        to_json(inputs).decode() if inputs is not None else None,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,15 +214,14 @@ class RingAnswerer:
         self, account: Account, signal: CallSignal, body: bytes, began: float, given: Decision | None
     ) -> Decision:
         now = self._clock()
-        identity = identity_of(signal, body)
-        call = str(call_id_of(account, signal, identity))
-        made = _Made(given) if given is not None else await self._decide(account, signal, now, call)
+        named = _Named.of(account, signal, body)
+        made = _Made(given) if given is not None else await self._decide(account, signal, now, str(named.call_id))
         decision = made.decision
         answer = answer_to_json(decision, (time.monotonic() - began) * 1000, made.inputs)
-        standing = await self._record(intake_of(account, signal, body, now, answer, identity), began)
+        standing = await self._record(_intake(account, signal, body, now, answer, named), began)
         if standing is not None and standing != answer:
             METRICS.replayed.labels(signal.vendor, "stored").inc()
-            decision, _ = answer_from_json(standing)
+            decision = answer_from_json(standing).decision
         if signal.call_id:
             self._answers.put((account.id, signal.call_id), decision, recorded=standing is not None)
         child(METRICS.answers, signal.vendor, decision.rung, decision.rule).inc()

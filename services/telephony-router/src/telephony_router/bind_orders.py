@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from uuid import UUID
 
-from kit.ids import name_uuid
 from kit.postgres import Transaction
 from telephony_router import outbound_store as store
-from telephony_router.signals import CallSignal
+from telephony_router.signals import CallSignal, call_named
 from telephony_router.store import IntakeRow
 
 __all__ = ["bind_orders"]
@@ -48,4 +47,4 @@ def _alias(tenant: UUID, row: IntakeRow, signal: CallSignal) -> UUID | None:
     """Our id of the call by the vendor's own, under which webhooks without our reference come."""
     if not signal.call_id:
         return None
-    return name_uuid(str(tenant), signal.vendor, str(row.account_id), signal.call_id)
+    return call_named(tenant, signal.vendor, row.account_id, signal.call_id)

@@ -10,11 +10,11 @@ from uuid import UUID
 from pydantic_core import to_json
 
 from identifiers.phone import to_e164
-from kit.ids import name_uuid
 from kit.postgres import Database, Transaction
 from telephony_router import outbound_store as store
 from telephony_router.metrics import METRICS
 from telephony_router.outbound_store import Claimed
+from telephony_router.signals import call_named
 from telephony_router.store import Q as ROUTER
 from telephony_router.vendors.dialling import CANNOT_DIAL, DIALLERS
 from telephony_router.vendors.dialling.base import Order
@@ -84,7 +84,7 @@ async def _order(tx: Transaction, wanted: Wanted) -> tuple[Claimed, str | None]:
     did = await _line(tx, wanted.did) if wanted.did else ""
     ref = f"tl{secrets.token_hex(16)}"
     # As the call's webhooks make it, which carry the reference.
-    call_id = name_uuid(str(tx.tenant), vendor, str(wanted.account), ref)
+    call_id = call_named(tx.tenant, vendor, wanted.account, ref)
     order = Order(ref=ref, agent=agent, customer=customer, did=did, reference=wanted.reference)
     call = Claimed(tenant=tx.tenant, id=call_id, account_id=wanted.account, vendor=vendor, order=order)
     return call, wanted.from_staff or None

@@ -18,7 +18,7 @@ from kit import outbox
 from kit.postgres import Database, Transaction
 from kit.telemetry import get_logger, trace_id_of
 from telephony_router import store
-from telephony_router.answer_ring import answer_from_json, inputs_in, number_of
+from telephony_router.answer_ring import answer_from_json, number_of
 from telephony_router.bind_orders import bind_orders
 from telephony_router.call_record import CallRecord, inbound_event, state_event, with_ring, with_status
 from telephony_router.claims import concern
@@ -190,11 +190,12 @@ def _ring(batch: _Batch, call: CallRecord, row: IntakeRow, signal: CallSignal) -
         return call
     if row.answer is None:
         raise Unprocessable("a ring without its answer")
-    decision, answer_ms = answer_from_json(row.answer)
+    answer = answer_from_json(row.answer)
+    decision = answer.decision
     after = with_ring(call, signal, row.received_at)
-    answered = (row.call_id, row.received_at, answer_ms, decision.rule, decision.rung)
-    batch.decisions.append((*answered, decision_to_json(decision), inputs_in(row.answer)))
-    batch.tell(inbound_event(after, decision, answer_ms, signal), row)
+    answered = (row.call_id, row.received_at, answer.ms, decision.rule, decision.rung)
+    batch.decisions.append((*answered, decision_to_json(decision), answer.inputs))
+    batch.tell(inbound_event(after, decision, answer.ms, signal), row)
     return after
 
 

@@ -19,9 +19,9 @@ from telephony_router.answer_ring import intake_of
 from telephony_router.calls import TERMINAL
 from telephony_router.metrics import METRICS
 from telephony_router.outbound_store import Stuck
-from telephony_router.seal import Seal, SealBroken
+from telephony_router.seal import Seal
 from telephony_router.signals import CallSignal
-from telephony_router.vendor_api import Interrupted, NotSent, VendorApi, opened_access
+from telephony_router.vendor_api import Interrupted, NotSent, VendorApi, find_access
 from telephony_router.vendors import VENDORS
 from telephony_router.vendors.base import Account
 from telephony_router.vendors.dialling import DIALLERS
@@ -105,15 +105,10 @@ class Reconciler:
 
     async def _asked(self, tenant: UUID, call: Stuck) -> tuple[CallSignal | None, bytes]:
         """What the vendor says, and its words; nothing when it cannot be asked or does not know."""
-        async with self._database.transaction(tenant) as tx:
-            stored = await store.find_dialling(tx, call.account_id)
-        if stored is None:
+        found = await find_access(self._database, self._seal, tenant, call.account_id)
+        if found is None:
             return None, b""
-        try:
-            dialler, access = opened_access(self._seal, stored)
-        except (SealBroken, KeyError):
-            log.exception("dialling_cannot_be_opened", account_id=str(call.account_id))
-            return None, b""
+        dialler, access = found
         answers = await self._api.ask(call.account_id, access, dialler, call.vendor_call_id, call.ref)
         if answers is None:
             return None, b""

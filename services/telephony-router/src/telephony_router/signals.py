@@ -6,8 +6,20 @@ import hashlib
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Literal
+from uuid import UUID
 
-__all__ = ["STATUSES", "CallSignal", "Recording", "clean", "mark_unconfirmed", "signal_from_json", "signal_to_json"]
+from kit.ids import name_uuid
+
+__all__ = [
+    "STATUSES",
+    "CallSignal",
+    "Recording",
+    "call_named",
+    "clean",
+    "mark_unconfirmed",
+    "signal_from_json",
+    "signal_to_json",
+]
 
 Status = Literal[
     "initiated", "ringing", "answered", "ended", "missed", "cancelled", "failed", "busy", "completed", "unknown"
@@ -99,6 +111,11 @@ def mark_unconfirmed(signal: CallSignal) -> None:
     In place: a copy would cost the ringing path more than reading the webhook does.
     """
     object.__setattr__(signal, "confirmed", False)
+
+
+def call_named(tenant: UUID, vendor: str, account: UUID, name: str) -> UUID:
+    """Our id of the call that goes by this name at a vendor's account: the same wherever and whenever it is made."""
+    return name_uuid(str(tenant), vendor, str(account), name)
 
 
 def clean(value: object, limit: int = FIELD_CHARACTERS) -> str:

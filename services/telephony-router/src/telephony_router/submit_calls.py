@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 
 import stamina
 
-from kit.ids import name_uuid
 from kit.postgres import Database
 from kit.telemetry import get_logger
 from telephony_router import outbound_store as store
@@ -17,10 +16,11 @@ from telephony_router.breaker import admit, noted
 from telephony_router.metrics import METRICS
 from telephony_router.outbound_store import Claimed
 from telephony_router.record import DATABASE_FAILURES
-from telephony_router.seal import Seal, SealBroken
-from telephony_router.vendor_api import Interrupted, NotSent, VendorApi, opened_access
+from telephony_router.seal import Seal
+from telephony_router.signals import call_named
+from telephony_router.vendor_api import Interrupted, NotSent, VendorApi, find_access
 from telephony_router.vendors.dialling import DIALLERS
-from telephony_router.vendors.dialling.base import Access, Dialler, Outcome
+from telephony_router.vendors.dialling.base import Outcome
 
 __all__ = ["CallSubmitter", "tidy"]
 
@@ -144,7 +144,7 @@ class CallSubmitter:
     async def _outcome(self, call: Claimed) -> tuple[bool, Outcome]:
         """What came of it, and whether the vendor was asked at all."""
         try:
-            found = await self._access(call)
+            found = await find_access(self._database, self._seal, call.tenant, call.account_id)
             if found is None:
                 return False, Outcome(kind="refused", code="not_set_up")
             if not await self._admitted(call):
@@ -160,17 +160,6 @@ class CallSubmitter:
             return True, Outcome(kind="unknown", code=str(error), healthy=False)
         return True, dialler.dialled(answer)
 
-    async def _access(self, call: Claimed) -> tuple[Dialler, Access] | None:
-        async with self._database.transaction(call.tenant) as tx:
-            stored = await store.find_dialling(tx, call.account_id)
-        if stored is None:
-            return None
-        try:
-            return opened_access(self._seal, stored)
-        except (SealBroken, KeyError):
-            log.exception("dialling_cannot_be_opened", account_id=str(call.account_id))
-            return None
-
     async def _admitted(self, call: Claimed) -> bool:
         async with self._database.system() as tx:
             before = await store.hold_breaker(tx, call)
@@ -182,7 +171,7 @@ class CallSubmitter:
     @stamina.retry(on=DATABASE_FAILURES, attempts=6, timeout=30.0, wait_initial=0.2, wait_max=5.0)
     async def _settle(self, call: Claimed, outcome: Outcome, asked: bool) -> None:
         own = outcome.vendor_call_id
-        alias = name_uuid(str(call.tenant), call.vendor, str(call.account_id), own) if own else None
+        alias = call_named(call.tenant, call.vendor, call.account_id, own) if own else None
         async with self._database.system() as tx:
             await store.settle(tx, call, STATES[outcome.kind], outcome.code, outcome.retryable, own, alias)
             if not asked:

@@ -13,14 +13,26 @@ import stamina
 from pydantic_core import from_json, to_json
 
 from kit.ids import name_uuid
-from telephony_router.outbound_store import StoredDialling
-from telephony_router.seal import Seal
+from kit.postgres import Database
+from kit.telemetry import get_logger
+from telephony_router.outbound_store import StoredDialling, find_dialling
+from telephony_router.seal import Seal, SealBroken
 from telephony_router.vendor_tokens import VendorTokens
 from telephony_router.vendors.dialling import DIALLERS
 from telephony_router.vendors.dialling.base import Access, ApiAnswer, ApiRequest, Dialler, Order, origin
 
-__all__ = ["Garbled", "Interrupted", "NotSent", "VendorApi", "check_access", "closed_access", "opened_access"]
+__all__ = [
+    "Garbled",
+    "Interrupted",
+    "NotSent",
+    "VendorApi",
+    "check_access",
+    "closed_access",
+    "find_access",
+    "opened_access",
+]
 
+log = get_logger(__name__)
 CONNECT_SECONDS = 3.0
 TOTAL_SECONDS = 12.0
 ANSWER_BYTES = 256 * 1024
@@ -198,6 +210,19 @@ def check_access(
 
 def closed_access(seal: Seal, account: UUID, secrets: Mapping[str, str]) -> bytes:
     return seal.close(_purpose(account), to_json(dict(secrets)).decode())
+
+
+async def find_access(database: Database, seal: Seal, tenant: UUID, account: UUID) -> tuple[Dialler, Access] | None:
+    """How this account's vendor is asked; nothing when it is not set up, or its secrets cannot be opened any more."""
+    async with database.transaction(tenant) as tx:
+        stored = await find_dialling(tx, account)
+    if stored is None:
+        return None
+    try:
+        return opened_access(seal, stored)
+    except (SealBroken, KeyError):
+        log.exception("dialling_cannot_be_opened", account_id=str(account))
+        return None
 
 
 def opened_access(seal: Seal, stored: StoredDialling) -> tuple[Dialler, Access]:
