@@ -10,7 +10,6 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import unquote
@@ -33,6 +32,7 @@ from telephony_router.vendors.base import (
 )
 from telephony_router.vendors.proofs import urls
 from telephony_router.vendors.reading import (
+    bridged,
     call_id_of,
     fields_of,
     first,
@@ -136,7 +136,7 @@ class Plivo:
                 did_raw=plus(fields.get("To")),
                 digits=first(fields, "Digits"),
             )
-        return _bridged(_status(fields, own, dialled), order_of(fields.get("order")))
+        return bridged(_status(fields, own, dialled), order_of(fields.get("order")), CALLER)
 
     def render(self, decision: Decision, signal: CallSignal, request: RawRequest) -> Response:
         position = _position(request)
@@ -224,15 +224,6 @@ def _status(fields: Mapping[str, Any], own: str, dialled: str) -> CallSignal:
         digits=first(fields, "DialDigits", "Digits"),
         transferred_raw=plus(fields.get("ForwardedTo")),
     )
-
-
-def _bridged(signal: CallSignal, order: str) -> CallSignal:
-    """The status of a call that we asked for: its own leg is the agent's, and the attempt is to reach the customer."""
-    if not order:
-        return signal
-    own = not signal.attempt and not signal.leg
-    status = CALLER.get(signal.status_raw, "unknown") if own else signal.status
-    return replace(signal, status=status, direction="outbound", agent_raw="", correlation=order)
 
 
 def _bridge(request: RawRequest) -> Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -12,11 +13,12 @@ import python_multipart
 from pydantic_core import from_json
 from python_multipart.exceptions import FormParserError
 
-from telephony_router.signals import URL_CHARACTERS, Recording, clean
+from telephony_router.signals import URL_CHARACTERS, CallSignal, Recording, clean
 from telephony_router.vendors.base import PARAMETERS_MAX, BadRequest, RawRequest, whole_number
 
 __all__ = [
     "at_path",
+    "bridged",
     "call_id_of",
     "fields_of",
     "first",
@@ -110,6 +112,16 @@ def call_id_of(fields: Mapping[str, Any], *names: str) -> str:
         if text := given(value):
             return text
     return ""
+
+
+def bridged(signal: CallSignal, order: str, own_statuses: Mapping[str, str]) -> CallSignal:
+    """A webhook of a call that we asked for, where the vendor rings the agent first: the call's own leg is the agent's,
+    with statuses of its own, and the attempt is to reach the customer."""
+    if not order or signal.kind != "status":
+        return replace(signal, correlation=order) if order else signal
+    own = not signal.attempt and not signal.leg
+    status = own_statuses.get(signal.status_raw, "unknown") if own else signal.status
+    return replace(signal, status=status, direction="outbound", agent_raw="", correlation=order)
 
 
 def order_of(value: object) -> str:

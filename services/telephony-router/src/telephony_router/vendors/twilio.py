@@ -6,7 +6,6 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Literal
@@ -30,9 +29,9 @@ from telephony_router.vendors.base import (
     whole_number,
 )
 from telephony_router.vendors.proofs import urls
-from telephony_router.vendors.reading import order_of
+from telephony_router.vendors.reading import bridged, order_of
 
-__all__ = ["Twilio", "bridged", "dial", "signature", "told", "twiml"]
+__all__ = ["CALLER_STATUSES", "Twilio", "dial", "signature", "told", "twiml"]
 
 # Reported both as signed and as added after signing; either form proves the sender, who knows the token.
 LATE_PARAMETERS = frozenset({"CallToken", "StirVerstat"})
@@ -116,7 +115,7 @@ class Twilio:
                 parent_call=clean(fields.get("ParentCallSid")),
                 digits=clean(fields.get("Digits")),
             )
-        return bridged(told(fields, own, self.name), order_of(fields.get("order")))
+        return bridged(told(fields, own, self.name), order_of(fields.get("order")), CALLER_STATUSES)
 
     def render(self, decision: Decision, signal: CallSignal, request: RawRequest) -> Response:
         return dial(decision, request)
@@ -154,15 +153,6 @@ def told(fields: dict[str, object], own: str, vendor: str) -> CallSignal:
     if fields.get("RecordingStatus"):
         return _recording(fields, own, vendor)
     return _dial_result(fields, own, vendor) if "DialCallStatus" in fields else _progress(fields, own, vendor)
-
-
-def bridged(signal: CallSignal, order: str) -> CallSignal:
-    """The status of a call that we asked for: its own leg is the agent's, and the attempt is to reach the customer."""
-    if not order or signal.kind != "status":
-        return replace(signal, correlation=order) if order else signal
-    own = not signal.attempt and not signal.leg
-    status = CALLER_STATUSES.get(signal.status_raw, "unknown") if own else signal.status
-    return replace(signal, status=status, direction="outbound", agent_raw="", correlation=order)
 
 
 def signature(token: str, url: str, parameters: Iterable[tuple[str, str]]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 from urllib.parse import quote, urlsplit
@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit
 from pydantic_core import from_json, to_json
 
 from telephony_router.signals import CallSignal
+from telephony_router.vendors.base import BadRequest, Purpose, RawRequest
 from telephony_router.vendors.reading import given
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Login",
     "Order",
     "Outcome",
+    "as_status",
     "basic",
     "callback",
     "form",
@@ -158,6 +160,18 @@ def rejected(answer: ApiAnswer, code: object = "") -> Outcome | None:
     if status == 429:
         return Outcome(kind="refused", code="rate_limited", retryable=True, healthy=False)
     return Outcome(kind="refused", code=own or f"http_{status}", healthy=status >= 400)
+
+
+def as_status(parse: Callable[[RawRequest, Purpose], CallSignal], fields: Mapping[str, Any]) -> CallSignal | None:
+    """An answer that has the fields of the vendor's status webhook, read as one; None when it cannot be."""
+    kind = {"content-type": "application/json"}
+    webhook = RawRequest(
+        method="POST", url_path="/", query="", headers=kind, body=to_json(dict(fields)), bases=("",), hook="status"
+    )
+    try:
+        return parse(webhook, "status")
+    except BadRequest:
+        return None
 
 
 def basic(user: str, password: str) -> dict[str, str]:

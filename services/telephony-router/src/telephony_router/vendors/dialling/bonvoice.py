@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
-from pydantic_core import to_json
-
 from telephony_router.signals import CallSignal
-from telephony_router.vendors.base import BadRequest, RawRequest
 from telephony_router.vendors.bonvoice import Bonvoice
 from telephony_router.vendors.dialling.base import (
     NUMBERS,
@@ -18,6 +15,7 @@ from telephony_router.vendors.dialling.base import (
     Login,
     Order,
     Outcome,
+    as_status,
     json_of,
     part,
     posted,
@@ -113,14 +111,7 @@ class BonvoiceDialler:
             **call,
             "eventID": ref,
         }
-        kind = {"content-type": "application/json"}
-        webhook = RawRequest(
-            method="POST", url_path="/", query="", headers=kind, body=to_json(fields), bases=("",), hook="status"
-        )
-        try:
-            return Bonvoice().parse(webhook, "status")
-        except BadRequest:
-            return None
+        return as_status(Bonvoice().parse, fields)
 
 
 def _proof(token: str) -> dict[str, str]:

@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from urllib.parse import quote
 
-from pydantic_core import to_json
-
 from telephony_router.signals import CallSignal
-from telephony_router.vendors.base import BadRequest, RawRequest, whole_number
+from telephony_router.vendors.base import whole_number
 from telephony_router.vendors.dialling.base import (
     DND_REFUSED,
     NUMBERS,
@@ -19,6 +17,7 @@ from telephony_router.vendors.dialling.base import (
     Login,
     Order,
     Outcome,
+    as_status,
     basic,
     callback,
     form,
@@ -102,12 +101,8 @@ class ExotelDialler:
             "RecordingUrl": call.get("RecordingUrl"),
             "ConversationDuration": talked,
         }
-        body = to_json({name: value for name, value in fields.items() if value is not None})
-        try:
-            signal = Exotel().parse(_webhook(body), "status")
-        except BadRequest:
-            return None
-        if signal.status == "completed" and talked is None:
+        signal = as_status(Exotel().parse, {name: value for name, value in fields.items() if value is not None})
+        if signal is not None and signal.status == "completed" and talked is None:
             # The flow ran to its end; whether anybody talked is not said.
             return replace(signal, status="ended")
         return signal
@@ -119,8 +114,3 @@ def _account(access: Access) -> str:
 
 def _proof(access: Access) -> dict[str, str]:
     return basic(access.secrets["api_key"], access.secrets["api_token"])
-
-
-def _webhook(body: bytes) -> RawRequest:
-    kind = {"content-type": "application/json"}
-    return RawRequest(method="POST", url_path="/", query="", headers=kind, body=body, bases=("",), hook="status")

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
-from pydantic_core import to_json
-
 from telephony_router.signals import CallSignal
-from telephony_router.vendors.base import BadRequest, RawRequest
 from telephony_router.vendors.dialling.base import (
     DND_REFUSED,
     NUMBERS,
@@ -18,6 +15,7 @@ from telephony_router.vendors.dialling.base import (
     Login,
     Order,
     Outcome,
+    as_status,
     json_of,
     posted,
     rejected,
@@ -83,14 +81,7 @@ class GenericDialler:
         if call_id and call_id_of(values, "call_id") not in ("", call_id):
             return None
         fields = {**values, "call_id": given(values.get("call_id")) or call_id, "order": ref}
-        kind = {"content-type": "application/json"}
-        webhook = RawRequest(
-            method="POST", url_path="/", query="", headers=kind, body=to_json(fields), bases=("",), hook="status"
-        )
-        try:
-            return Generic().parse(webhook, "status")
-        except BadRequest:
-            return None
+        return as_status(Generic().parse, fields)
 
 
 def _proof(access: Access) -> dict[str, str]:

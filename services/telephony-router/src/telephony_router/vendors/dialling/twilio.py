@@ -22,8 +22,8 @@ from telephony_router.vendors.dialling.base import (
     json_of,
     rejected,
 )
-from telephony_router.vendors.reading import call_id_of, given
-from telephony_router.vendors.twilio import bridged, told
+from telephony_router.vendors.reading import bridged, call_id_of, given
+from telephony_router.vendors.twilio import CALLER_STATUSES, told
 
 __all__ = ["TwilioDialler"]
 
@@ -96,7 +96,7 @@ class TwilioDialler:
             "CallDuration": call.get("duration") if call.get("end_time") else None,
         }
         try:
-            signal = bridged(told(fields, call_id, self.name), ref)
+            signal = bridged(told(fields, call_id, self.name), ref, CALLER_STATUSES)
         except BadRequest:
             return None
         if given(call.get("status")) != "completed":
