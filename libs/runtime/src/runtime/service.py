@@ -19,6 +19,7 @@ from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, genera
 
 from kit.metrics import counter, histogram
 from kit.telemetry import METRICS, exemplar, get_logger
+from runtime.background import Background
 from runtime.slow_senders import TimedProtocol
 from runtime.tracing import RequestTrace
 
@@ -53,42 +54,27 @@ class Component(Protocol):
         """Figures for a person."""
 
 
-class Every:
+class Every(Background):
     """Runs a function periodically. An error is logged and counted, and ends that run only."""
 
     def __init__(self, name: str, seconds: float, function: Callable[[], Awaitable[None]]) -> None:
-        self.name = name
+        self.name, self.ended = name, f"{name} has ended"
         self._seconds = seconds
         self._function = function
-        self._task: asyncio.Task[None] | None = None
         self._runs = 0
         self._last_error: str | None = None
         self._began: float | None = None
 
-    async def start(self) -> None:
-        self._task = asyncio.create_task(self._loop(), name=self.name)
-
-    async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
-
     def alive(self) -> str | None:
-        if self._task is not None and self._task.done():
-            return f"{self.name} has ended"
-        if self._began is not None and time.monotonic() - self._began > 600:
+        ended = super().alive()
+        if ended is None and self._began is not None and time.monotonic() - self._began > 600:
             return f"{self.name} has been in one run for ten minutes"
-        return None
-
-    def ready(self) -> str | None:
-        return None
+        return ended
 
     def status(self) -> dict[str, object]:
         return {"runs": self._runs, "last_error": self._last_error}
 
-    async def _loop(self) -> None:
+    async def _run(self) -> None:
         while True:
             self._began = time.monotonic()
             try:

@@ -28,6 +28,7 @@ from front_desk.render import Card, Renderer
 from kit.metrics import counter, gauge
 from kit.postgres import Database
 from kit.telemetry import get_logger
+from runtime.background import Background
 
 __all__ = ["CARDS_MAX", "Changes", "Follower", "LiveBoard", "event_text"]
 
@@ -104,11 +105,13 @@ class Follower:
         self.queue.put_nowait(text)
 
 
-class LiveBoard:
+class LiveBoard(Background):
     """A component: listens while it runs, and keeps every follower up to date."""
 
+    name = "live board"
+    ended = "the live board has ended"
+
     def __init__(self, database: Database, renderer: Renderer, *, followers_max: int) -> None:
-        self.name = "live board"
         self._database = database
         self._renderer = renderer
         self._followers_max = followers_max
@@ -118,30 +121,19 @@ class LiveBoard:
         self._rung: set[UUID] = set()
         self._bell = asyncio.Event()
         self._connection: Any = None
-        self._task: asyncio.Task[None] | None = None
         self._rounds = 0
 
     async def start(self) -> None:
         await self._listen()
-        self._task = asyncio.create_task(self._loop(), name=self.name)
+        await super().start()
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await super().stop()
         for follower in self._everybody():
             follower.put(None)
         if self._connection is not None:
             await self._connection.close(timeout=2)
             self._connection = None
-
-    def alive(self) -> str | None:
-        return "the live board has ended" if self._task is not None and self._task.done() else None
-
-    def ready(self) -> str | None:
-        return None
 
     def status(self) -> dict[str, object]:
         count = len(self._everybody())
@@ -204,7 +196,7 @@ class LiveBoard:
                 self._rung.add(tenant)
                 self._bell.set()
 
-    async def _loop(self) -> None:
+    async def _run(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._bell.wait(), POLL_SECONDS)

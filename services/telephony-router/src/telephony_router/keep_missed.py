@@ -17,6 +17,7 @@ from uuid import UUID
 
 from kit.postgres import Database, Transaction
 from kit.telemetry import get_logger
+from runtime.background import Background
 from telephony_router import claims_store, store
 from telephony_router.call_record import CallRecord
 from telephony_router.claim_missed import tell
@@ -176,36 +177,20 @@ async def release_lapsed(database: Database, *, limit: int = AT_ONCE) -> int:
     return count
 
 
-class MissedKeeper:
+class MissedKeeper(Background):
     """Does all of it, as calls end and every few seconds. A component; every router runs one."""
 
     name = "missed calls"
+    ended = "missed calls are not kept any more"
 
     def __init__(self, database: Database, *, window: timedelta, seconds: float) -> None:
         self._database = database
         self._window = window
         self._seconds = seconds
-        self._task: asyncio.Task[None] | None = None
         self._last_error: str | None = None
         self.doorbell = asyncio.Event()
         for change in ("opened", "missed_again", "claimed", "renewed", "released", "resolved", "refused"):
             METRICS.claim_changes.labels(change)
-
-    async def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name=self.name)
-
-    async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
-
-    def alive(self) -> str | None:
-        return "missed calls are not kept any more" if self._task is not None and self._task.done() else None
-
-    def ready(self) -> str | None:
-        return None
 
     def status(self) -> dict[str, object]:
         return {"last_error": self._last_error}

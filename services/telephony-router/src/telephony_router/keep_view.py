@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 
 from kit.postgres import Database, Transaction
 from kit.telemetry import get_logger
+from runtime.background import Background
 from telephony_router import store
 from telephony_router.metrics import METRICS
 from telephony_router.record import DATABASE_FAILURES
@@ -29,10 +30,11 @@ _Entry = tuple[str, dict[str, Any]]
 DISK_WRITE_SECONDS = 2.0
 
 
-class ViewKeeper:
+class ViewKeeper(Background):
     """Follows the numbered changes of the view. A component: ready as soon as any snapshot is loaded."""
 
     name = "routing view"
+    ended = "the routing view is not followed any more"
 
     def __init__(
         self,
@@ -57,7 +59,6 @@ class ViewKeeper:
         self._swept_at: float | None = None
         self._written = 0
         self._written_at = 0.0
-        self._task: asyncio.Task[None] | None = None
         self._last_error: str | None = None
         self.doorbell = asyncio.Event()
         """Rung after a commit that changed the view."""
@@ -72,20 +73,10 @@ class ViewKeeper:
             log.exception("snapshot_not_loaded")
         self._written = self._snapshot.changes
 
-    async def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name=self.name)
-
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await super().stop()
         if self._snapshot.loaded:
             await self._write(at_once=True)
-
-    def alive(self) -> str | None:
-        return "the routing view is not followed any more" if self._task is not None and self._task.done() else None
 
     def ready(self) -> str | None:
         return None if self._snapshot.loaded else "no snapshot of the routing view is loaded yet"

@@ -17,6 +17,7 @@ from contracts.event import Event
 from kit import outbox
 from kit.postgres import Database, Transaction
 from kit.telemetry import get_logger, trace_id_of
+from runtime.background import Background
 from telephony_router import store
 from telephony_router.answer_ring import answer_from_json, number_of
 from telephony_router.bind_orders import bind_orders
@@ -272,10 +273,11 @@ async def _write(tx: Transaction, batch: _Batch, done: list[int]) -> None:
     await store.note_changes(tx, [("caller", row["number"]) for row in learned])
 
 
-class IntakeProcessor:
+class IntakeProcessor(Background):
     """Processes what is taken in, as it comes. A component; several routers may run one."""
 
     name = "intake"
+    ended = "webhooks are not processed any more"
 
     def __init__(
         self,
@@ -298,27 +300,10 @@ class IntakeProcessor:
         self._poll = poll_seconds
         self._limit = limit
         self._keep_days = keep_days
-        self._task: asyncio.Task[None] | None = None
         self._last_error: str | None = None
         self._processed = 0
         self._looked_at = float("-inf")
         self.doorbell = asyncio.Event()
-
-    async def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name=self.name)
-
-    async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
-
-    def alive(self) -> str | None:
-        return "webhooks are not processed any more" if self._task is not None and self._task.done() else None
-
-    def ready(self) -> str | None:
-        return None
 
     def status(self) -> dict[str, object]:
         return {"processed": self._processed, "last_error": self._last_error}

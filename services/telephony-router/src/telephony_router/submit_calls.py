@@ -11,6 +11,7 @@ import stamina
 
 from kit.postgres import Database
 from kit.telemetry import get_logger
+from runtime.background import Background
 from telephony_router import outbound_store as store
 from telephony_router.breaker import admit, noted
 from telephony_router.metrics import METRICS
@@ -34,10 +35,11 @@ OUTCOMES = ("requested", "submitted", "refused", "unknown", "expired")
 STATES = {"submitted": "submitted", "refused": "refused", "unknown": "submission_unknown"}
 
 
-class CallSubmitter:
+class CallSubmitter(Background):
     """A component; every router may run one."""
 
     name = "outbound"
+    ended = "calls are not placed any more"
 
     def __init__(
         self,
@@ -55,7 +57,6 @@ class CallSubmitter:
         self._clock = clock
         self._at_once = at_once
         self._poll = poll_seconds
-        self._task: asyncio.Task[None] | None = None
         self._claiming: asyncio.Future[list[Claimed]] | None = None
         self._running: set[asyncio.Task[None]] = set()
         self._last_error: str | None = None
@@ -69,26 +70,13 @@ class CallSubmitter:
         self.doorbell = asyncio.Event()
         """Rung when an order was taken by this router."""
 
-    async def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name=self.name)
-
     async def stop(self) -> None:
         """What was begun is finished: an answer that nobody waits for is an unknown outcome."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await super().stop()
         if self._claiming is not None:
             await asyncio.wait([self._claiming])
         if self._running:
             await asyncio.wait(set(self._running))
-
-    def alive(self) -> str | None:
-        return "calls are not placed any more" if self._task is not None and self._task.done() else None
-
-    def ready(self) -> str | None:
-        return None
 
     def status(self) -> dict[str, object]:
         return {"under_way": len(self._running), "last_error": self._last_error}

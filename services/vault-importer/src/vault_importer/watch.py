@@ -19,6 +19,7 @@ from uuid import UUID
 
 from kit.postgres import Database
 from kit.telemetry import get_logger
+from runtime.background import Background
 from vault_importer.accounts import Account, SealingError
 from vault_importer.crypt15 import Limits
 from vault_importer.import_backup import ImportJob, import_backup
@@ -55,10 +56,11 @@ class _Seen:
     not_before: float = 0.0
 
 
-class Watch:
+class Watch(Background):
     """A component: looks, imports one file at a time, and goes on."""
 
     name = "watch folder"
+    ended = "the watch of the folder has ended"
 
     def __init__(
         self,
@@ -73,32 +75,21 @@ class Watch:
         self._options = options
         self._clock = clock
         self._seen: dict[Path, _Seen] = {}
-        self._task: asyncio.Task[None] | None = None
         self._imported = 0
         self._refused = 0
 
     async def start(self) -> None:
         self._options.folder.mkdir(parents=True, exist_ok=True)
-        self._task = asyncio.create_task(self._loop(), name=self.name)
+        await super().start()
 
     async def stop(self) -> None:
         """An import in flight is cut off between two chunks at most; the next start continues it."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
-
-    def alive(self) -> str | None:
-        return "the watch of the folder has ended" if self._task is not None and self._task.done() else None
-
-    def ready(self) -> str | None:
-        return None
+        await super().stop()
 
     def status(self) -> dict[str, object]:
         return {"waiting": len(self._seen), "imported": self._imported, "refused": self._refused}
 
-    async def _loop(self) -> None:
+    async def _run(self) -> None:
         while True:
             try:
                 await self.look()

@@ -21,6 +21,7 @@ from kit.telemetry import get_logger
 from recovery.dead_letters.actions import Asker, audit
 from recovery.dead_letters.bulk import audit_job
 from recovery.replay.letters import record_of
+from runtime.background import Background
 
 __all__ = ["DeadLetterWorker"]
 
@@ -92,16 +93,17 @@ DELETE FROM dead_letter WHERE state = 'dropped' AND last_failed_at < now() - mak
 _RUNNING = "SELECT * FROM dead_letter_job WHERE state = 'running' AND consumer = ANY ($1::text[]) ORDER BY created_at"
 
 
-class DeadLetterWorker:
+class DeadLetterWorker(Background):
     """Works the dead letters of a service's consumers. Of several replicas one works at a time."""
 
+    name = "dead letters"
+    ended = "the dead letters' worker has ended"
+    optional = True
+
     def __init__(self, database: Database, consumers: Sequence[Consumer], *, every: float = LOOK_SECONDS) -> None:
-        self.name = "dead letters"
-        self.optional = True
         self._database = database
         self._handlings = {consumer.group: consumer.handling for consumer in consumers}
         self._every = every
-        self._task: asyncio.Task[None] | None = None
         self._worked = 0
         self._last_error: str | None = None
         self._swept = 0.0
@@ -112,22 +114,6 @@ class DeadLetterWorker:
                 metric.labels(group).set(0)
             for action in ("retried", "failed_again", "dropped"):
                 WORKED.labels(group, action)
-
-    async def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name=self.name)
-
-    async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
-
-    def alive(self) -> str | None:
-        return "the dead letters' worker has ended" if self._task is not None and self._task.done() else None
-
-    def ready(self) -> str | None:
-        return None
 
     def status(self) -> dict[str, object]:
         return {"worked": self._worked, "last_error": self._last_error}
