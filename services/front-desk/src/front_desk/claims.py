@@ -12,10 +12,11 @@ from uuid import UUID
 
 import httpx
 
+from front_desk.other_services import TIMEOUT_SECONDS, OtherServices
+
 __all__ = ["ROUTER", "Claims", "NoSuchCall", "NotNow", "Refused", "Taken"]
 
 ROUTER = "telephony-router"
-TIMEOUT_SECONDS = 5.0
 LOOK_SECONDS = 3.0
 
 
@@ -39,29 +40,14 @@ class Refused(Exception):
     """The service does not take what was sent."""
 
 
-class Claims:
-    """The way to the service. A component as well: it closes its connections."""
+class Claims(OtherServices):
+    """The way to the service."""
 
     name = "claims"
-    optional = True
 
     def __init__(self, url: str | None, *, admin_token: str) -> None:
+        super().__init__(admin_token)
         self._url = url
-        self._token = admin_token
-        self._client: httpx.AsyncClient | None = None
-
-    async def start(self) -> None: ...
-
-    async def stop(self) -> None:
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = None
-
-    def alive(self) -> str | None:
-        return None
-
-    def ready(self) -> str | None:
-        return None
 
     def status(self) -> dict[str, object]:
         return {"router": self._url}
@@ -87,13 +73,9 @@ class Claims:
     ) -> dict[str, Any]:
         if self._url is None:
             raise NotNow
-        if self._client is None:
-            self._client = httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False)
-        headers = {"Authorization": f"Bearer {self._token}", "X-Tenant": str(tenant)}
+        url = f"{self._url}/v1/missed{path}"
         try:
-            answer = await self._client.request(
-                method, f"{self._url}/v1/missed{path}", json=body, headers=headers, timeout=timeout
-            )
+            answer = await self._request(method, url, {"X-Tenant": str(tenant)}, json=body, timeout=timeout)
             said = answer.json()
         except (httpx.HTTPError, ValueError) as error:
             raise NotNow from error

@@ -15,10 +15,11 @@ from uuid import UUID
 
 import httpx
 
+from front_desk.other_services import OtherServices
+
 __all__ = ["CannotDo", "Found", "Letters", "NoSuchLetter", "Silent"]
 
 PREFIX = "/v1/dead-letters"
-TIMEOUT_SECONDS = 5.0
 PAGE = 50
 
 
@@ -42,29 +43,14 @@ class Found:
     silent: list[str]
 
 
-class Letters:
-    """The services' dead letters. A component as well: it closes its connections."""
+class Letters(OtherServices):
+    """The services' dead letters."""
 
     name = "dead letters"
-    optional = True
 
     def __init__(self, urls: Mapping[str, str], *, admin_token: str) -> None:
+        super().__init__(admin_token)
         self._urls = dict(urls)
-        self._token = admin_token
-        self._client: httpx.AsyncClient | None = None
-
-    async def start(self) -> None: ...
-
-    async def stop(self) -> None:
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = None
-
-    def alive(self) -> str | None:
-        return None
-
-    def ready(self) -> str | None:
-        return None
 
     def status(self) -> dict[str, object]:
         return {"services": len(self._urls)}
@@ -124,13 +110,9 @@ class Letters:
     ) -> Any:
         if service not in self._urls:
             raise NoSuchLetter
-        if self._client is None:
-            self._client = httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False)
-        headers = {"Authorization": f"Bearer {self._token}", "X-Operator": quote(who)}
+        url = self._urls[service] + PREFIX + path
         try:
-            answer = await self._client.request(
-                method, self._urls[service] + PREFIX + path, params=params, json=body, headers=headers
-            )
+            answer = await self._request(method, url, {"X-Operator": quote(who)}, params=params, json=body)
         except httpx.HTTPError as error:
             raise Silent(service) from error
         if answer.is_success:

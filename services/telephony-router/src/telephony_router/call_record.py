@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from contracts.calls import CallInboundV1, CallStateV1, Destination, Excluded
+from contracts.calls import CallInboundV1, CallStateV1, Claim, Destination, Excluded
 from telephony_router.answer_ring import number_of, request_of
 from telephony_router.calls import CallState, apply, noted
 from telephony_router.routing import Decision
@@ -162,13 +162,15 @@ def inbound_event(call: CallRecord, decision: Decision, answer_ms: float, asked:
     )
 
 
-def state_event(call: CallRecord, previous: str | None, signal: CallSignal, at: datetime) -> CallStateV1:
+def state_event(
+    call: CallRecord, previous: str | None, leg: str, at: datetime, claim: Claim | None = None
+) -> CallStateV1:
     state = call.facts
     return CallStateV1(
         call_id=str(call.id),
         vendor=call.vendor,
         vendor_call_id=call.vendor_call_id,
-        leg=signal.leg,
+        leg=leg,
         state=state.state,
         previous_state=previous,
         direction="outbound" if call.direction == "outbound" else "inbound",
@@ -183,4 +185,5 @@ def state_event(call: CallRecord, previous: str | None, signal: CallSignal, at: 
         duration_seconds=state.duration_seconds,
         cause=state.cause or None,
         version=call.version,
+        claim=claim,
     )

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from contracts.calls import CallStateV1, Claim
-from telephony_router.call_record import CallRecord
+from telephony_router.call_record import CallRecord, state_event
 
 __all__ = ["MISSED", "OUTCOMES", "Item", "Taken", "ago", "claim_event", "concern", "missed_at", "numbers_of"]
 
@@ -91,27 +91,12 @@ def ago(seconds: float) -> str:
 
 def claim_event(call: CallRecord, item: Item, reason: str = "") -> CallStateV1:
     """A change of an item: the state of the call that opened it, unchanged, with its next version and the claim."""
-    state = call.facts
-    return CallStateV1(
-        call_id=str(call.id),
-        vendor=call.vendor,
-        vendor_call_id=call.vendor_call_id,
-        leg="",
-        state=state.state,
-        previous_state=state.state,
-        direction="outbound" if call.direction == "outbound" else "inbound",
-        caller=call.caller,
-        did=call.did,
-        staff_id=call.staff_id,
-        agent_number=call.agent_number,
-        at=missed_at(call) or item.first_at,
-        started_at=state.started_at,
-        answered_at=state.answered_at,
-        ended_at=state.ended_at,
-        duration_seconds=state.duration_seconds,
-        cause=state.cause or None,
-        version=call.version,
-        claim=Claim(
+    return state_event(
+        call,
+        call.facts.state,
+        "",
+        missed_at(call) or item.first_at,
+        Claim(
             status=item.state,
             user_id=item.user_id,
             user_name=item.user_name,

@@ -17,7 +17,7 @@ import typer
 from telephony_router.outbound_commands import register
 
 if TYPE_CHECKING:
-    from kit.postgres import Transaction
+    from kit.postgres import Database, Transaction
     from telephony_router.settings import Settings
     from telephony_router.vendors.base import Vendor
 
@@ -68,12 +68,19 @@ def _run(work: Coroutine[Any, Any, Any]) -> Any:
 
 
 async def _in_transaction(settings: Settings, tenant: UUID, work: Callable[[Transaction], Awaitable[Any]]) -> Any:
+    async def in_transaction(database: Database) -> Any:
+        async with database.transaction(tenant) as tx:
+            return await work(tx)
+
+    return await _with_database(settings, in_transaction)
+
+
+async def _with_database(settings: Settings, work: Callable[[Database], Awaitable[Any]]) -> Any:
     from telephony_router.wiring import make_database
 
     database = make_database(settings)
     try:
-        async with database.transaction(tenant) as tx:
-            return await work(tx)
+        return await work(database)
     finally:
         await database.close()
 
@@ -296,17 +303,11 @@ def simulate_command(
 ) -> None:
     """Whom a call would ring, and why. Has no effect."""
     from telephony_router.simulate import simulate
-    from telephony_router.wiring import make_database
 
-    settings = _settings()
     moment = (at or datetime.now(UTC)).replace(tzinfo=UTC)
 
-    async def ask() -> dict[str, Any]:
-        database = make_database(settings)
-        try:
-            return await simulate(database, tenant, did=did, caller=caller, at=moment, digits=digits)
-        finally:
-            await database.close()
+    async def ask(database: Database) -> dict[str, Any]:
+        return await simulate(database, tenant, did=did, caller=caller, at=moment, digits=digits)
 
-    result = _run(ask())
+    result = _run(_with_database(_settings(), ask))
     typer.echo(json.dumps(result) if as_json else "\n  - ".join([result["why"], *result["in_full"]]))

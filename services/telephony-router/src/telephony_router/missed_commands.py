@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
 
-from telephony_router.commands import JsonOption, TenantOption, _fail, _in_transaction, _run, _settings
+from telephony_router.commands import JsonOption, TenantOption, _fail, _in_transaction, _run, _settings, _with_database
 
 if TYPE_CHECKING:
+    from kit.postgres import Database
     from telephony_router.claims import Item
-    from telephony_router.settings import Settings
 
 app = typer.Typer(name="missed", help="Missed calls: who waits, who sees to it.", no_args_is_help=True)
 
@@ -63,25 +63,17 @@ def missed_release(
     as_json: JsonOption = False,
 ) -> None:
     """Take a missed call from whoever has it, so that anybody may claim it."""
-    from telephony_router.claim_missed import NoSuchItem
+    from telephony_router.claim_missed import NoSuchItem, release
     from telephony_router.claims import Taken
     from telephony_router.missed_api import as_json as told
 
+    async def free(database: Database) -> Item:
+        return await release(database, tenant, call, user=None, reason=why)
+
     try:
-        item = _run(_release(_settings(), tenant, call, why))
+        item = _run(_with_database(_settings(), free))
     except NoSuchItem:
         _fail("there is no such missed call of this tenant")
     except Taken as taken:
         _fail(str(taken))
     typer.echo(json.dumps(told(item)) if as_json else f"{item.id} is open")
-
-
-async def _release(settings: Settings, tenant: UUID, call: UUID, why: str) -> Any:
-    from telephony_router.claim_missed import release
-    from telephony_router.wiring import make_database
-
-    database = make_database(settings)
-    try:
-        return await release(database, tenant, call, user=None, reason=why)
-    finally:
-        await database.close()

@@ -207,7 +207,7 @@ def _status(batch: _Batch, call: CallRecord, unknown: bool, row: IntakeRow, sign
         return replace(call, confirmed=confirmed)
     after = replace(after, version=call.version + 1, confirmed=confirmed)
     previous = None if unknown else call.facts.state
-    batch.tell(state_event(after, previous, signal, signal.at or row.received_at), row)
+    batch.tell(state_event(after, previous, signal.leg, signal.at or row.received_at), row)
     return after
 
 

@@ -160,7 +160,8 @@ def build(settings: Settings) -> Wired:
     ringing = make_database(settings, connect_timeout=1.0, command_timeout=2.0)
     database = make_database(settings)
     view = make_view(settings)
-    snapshot = Snapshot(Seal(settings.secret_key.get_secret_value()), callers_max=settings.snapshot_callers_max)
+    seal = Seal(settings.secret_key.get_secret_value())
+    snapshot = Snapshot(seal, callers_max=settings.snapshot_callers_max)
     keeper = ViewKeeper(
         database=database,
         view=view,
@@ -188,7 +189,6 @@ def build(settings: Settings) -> Wired:
         note=drift.note,
     )
     token = settings.admin_token.get_secret_value()
-    seal = Seal(settings.secret_key.get_secret_value())
     api, blobs = make_vendor_api(settings, seal), make_blob_store(settings)
     submitter = CallSubmitter(database, api, seal, clock=clock, at_once=settings.dial_at_once)
     behind: list[Component] = [JournalDrain(journal, recorder, intakes), drift]
@@ -196,7 +196,7 @@ def build(settings: Settings) -> Wired:
         missed = _missed(settings, database)
         bells = (keeper.doorbell, missed.doorbell)
         behind = [*_plumbing(settings, database), _intake(settings, database, bells, answerer), missed, *behind]
-        behind += [submitter, *_sweeps(settings, database, api, seal), _recordings(settings, database, blobs)]
+        behind += [submitter, *_sweeps(settings, database, api, seal), _recordings(settings, database, blobs, seal)]
     admin = _admin(settings, database, submitter, Verified(blobs))
     closing = Closing(view, intakes, api, blobs, ringing, database)
     return Wired(
@@ -299,7 +299,7 @@ def make_blob_store(settings: Settings) -> BlobStore:
     )
 
 
-def _recordings(settings: Settings, database: Database, blobs: BlobStore) -> RecordingFetcher:
+def _recordings(settings: Settings, database: Database, blobs: BlobStore, seal: Seal) -> RecordingFetcher:
     source = RecordingSource(
         limits=Limits(bytes_max=settings.recording_max_bytes, total_seconds=settings.recording_total_seconds),
         allow_networks=networks(settings.recording_allow_networks.split(",")),
@@ -310,7 +310,7 @@ def _recordings(settings: Settings, database: Database, blobs: BlobStore) -> Rec
         database,
         source,
         blobs,
-        Seal(settings.secret_key.get_secret_value()),
+        seal,
         spool=Path(settings.data_dir) / "recordings-incoming",
         pace=Pace(
             at_once=settings.recording_fetchers,
