@@ -210,7 +210,9 @@ def test_an_address_that_is_wrong_or_of_another_machine_is_refused(url: str, why
 
 
 def test_another_machine_is_called_when_it_is_said_to_be_ours() -> None:
-    assert _address("https://pbx.example/v1/hooks/exotel/s/connect", mine=True).endswith("/v1/hooks/exotel/s")
+    base, vendor = _address("https://pbx.example/v1/hooks/exotel/s/connect", mine=True)
+    assert base.endswith("/v1/hooks/exotel/s")
+    assert vendor == "exotel"
 
 
 def test_help_teaches_the_open_loop() -> None:

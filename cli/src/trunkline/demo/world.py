@@ -7,7 +7,6 @@ import os
 import secrets
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -177,13 +176,10 @@ def _connect(addresses: Addresses, kochi: Business, mumbai: Business) -> None:
         addresses, "router", "account", "add", "--tenant", kochi.tenant_id, "--vendor", "generic", "--label", "PBX"
     )["hook_base_path"]
     mumbai.auth_token = secrets.token_hex(16)
-    with tempfile.NamedTemporaryFile("w", prefix="token-", delete=True) as token:
-        token.write(mumbai.auth_token)
-        token.flush()
-        mumbai.hook_path = command(
-            addresses, "router", "account", "add", "--tenant", mumbai.tenant_id, "--vendor", "twilio", "--label", "PBX",
-            "--auth-token-file", token.name,
-        )["hook_base_path"]  # fmt: skip
+    mumbai.hook_path = command(
+        addresses, "router", "account", "add", "--tenant", mumbai.tenant_id, "--vendor", "twilio", "--label", "PBX",
+        "--auth-token-file", "-", stdin=mumbai.auth_token,
+    )["hook_base_path"]  # fmt: skip
     kochi.vault_account = command(
         addresses, "vault", "account", "add", "--tenant", kochi.tenant_id, "--name", "Desk phone", "--number", KOCHI_DID
     )["account_id"]

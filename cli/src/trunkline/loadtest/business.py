@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -50,8 +49,5 @@ def prepare(addresses: Addresses, vendor: str, state_file: Path) -> Ground:
 def _account(addresses: Addresses, tenant: str, vendor: str) -> Ground:
     arguments = ["router", "account", "add", "--tenant", tenant, "--vendor", vendor, "--label", "Load test"]
     token = secrets.token_hex(16) if vendor == "twilio" else ""
-    with tempfile.NamedTemporaryFile("w", prefix="token-") as file:
-        file.write(token)
-        file.flush()
-        made = command(addresses, *arguments, *(["--auth-token-file", file.name] if token else []))
+    made = command(addresses, *arguments, *(["--auth-token-file", "-"] if token else []), stdin=token or None)
     return Ground(vendor=vendor, hook_path=made["hook_base_path"], token=token, did=DID)

@@ -86,7 +86,7 @@ def loadtest(  # long: every parameter is an option of the command
         raise Problem(f"there is no {arrivals if vendor in DIALECTS else vendor}", "trunkline loadtest --help")
     agents: tuple[str, ...] = ()
     if url is not None:
-        base, vendor = _address(url, mine=mine), _vendor(url)
+        base, vendor = _address(url, mine=mine)
         if did is None:
             raise Problem("with --url the number that is called has to be said", "trunkline loadtest --did +91…")
     else:
@@ -118,8 +118,8 @@ def loadtest(  # long: every parameter is an option of the command
     raise typer.Exit(0 if found.clean else 1)
 
 
-def _address(url: str, *, mine: bool) -> str:
-    """The account's address without the hook. Refuses to send in numbers to a machine that is not this one."""
+def _address(url: str, *, mine: bool) -> tuple[str, str]:
+    """The account's address without the hook, and its vendor. Another machine is refused unless it is ``mine``."""
     parts = urlsplit(url)
     match = HOOKS.match(parts.path)
     if parts.scheme not in ("http", "https") or not parts.hostname or match is None:
@@ -131,12 +131,7 @@ def _address(url: str, *, mine: bool) -> str:
             f"{parts.hostname} is not this machine; the calls would be real to whoever runs it",
             "add --this-is-mine if it is yours",
         )
-    return f"{parts.scheme}://{parts.netloc}{match[0]}"
-
-
-def _vendor(url: str) -> str:
-    match = HOOKS.match(urlsplit(url).path)
-    return match[1] if match else ""
+    return f"{parts.scheme}://{parts.netloc}{match[0]}", match[1]
 
 
 def _is_here(host: str) -> bool:

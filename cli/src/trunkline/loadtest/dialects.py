@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import urlencode
+
+from trunkline.demo.clients import twilio_signature
 
 __all__ = ["DIALECTS", "Call", "Dialect", "Shot"]
 
@@ -118,9 +117,7 @@ class _Twilio:
         }
 
     def _signed(self, hook: str, fields: dict[str, str], base: str, token: str) -> Shot:
-        text = f"{base}/{hook}" + "".join(name + fields[name] for name in sorted(fields))
-        signature = base64.b64encode(hmac.new(token.encode(), text.encode(), hashlib.sha1).digest()).decode()
-        return _form(hook, fields, {"x-twilio-signature": signature})
+        return _form(hook, fields, {"x-twilio-signature": twilio_signature(token, f"{base}/{hook}", fields)})
 
 
 def _form(hook: str, fields: Mapping[str, str], headers: Mapping[str, str] | None = None) -> Shot:
