@@ -20,10 +20,11 @@ from kit.telemetry import current_traceparent, get_logger
 from telephony_router.decide import decide
 from telephony_router.entries import decision_from_json, decision_to_json
 from telephony_router.inputs import inputs_of
+from telephony_router.keep_free import AgentLeases
 from telephony_router.ladder import Ladder
 from telephony_router.metrics import METRICS, child
 from telephony_router.record import NotRecorded, Recorder
-from telephony_router.routing import Decision, Request, RoutingView, TenantEntry
+from telephony_router.routing import Decision, Request, RoutingView, TenantEntry, offered_first
 from telephony_router.signals import CallSignal, call_named, signal_to_json
 from telephony_router.snapshot import Snapshot
 from telephony_router.store import Intake
@@ -170,13 +171,16 @@ class RingAnswerer:
         answers: Answers,
         clock: Callable[[], datetime],
         deadline_seconds: float = 0.25,
+        leases: AgentLeases | None = None,
     ) -> None:
+        """Without ``leases`` nobody is kept free, whatever a tenant's routing says."""
         self._ladder = ladder
         self._snapshot = snapshot
         self._recorder = recorder
         self._answers = answers
         self._clock = clock
         self._deadline = deadline_seconds
+        self._leases = leases
         self._asked_at = float("-inf")
 
     def busy(self) -> bool:
@@ -233,12 +237,28 @@ class RingAnswerer:
         try:
             view = await self._ladder.view(account.tenant, request.did, number, now)
             decision = decide(view, request, now)
+            if self._leases is not None and any(each.staff_id for each in decision.destinations):
+                view, decision = await self._keep_free(self._leases, view, request, now, decision)
             return _Made(decision, inputs_of(view, request, decision))
         except Exception:
             # A bug or a poisoned entry must not leave the caller ringing into nothing.
             log.exception("decision_failed", vendor=signal.vendor)
             METRICS.rung_failures.labels("all", "bug").inc()
             return _Made(decide(self._static(account.tenant, request.did), request, now))
+
+    async def _keep_free(
+        self, leases: AgentLeases, view: RoutingView, request: Request, now: datetime, decision: Decision
+    ) -> tuple[RoutingView, Decision]:
+        """When the tenant wants it, of the latest view only: what Redis does not answer for, it is not asked about."""
+        if view.tenant.routing.claim_agents:
+            if view.rung == "redis":
+                view, decision = await leases.settle(view, request, now, decision)
+            else:
+                child(METRICS.agent_claims, "down").inc()
+        turn = offered_first(decision)
+        if turn is not None and view.rung == "redis":
+            leases.offered(view.tenant.tenant, turn)
+        return view, decision
 
     def _static(self, tenant: UUID, did: str | None) -> RoutingView:
         """Only what a DID falls back to."""

@@ -77,6 +77,16 @@ class METRICS:
         "Times a rung of the ladder gave no view: it failed, was slow or knew nothing",
         ["rung", "why"],
     )
+    agent_claims = counter(
+        "trunkline_agent_claims",
+        "1",
+        "Answers that were to keep their people free: all were (claimed), others had some (contested) or all of them"
+        " (nobody), or Redis was slow, down or paused and the answer went out without",
+        ["outcome"],
+    )
+    agent_notes_lost = counter(
+        "trunkline_agent_notes_lost", "1", "Turns and releases of people that Redis was not told; leases lapse"
+    )
     journal_bytes = gauge("trunkline_journal_bytes", "bytes", "Bytes waiting in the local journal for Postgres")
     journal_corrupt = counter("trunkline_journal_corrupt_records", "1", "Journal lines that failed their checksum")
     intake_waiting = gauge("trunkline_intake_waiting", "1", "Webhooks taken in and not yet processed", ["vendor"])

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from uuid import UUID
@@ -25,7 +25,9 @@ from telephony_router.call_record import CallRecord, inbound_event, state_event,
 from telephony_router.claims import concern
 from telephony_router.entries import decision_to_json
 from telephony_router.metrics import METRICS
+from telephony_router.note_load import OnSettled, heard_of, note_load, nothing, settled
 from telephony_router.record import DATABASE_FAILURES, about_data
+from telephony_router.routing import offered_first
 from telephony_router.signals import CallSignal, signal_from_json
 from telephony_router.store import IntakeRow
 
@@ -57,6 +59,8 @@ class _Batch:
     talks: dict[str, tuple[str, datetime]] = field(default_factory=dict)
     recordings: dict[tuple[UUID, str], tuple[object, ...]] = field(default_factory=dict)
     parked: dict[int, tuple[str, IntakeRow]] = field(default_factory=dict)
+    offers: dict[str, datetime] = field(default_factory=dict)
+    """Whose turn it was, and when."""
     due: set[UUID] = field(default_factory=set)
     """Calls whose end may concern a missed call."""
 
@@ -65,8 +69,10 @@ class _Batch:
         self.traces.append(row.traceparent)
 
 
-async def process_some(database: Database, *, limit: int = 500) -> int:
+async def process_some(database: Database, *, limit: int = 500, on_settled: OnSettled = nothing) -> int:
     """Process the oldest webhooks, a transaction per tenant; return how many there were.
+
+    ``on_settled`` hears after the commit of each call that is over or that somebody took, and who.
 
     A tenant's transaction that fails is tried again call by call, so that only the guilty webhook is parked.
     """
@@ -77,21 +83,23 @@ async def process_some(database: Database, *, limit: int = 500) -> int:
         by_tenant[tenant].append((seq, call_id))
     for tenant, rows in by_tenant.items():
         try:
-            await _process(database, tenant, rows)
+            await _process(database, tenant, rows, on_settled)
         except DATABASE_FAILURES as error:
             if not about_data(error):
                 raise
-            await _one_by_one(database, tenant, rows)
+            await _one_by_one(database, tenant, rows, on_settled)
         except Exception:
             log.exception("intake_group_failed", tenant=str(tenant), webhooks=len(rows))
-            await _one_by_one(database, tenant, rows)
+            await _one_by_one(database, tenant, rows, on_settled)
     return len(waiting)
 
 
-async def _one_by_one(database: Database, tenant: UUID, rows: Sequence[tuple[int, UUID]]) -> None:
+async def _one_by_one(
+    database: Database, tenant: UUID, rows: Sequence[tuple[int, UUID]], on_settled: OnSettled
+) -> None:
     for seq, call_id in rows:
         try:
-            await _process(database, tenant, [(seq, call_id)])
+            await _process(database, tenant, [(seq, call_id)], on_settled)
         except DATABASE_FAILURES as error:
             if not about_data(error):
                 raise
@@ -107,7 +115,7 @@ async def _park(database: Database, tenant: UUID, seq: int, reason: str) -> None
     METRICS.intake_processed.labels(vendor, "parked").inc()
 
 
-async def _process(database: Database, tenant: UUID, rows: Sequence[tuple[int, UUID]]) -> None:
+async def _process(database: Database, tenant: UUID, rows: Sequence[tuple[int, UUID]], on_settled: OnSettled) -> None:
     seqs, call_ids = [seq for seq, _ in rows], {call_id for _, call_id in rows}
     async with database.transaction(tenant, emits=[str(call_id) for call_id in call_ids]) as tx:
         # Another router may have been at it while we waited for the calls' locks.
@@ -122,7 +130,9 @@ async def _process(database: Database, tenant: UUID, rows: Sequence[tuple[int, U
                 _apply(batch, row, signals[row.seq], new)
             except Unprocessable as error:
                 batch.parked[row.seq] = (str(error), row)
-        await _write(tx, batch, [row.seq for row in claimed if row.seq not in batch.parked])
+        await _write(tx, batch, [row.seq for row in claimed if row.seq not in batch.parked], heard_of(claimed))
+    for call_id, taken_by in settled(batch.touched.values()):
+        on_settled(tenant, str(call_id), taken_by)
     for row in claimed:
         outcome = "parked" if row.seq in batch.parked else "done"
         METRICS.intake_processed.labels(signals[row.seq].vendor, outcome).inc()
@@ -196,6 +206,9 @@ def _ring(batch: _Batch, call: CallRecord, row: IntakeRow, signal: CallSignal) -
     after = with_ring(call, signal, row.received_at)
     answered = (row.call_id, row.received_at, answer.ms, decision.rule, decision.rung)
     batch.decisions.append((*answered, decision_to_json(decision), answer.inputs))
+    turn = offered_first(decision)
+    if turn is not None:
+        batch.offers[turn] = max(row.received_at, batch.offers.get(turn, row.received_at))
     batch.tell(inbound_event(after, decision, answer.ms, signal), row)
     return after
 
@@ -254,7 +267,7 @@ def _learn(batch: _Batch, call: CallRecord) -> None:
         batch.talks[call.caller] = (call.staff_id, at)
 
 
-async def _write(tx: Transaction, batch: _Batch, done: list[int]) -> None:
+async def _write(tx: Transaction, batch: _Batch, done: list[int], heard: Mapping[UUID, datetime]) -> None:
     await store.put_rows(tx, "put_calls", [call.to_row() for call in batch.touched.values()])
     await store.put_rows(tx, "add_decisions", batch.decisions)
     news = await store.put_rows(tx, "put_recordings", list(batch.recordings.values()))
@@ -270,7 +283,8 @@ async def _write(tx: Transaction, batch: _Batch, done: list[int]) -> None:
     await store.put_rows(tx, "note_missed_due", [(call_id,) for call_id in batch.due])
     talks = [(number, staff_id, at) for number, (staff_id, at) in sorted(batch.talks.items())]
     learned = await store.put_rows(tx, "put_last_agents", talks)
-    await store.note_changes(tx, [("caller", row["number"]) for row in learned])
+    changed = await note_load(tx, batch.touched, heard, batch.offers)
+    await store.note_changes(tx, [*changed, *(("caller", row["number"]) for row in learned)])
 
 
 class IntakeProcessor(Background):
@@ -285,6 +299,7 @@ class IntakeProcessor(Background):
         *,
         vendors: Iterable[str] = (),
         on_change: Callable[[], None] = lambda: None,
+        on_settled: OnSettled = nothing,
         busy: Callable[[], bool] = lambda: False,
         poll_seconds: float = 0.1,
         limit: int = 500,
@@ -296,6 +311,7 @@ class IntakeProcessor(Background):
             for outcome in ("done", "parked"):
                 METRICS.intake_processed.labels(vendor, outcome)
         self._on_change = on_change
+        self._on_settled = on_settled
         self._busy = busy
         self._poll = poll_seconds
         self._limit = limit
@@ -315,7 +331,7 @@ class IntakeProcessor(Background):
             began, busy = time.monotonic(), self._busy()
             limit = min(self._limit, BUSY_LIMIT) if busy else self._limit
             try:
-                count = await process_some(self._database, limit=limit)
+                count = await process_some(self._database, limit=limit, on_settled=self._on_settled)
                 await self._look()
                 delay, self._last_error = self._poll, None
             except DATABASE_FAILURES as error:

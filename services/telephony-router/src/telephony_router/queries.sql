@@ -526,7 +526,8 @@ GROUP BY n.number, n.at
 -- name: put_scores
 -- How much numbers call like machines; an older call's score never replaces a newer one's. Gives back which are news.
 INSERT INTO caller_score (tenant_id, number, score, at)
-SELECT $1::uuid, s.* FROM unnest($2::text[], $3::integer[], $4::timestamptz[]) AS s
+SELECT $1::uuid, s.* FROM unnest($2::text[], $3::integer[], $4::timestamptz[]) AS s (number, score, at)
+WHERE s.score > 0 OR EXISTS (SELECT FROM caller_score known WHERE known.number = s.number)
 ON CONFLICT (tenant_id, number) DO UPDATE SET score = excluded.score, at = excluded.at
 WHERE caller_score.at < excluded.at RETURNING number
 

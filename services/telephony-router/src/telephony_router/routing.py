@@ -40,9 +40,12 @@ __all__ = [
     "Step",
     "Target",
     "TenantEntry",
+    "offered_first",
 ]
 
 RULE_VERSION = "2"
+# Whoever a caller knows, and a number's own people, are not in turn.
+OUT_OF_TURN = frozenset({"last_agent", "owner", "did_default"})
 DEFAULT_ZONE = "Asia/Kolkata"
 BUSY_MAX = timedelta(hours=4)
 """A call that somebody took longer ago than this keeps them busy no more: its end was never reported."""
@@ -335,3 +338,10 @@ class Decision:
     """Whether the destinations ring at once."""
     claimed: bool = False
     """Whether the destinations are kept free for this call."""
+
+
+def offered_first(decision: Decision) -> str | None:
+    """Whose turn it was: the first of a group."""
+    if not decision.destinations or decision.rule in OUT_OF_TURN:
+        return None
+    return decision.destinations[0].staff_id

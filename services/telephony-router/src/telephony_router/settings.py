@@ -35,6 +35,10 @@ class Settings(ServiceSettings, service="telephony-router"):
     snapshot_callers_max: int = 20_000
     view_poll_ms: int = 200
     view_sweep_seconds: int = 60
+    busy_max_minutes: int = 240
+    """A call that somebody took longer ago keeps them busy no more: its end was never reported."""
+    claim_margin_seconds: int = 15
+    """How much longer than their calls may ring people are kept free for them."""
     intake_poll_ms: int = 100
     intake_batch_max: int = 500
     intake_keep_days: int = 30

@@ -260,6 +260,12 @@ async def forget_changes(tx: Transaction) -> None:
     await tx.execute(Q.forget_changes)
 
 
+async def stranger_calls(tx: Transaction, numbers: Sequence[str], until: Sequence[datetime]) -> dict[str, _Json]:
+    """The calls up to a moment of those of the numbers that are nobody's, counted."""
+    rows = await tx.fetch(Q.stranger_calls, list(numbers), list(until))
+    return {row["number"]: {k: v for k, v in row.items() if k not in ("number", "at")} for row in rows}
+
+
 async def forget_routed(tx: Transaction) -> None:
     """Forget busy marks whose end was never told, and scores that do not hold any more."""
     stale: dict[UUID, set[tuple[str, str]]] = {}
@@ -309,6 +315,7 @@ __all__ += [
     "prune_intake",
     "put_rows",
     "staff_by_number",
+    "stranger_calls",
     "unpark_intake",
     "view_callers",
     "view_dids",

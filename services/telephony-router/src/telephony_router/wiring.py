@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Protocol
 
 from kit.consume import Consumer
 from kit.postgres import Database
@@ -29,6 +30,7 @@ from telephony_router.drift import DriftWatch
 from telephony_router.fetch_recordings import Pace, RecordingFetcher
 from telephony_router.hooks import Hooks
 from telephony_router.journal import Journal
+from telephony_router.keep_free import AgentLeases
 from telephony_router.keep_missed import MissedKeeper
 from telephony_router.keep_view import ViewKeeper
 from telephony_router.ladder import Ladder, PostgresView
@@ -149,6 +151,11 @@ def make_view(settings: Settings) -> RedisView:
     return RedisView(settings.redis_url, read_budget_seconds=settings.redis_budget_ms / 1000)
 
 
+def make_leases(settings: Settings) -> AgentLeases:
+    budget, margin = settings.redis_budget_ms / 1000, settings.claim_margin_seconds
+    return AgentLeases(settings.redis_url, budget_seconds=budget, margin_seconds=margin)
+
+
 def clock() -> datetime:
     return datetime.now(UTC)
 
@@ -158,8 +165,7 @@ def build(settings: Settings) -> Wired:
     data = Path(settings.data_dir)
     # The ringing path has connections of its own, which give up soon: a caller must not queue behind a sweep.
     ringing = make_database(settings, connect_timeout=1.0, command_timeout=2.0)
-    database = make_database(settings)
-    view = make_view(settings)
+    database, view, leases = make_database(settings), make_view(settings), make_leases(settings)
     seal = Seal(settings.secret_key.get_secret_value())
     snapshot = Snapshot(seal, callers_max=settings.snapshot_callers_max)
     keeper = ViewKeeper(
@@ -176,7 +182,8 @@ def build(settings: Settings) -> Wired:
     journal = Journal(data / "journal", max_bytes=settings.journal_max_bytes)
     intakes = PostgresIntakes(ringing)
     recorder = Recorder(intakes, budget, journal)
-    answerer = _answerer(settings, view, snapshot, recorder, PostgresView(ringing, budget))
+    ladder = _ladder(settings, view, snapshot, PostgresView(ringing, budget))
+    answerer = _answerer(settings, ladder, snapshot, recorder, leases)
     drift = DriftWatch(database, clock=clock)
     hooks = Hooks(
         vendors=VENDORS,
@@ -195,25 +202,29 @@ def build(settings: Settings) -> Wired:
     if not settings.answers_only:
         missed = _missed(settings, database)
         bells = (keeper.doorbell, missed.doorbell)
-        behind = [*_plumbing(settings, database), _intake(settings, database, bells, answerer), missed, *behind]
+        behind = [*_plumbing(settings, database), _intake(settings, database, bells, answerer, leases), missed, *behind]
         behind += [submitter, *_sweeps(settings, database, api, seal), _recordings(settings, database, blobs, seal)]
     admin = _admin(settings, database, submitter, Verified(blobs))
-    closing = Closing(view, intakes, api, blobs, ringing, database)
+    closing = Closing([view, leases, intakes, api, blobs], ringing, database)
     return Wired(
         http=router_app(hooks, beside(admin, database, admin_token=token)),
         components=[Behind(closing), keeper, *(Behind(part) for part in behind)],
     )
 
 
-def _answerer(
-    settings: Settings, view: RedisView, snapshot: Snapshot, recorder: Recorder, projections: PostgresView
-) -> RingAnswerer:
-    ladder = Ladder(
+def _ladder(settings: Settings, view: RedisView, snapshot: Snapshot, projections: PostgresView) -> Ladder:
+    return Ladder(
         cached=view,
         cached_budget=Budget(settings.redis_budget_ms / 1000, failures=()),
         snapshot=snapshot,
         projections=projections,
+        busy_max=timedelta(minutes=settings.busy_max_minutes),
     )
+
+
+def _answerer(
+    settings: Settings, ladder: Ladder, snapshot: Snapshot, recorder: Recorder, leases: AgentLeases
+) -> RingAnswerer:
     return RingAnswerer(
         ladder=ladder,
         snapshot=snapshot,
@@ -221,6 +232,7 @@ def _answerer(
         answers=Answers(),
         clock=clock,
         deadline_seconds=settings.deadline_ms / 1000,
+        leases=leases,
     )
 
 
@@ -265,7 +277,11 @@ def _missed(settings: Settings, database: Database) -> MissedKeeper:
 
 
 def _intake(
-    settings: Settings, database: Database, doorbells: Sequence[asyncio.Event], answerer: RingAnswerer
+    settings: Settings,
+    database: Database,
+    doorbells: Sequence[asyncio.Event],
+    answerer: RingAnswerer,
+    leases: AgentLeases,
 ) -> IntakeProcessor:
     def ring() -> None:
         for doorbell in doorbells:
@@ -275,6 +291,7 @@ def _intake(
         database,
         vendors=VENDORS,
         on_change=ring,
+        on_settled=leases.release,
         busy=answerer.busy,
         poll_seconds=settings.intake_poll_ms / 1000,
         limit=settings.intake_batch_max,
@@ -322,28 +339,25 @@ def _recordings(settings: Settings, database: Database, blobs: BlobStore, seal: 
     )
 
 
+class Closes(Protocol):
+    async def close(self) -> None: ...
+
+
 class Closing:
     """Closes the clients when everything that uses them has stopped."""
 
     name = "connections"
 
-    def __init__(
-        self, view: RedisView, intakes: PostgresIntakes, api: VendorApi, blobs: BlobStore, *databases: Database
-    ) -> None:
-        self._view = view
-        self._intakes = intakes
-        self._api = api
-        self._blobs = blobs
+    def __init__(self, clients: Sequence[Closes], *databases: Database) -> None:
+        self._clients = clients
         self._databases = databases
 
     async def start(self) -> None:
         return
 
     async def stop(self) -> None:
-        await self._view.close()
-        await self._intakes.close()
-        await self._api.close()
-        await self._blobs.close()
+        for each in self._clients:
+            await each.close()
         for database in self._databases:
             await database.close()
 

@@ -26,7 +26,7 @@ NOW = Row("Now", (
 LADDER = Row("The ladder", (
     graph("Answers by rung", "reqps", "Who knew whom to ring: redis, snapshot, postgres, or nobody (static).",
           Query(per_second(ANSWERS, "rung"), "{{rung}}"), stacked=True),
-    graph("Answers by rule", "reqps", "Why this person: last agent, owner, default of the line, fallback.",
+    graph("Answers by rule", "reqps", "Why this person: owner, menu, group, fallback; or why nobody: spam, blocked.",
           Query(per_second(ANSWERS, "rule"), "{{rule}}"), stacked=True),
     graph("Rungs that gave nothing", "reqps", "Each time a rung failed, was slow or knew nothing, and why.",
           Query(per_second("trunkline_ladder_failures_total", "rung, why"), "{{rung}} {{why}}")),
@@ -45,6 +45,14 @@ VIEW = Row("The view in Redis and the snapshot", (
           Query("max(trunkline_snapshot_age_seconds)", "snapshot"), limit=900),
     graph("Claims of a taken number", "short", "Claims of a DID that already rings for another tenant, refused.",
           Query("sum(increase(trunkline_did_conflicts_total[$__rate_interval]))", "refused")),
+))  # fmt: skip
+
+PEOPLE = Row("Keeping people free", (
+    graph("Answers that claim their people", "reqps",
+          "All were kept free (claimed), others had some (contested) or all of them (nobody); slow, down, paused"
+          " went out unclaimed.", Query(per_second("trunkline_agent_claims_total", "outcome"), "{{outcome}}"), stacked=True),
+    graph("Turns and releases that Redis was not told", "short", "Leases lapse by themselves; whose turn it is, is in"
+          " Postgres as well.", Query("sum(increase(trunkline_agent_notes_lost_total[$__rate_interval]))", "lost")),
 ))  # fmt: skip
 
 JOURNAL = Row("The journal", (
@@ -92,5 +100,5 @@ BOARD = Board(
     title="Trunkline: router",
     description="Which rung answers ringing callers, how view, snapshot and journal do, which missed callers wait, and "
     "what becomes of recordings.",
-    rows=(NOW, LADDER, VIEW, JOURNAL, MISSED, RECORDINGS),
+    rows=(NOW, LADDER, VIEW, PEOPLE, JOURNAL, MISSED, RECORDINGS),
 )
