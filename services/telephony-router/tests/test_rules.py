@@ -439,3 +439,10 @@ def test_an_old_configuration_that_names_what_is_gone_still_answers() -> None:
     decision = decide(view(routing, default_staff_ids=("nobody",), group="nowhere"), asked(), NOW)
     assert decision.rule == "tenant_fallback"
     assert {each.reason for each in decision.excluded} == {"unknown_staff", "unknown_group"}
+
+
+def test_nobody_is_both_rung_and_left_out_by_one_rule() -> None:
+    other = line(SECOND, default_staff_ids=("anu",))
+    routing = replace(ROUTING, overflow=Diversion(group="sales", number=SECOND))
+    decision = decide(view(routing, lines=(other,), default_staff_ids=(), skills=frozenset({"gst"})), asked(), NOW)
+    assert (rang(decision), left_out(decision)) == (["anu"], [("binu", "overflow", "lacks_skill")])

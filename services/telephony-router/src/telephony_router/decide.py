@@ -318,6 +318,9 @@ class _Question:
                 self.steps.append(Step(rule=tried, outcome="nobody"))
         if not ring.targets:
             return None
+        # Somebody whom a group's skills left out can be rung all the same by a number of ours that the rule goes on to.
+        rung = {(each.staff_id, each.reason) for each in ring.targets if each.staff_id}
+        self.excluded = [each for each in self.excluded if (each.staff_id, each.rule) not in rung]
         rule = ring.targets[0].reason
         self.steps = [each for each in self.steps if each.rule != rule]
         self.steps.append(Step(rule=rule, outcome="rang"))

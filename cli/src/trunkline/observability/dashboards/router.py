@@ -50,7 +50,8 @@ VIEW = Row("The view in Redis and the snapshot", (
 PEOPLE = Row("Keeping people free", (
     graph("Answers that claim their people", "reqps",
           "All were kept free (claimed), others had some (contested) or all of them (nobody); slow, down, paused"
-          " went out unclaimed.", Query(per_second("trunkline_agent_claims_total", "outcome"), "{{outcome}}"), stacked=True),
+          " went out unclaimed.",
+          Query(per_second("trunkline_agent_claims_total", "outcome"), "{{outcome}}"), stacked=True),
     graph("Turns and releases that Redis was not told", "short", "Leases lapse by themselves; whose turn it is, is in"
           " Postgres as well.", Query("sum(increase(trunkline_agent_notes_lost_total[$__rate_interval]))", "lost")),
 ))  # fmt: skip
