@@ -191,6 +191,9 @@ async def test_two_routers_give_one_call_one_answer_and_a_story_that_can_be_aske
         # The account does not sign.
         assert why["why"] == f"Desk was rung because this person owns this customer. {UNCONFIRMED}"
         assert why["confirmed"] is False
+        assert why["in_full"] == ["Who owns the customer gave whom to ring."]
+        assert why["inputs"]["caller"]["owner"] == "desk"
+        assert why["inputs"]["versions"]["routing"] == 1
         stranger = {"x-tenant": str(world.tenant)}
         assert (await one.http.get(f"/v1/calls/{call_id}", headers=stranger)).status_code == 401
         other = {**ADMIN, "x-tenant": str(uuid4())}
@@ -198,6 +201,11 @@ async def test_two_routers_give_one_call_one_answer_and_a_story_that_can_be_aske
         body = {"did": DID, "from": "anonymous"}
         simulated = (await one.http.post("/v1/simulate", headers=headers, json=body)).json()
         assert simulated["decision"]["rule"] == "did_default"
+        looped = (await one.http.post("/v1/simulate", headers=headers, json={**body, "hops": 9, "digits": "1"})).json()
+        assert (looped["decision"]["rule"], looped["in_full"]) == (
+            "loop",
+            ["How often the call was passed on refused the call."],
+        )
 
 
 async def test_a_router_that_only_answers_leaves_the_rest_to_another(world: World) -> None:
