@@ -25,7 +25,7 @@ from identifiers.phone import parse_caller
 from kit.postgres import Database
 from kit.testing import eventually
 from telephony_router import store
-from telephony_router.answer_ring import Answers, RingAnswerer, call_id_of, intake_of
+from telephony_router.answer_ring import Answers, RingAnswerer, intake_of
 from telephony_router.budget import Budget
 from telephony_router.consumers import SUBSCRIPTIONS
 from telephony_router.decide import decide
@@ -37,7 +37,7 @@ from telephony_router.process_intake import process_some
 from telephony_router.record import DATABASE_FAILURES, PostgresIntakes, Recorder
 from telephony_router.routing import Decision, Request, RoutingView
 from telephony_router.seal import Seal
-from telephony_router.signals import CallSignal
+from telephony_router.signals import CallSignal, call_named
 from telephony_router.snapshot import Snapshot
 from telephony_router.vendors.base import Account
 from telephony_router.view import RedisView
@@ -287,7 +287,7 @@ async def test_claiming_again_for_the_same_call_gives_the_same_and_counts_once(o
     await office.hears(routing(claim_agents=True))
     decision = await office.rings(office.router(), "c1")
     tenant, wanted = office.account.tenant, [Wanted(staff_id="anu", capacity=2, calls=())]
-    call = str(call_id_of(office.account, CallSignal(kind="ring", vendor="generic", call_id="c1"), ""))
+    call = str(call_named(office.account.tenant, "generic", office.account.id, "c1"))
     for _ in range(3):
         assert await office.leases.claim(tenant, call, wanted, decision) == {"anu"}
     assert await office.leases.claim(tenant, "second", wanted, decision) == {"anu"}
@@ -369,11 +369,13 @@ async def test_what_a_decision_was_made_of_is_kept_with_it(office: Office) -> No
     await office.processed()
     signal = CallSignal(kind="ring", vendor="generic", call_id="c2")
     async with office.database.transaction(office.account.tenant) as tx:
-        found = await store.call_story(tx, call_id_of(office.account, signal, ""))
+        found = await store.call_story(
+            tx, call_named(office.account.tenant, signal.vendor, office.account.id, signal.call_id)
+        )
     assert found is not None
     inputs = json.loads(found[1]["inputs"])
     assert list(inputs["load"]["binu"]["calls"]) == [
-        str(call_id_of(office.account, CallSignal(kind="ring", vendor="generic", call_id="c1"), ""))
+        str(call_named(office.account.tenant, "generic", office.account.id, "c1"))
     ]
     assert inputs["versions"]["routing"] == 7
     assert (inputs["digits"], inputs["hops"], inputs["caller"]) == ("", 0, None)
