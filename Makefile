@@ -40,7 +40,7 @@ check: setup ## Lint, types, import rules, event contracts, unit tests: under a 
 	@$(BIN)/lint-imports
 	@$(BIN)/trunkline contracts check
 	@$(BIN)/trunkline dashboards check
-	@$(BIN)/pytest -q -m "not real"
+	@$(BIN)/pytest -q -m "not real" -n auto --maxprocesses 4
 
 test: ## Everything that CI runs: check, then all tests on real servers, most of them two at a time
 	@deploy/native/bootstrap --for-tests
