@@ -28,8 +28,8 @@ from kit.postgres import Database
 from kit.testing import fresh_database
 from vault_importer import store
 from vault_importer.accounts import Account
-from vault_importer.backup_key import parse_root_key
-from vault_importer.crypt15 import Limits, decrypt
+from vault_importer.backup_key import parse_backup_key
+from vault_importer.decrypt import Limits, decrypt
 from vault_importer.samples import SampleOptions, write_sample
 from vault_importer.survey import survey_file
 
@@ -51,17 +51,17 @@ def run(addresses: Addresses) -> Sequence[Result]:
     """Measure ``import`` and ``reimport``."""
     with tempfile.TemporaryDirectory() as folder:
         sample = write_sample(Path(folder), SampleOptions(messages=MESSAGES))
-        root_key = parse_root_key(sample.key.read_bytes())
-        return asyncio.run(_measure(addresses, sample.backup, sample.key, root_key))
+        backup_key = parse_backup_key(sample.key.read_bytes())
+        return asyncio.run(_measure(addresses, sample.backup, sample.key, backup_key))
 
 
-async def _measure(addresses: Addresses, backup: Path, key: Path, root_key: bytes) -> list[Result]:
+async def _measure(addresses: Addresses, backup: Path, key: Path, backup_key: bytes) -> list[Result]:
     async with fresh_database(addresses.postgres_dsn, service="vault-importer", package="vault_importer") as database:
         account = Account(tenant_id=uuid4(), id=uuid4(), name="bench", number=None, sealed_key=None)
         async with database.transaction(account.tenant_id) as tx:
             await store.put_account(tx, account)
         dsn = await _dsn(addresses, database)
-        bare = await _bare(dsn, backup, root_key)
+        bare = await _bare(dsn, backup, backup_key)
         first = await asyncio.to_thread(_import, dsn, backup, key, account)
         second = await asyncio.to_thread(_import, dsn, backup, key, account)
     if first.answer["messages_new"] != MESSAGES or second.answer["state"] != "unchanged":
@@ -98,10 +98,12 @@ async def _dsn(addresses: Addresses, database: Database) -> str:
     return urlunsplit(urlsplit(addresses.postgres_dsn)._replace(path=f"/{name}"))
 
 
-async def _bare(dsn: str, backup: Path, root_key: bytes) -> float:
+async def _bare(dsn: str, backup: Path, backup_key: bytes) -> float:
     """Rows a second of the least that must be done, on one connection."""
     with tempfile.TemporaryDirectory() as folder:
-        plain, _ = decrypt(backup, root_key=root_key, survey=survey_file(backup), into=Path(folder), limits=Limits())
+        plain, _ = decrypt(
+            backup, backup_key=backup_key, survey=survey_file(backup), into=Path(folder), limits=Limits()
+        )
         connection = await asyncpg.connect(dsn)
         source = sqlite3.connect(f"file:{plain}?mode=ro&immutable=1", uri=True)
         try:

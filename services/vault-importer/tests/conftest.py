@@ -15,7 +15,7 @@ from kit.postgres import Database
 from vault_importer import store
 from vault_importer.accounts import Account
 from vault_importer.import_backup import ImportJob, import_backup
-from vault_importer.samples import encrypt_crypt15
+from vault_importer.samples import encrypt
 from vault_importer.store import ImportRun
 
 FIXTURES = Path(__file__).parents[3] / "tests" / "fixtures" / "whatsapp"
@@ -41,7 +41,7 @@ class Stores:
 
     def encrypted(self, *changes: str, name: str = "msgstore.db.crypt15", **options: Any) -> Path:
         path = self.folder / name
-        encrypt_crypt15(self.plain(*changes), path, root_key=ROOT_KEY, **options)
+        encrypt(self.plain(*changes), path, backup_key=ROOT_KEY, **options)
         return path
 
 
@@ -62,12 +62,12 @@ class Vault:
     def tenant(self) -> UUID:
         return self.account.tenant_id
 
-    async def import_(self, path: Path, *, root_key: bytes | None = ROOT_KEY, **options: Any) -> ImportRun:
+    async def import_(self, path: Path, *, backup_key: bytes | None = ROOT_KEY, **options: Any) -> ImportRun:
         job = ImportJob(
             database=self.database,
             account=self.account,
             path=path,
-            root_key=root_key,
+            backup_key=backup_key,
             temporary=self.temporary,
             **options,
         )

@@ -77,6 +77,15 @@ async def test_a_sample_is_imported_recognised_and_verified(operator: Operator, 
     assert not operator.run("verify", "--tenant", vault.tenant, "--head", "6:" + "00" * 32, fails=True)["ok"]
 
 
+async def test_a_backup_of_a_phones_own_key_is_imported(operator: Operator, vault: Any, tmp_path: Path) -> None:
+    made = operator.run("sample", "--out", tmp_path, "--messages", 50, "--container", "crypt14")
+    account = operator.run(
+        "account", "add", "--tenant", vault.tenant, "--name", "Mumbai", "--key-file", made["key_file"]
+    )["account_id"]
+    imported = operator.run("import", made["backup"], "--account", account)
+    assert (imported["state"], imported["messages_new"]) == ("completed", 50)
+
+
 async def test_a_refusal_says_why_and_fails(operator: Operator, vault: Any, stores: Any) -> None:
     path = stores.encrypted()
     path.write_bytes(path.read_bytes()[:-50])

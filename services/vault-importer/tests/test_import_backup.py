@@ -12,7 +12,7 @@ from vault_importer import load_backup
 from vault_importer.import_backup import ImportJob, import_backup
 from vault_importer.load_backup import ImportBusy, Progress
 from vault_importer.refusals import BackupRefused
-from vault_importer.samples import SampleOptions, encrypt_crypt15, write_msgstore
+from vault_importer.samples import SampleOptions, encrypt, write_msgstore
 
 pytestmark = pytest.mark.real
 
@@ -53,11 +53,20 @@ async def test_the_fixture_arrives_whole(vault: Any, stores: Any) -> None:
     assert (await _counts(vault))["message_alias"] == 2
 
 
+async def test_what_a_header_says_of_its_app_cannot_fail_an_import(vault: Any, stores: Any) -> None:
+    # Nothing authenticates it, and a changed byte there leaves the backup whole.
+    path = stores.encrypted(with_md5=False)
+    path.write_bytes(path.read_bytes().replace(b"2.25.1.1", b"2.25\x00\xff\n1"))
+    assert (await vault.import_(path)).state == "completed"
+    [record] = await vault.rows("SELECT details FROM audit_log WHERE action = 'import.completed'")
+    assert json.loads(record["details"])["app_version"] == "2.25???1"
+
+
 async def test_the_same_file_again_is_unchanged_and_not_even_opened(vault: Any, stores: Any) -> None:
     path = stores.encrypted()
     await vault.import_(path)
     before, events = await _counts(vault), await _messages(vault)
-    again = await vault.import_(path, root_key=None)
+    again = await vault.import_(path, backup_key=None)
     assert again.state == "unchanged"
     assert again.newest_message_at is not None
     assert (await _counts(vault), await _messages(vault)) == (before, events)
@@ -157,7 +166,7 @@ async def test_the_manifest_accounts_for_every_row(vault: Any, stores: Any) -> N
 
 
 async def test_a_plain_store_needs_no_key(vault: Any, stores: Any) -> None:
-    assert (await vault.import_(stores.plain(), root_key=None)).messages_new == 4
+    assert (await vault.import_(stores.plain(), backup_key=None)).messages_new == 4
 
 
 async def test_names_come_from_an_address_book_that_is_given(vault: Any, stores: Any) -> None:
@@ -201,7 +210,7 @@ async def test_a_harmed_file_leaves_a_failed_import_and_nothing_else(
 
 async def test_a_key_that_is_missing_is_said_so(vault: Any, stores: Any) -> None:
     with pytest.raises(BackupRefused, match="--key-file"):
-        await vault.import_(stores.encrypted(), root_key=None)
+        await vault.import_(stores.encrypted(), backup_key=None)
 
 
 class _Interrupted(Exception):
@@ -214,7 +223,7 @@ async def test_an_interrupted_import_continues_behind_its_last_chunk(
     monkeypatch.setattr(load_backup, "MESSAGES_PER_CHUNK", 100)
     plain, path = stores.folder / "big.db", stores.folder / "big.crypt15"
     write_msgstore(plain, SampleOptions(messages=950))
-    encrypt_crypt15(plain, path, root_key=bytes(range(32)))
+    encrypt(plain, path, backup_key=bytes(range(32)))
     calls = itertools.count(1)
 
     def interrupt(_: Progress) -> None:
@@ -260,9 +269,9 @@ async def test_two_imports_of_one_file_at_once_never_write_a_message_twice(vault
 async def test_the_event_loop_lives_while_a_backup_is_imported(vault: Any, stores: Any) -> None:
     plain, path = stores.folder / "big.db", stores.folder / "big.crypt15"
     write_msgstore(plain, SampleOptions(messages=5000))
-    encrypt_crypt15(plain, path, root_key=bytes(range(32)))
+    encrypt(plain, path, backup_key=bytes(range(32)))
     longest = 0.0
-    job = ImportJob(database=vault.database, account=vault.account, path=path, root_key=bytes(range(32)))
+    job = ImportJob(database=vault.database, account=vault.account, path=path, backup_key=bytes(range(32)))
     task = asyncio.ensure_future(import_backup(job))
     loop = asyncio.get_running_loop()
     while not task.done():

@@ -5,12 +5,18 @@ import sqlite3
 from collections import defaultdict
 from pathlib import Path
 
+import pytest
+
 from identifiers.gstin import find_gstins, is_gstin
 from identifiers.pan import find_pans
 from identifiers.phone import to_e164
+from vault_importer.backup_key import parse_backup_key
+from vault_importer.decrypt import Limits
 from vault_importer.formats import recognise
 from vault_importer.formats.base import SourceMessage
+from vault_importer.open_backup import open_backup
 from vault_importer.samples import SampleOptions, write_msgstore, write_sample
+from vault_importer.survey import survey_file
 
 OPTIONS = SampleOptions(messages=3000, seed=7, conflict_number="+919847000042")
 CONFLICT_CHAT = "919847000042@s.whatsapp.net"
@@ -68,3 +74,18 @@ def test_every_number_in_a_sample_is_a_number(tmp_path: Path) -> None:
     connection.close()
     assert numbers
     assert all(to_e164(f"+{number}") == f"+{number}" for number in numbers)
+
+
+@pytest.mark.parametrize("container", ["crypt12", "crypt14", "crypt15"])
+def test_a_sample_of_any_container_opens_with_the_key_file_beside_it(tmp_path: Path, container: str) -> None:
+    options = SampleOptions(messages=50)
+    made = write_sample(tmp_path / "a", options, container=container)
+    again = write_sample(tmp_path / "b", options, container=container)
+    assert made.backup.read_bytes() == again.backup.read_bytes()
+    assert made.backup.name == f"msgstore.db.{container}"
+    opened = open_backup(
+        made.backup, survey=survey_file(made.backup), backup_key=parse_backup_key(made.key.read_bytes()),
+        address_book=None, known_aliases={}, temporary=tmp_path, limits=Limits(),
+    )  # fmt: skip
+    assert sum(isinstance(each, SourceMessage) for each in opened.backup.messages()) == 50
+    opened.backup.close()

@@ -27,7 +27,7 @@ async def test_it_tells_what_the_import_told(vault: Any, tmp_path: Any, monkeypa
     monkeypatch.setattr(tell_again, "PAGE", 64)
     path = tmp_path / "msgstore.db"
     write_msgstore(path, SampleOptions(messages=400))
-    await vault.import_(path, root_key=None)
+    await vault.import_(path, backup_key=None)
     imported = {event["message_id"]: event for event in map(json.loads, await vault.events("message.imported"))}
     again = await told(vault)
     assert len(again) == len(imported) == 400

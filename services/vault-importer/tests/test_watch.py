@@ -85,6 +85,14 @@ async def test_a_refused_file_is_put_aside_with_its_reason(watched: Watched, sto
     assert "truncated" in reason.read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("ending", ["crypt12", "crypt14", "crypt15"])
+async def test_backups_of_every_container_are_taken(watched: Watched, vault: Any, stores: Any, ending: str) -> None:
+    shutil.copy(stores.encrypted(name=f"msgstore.db.{ending}"), watched.inbox)
+    await watched.look_after(0)
+    await watched.look_after(11)
+    assert [row["state"] for row in await vault.rows("SELECT state FROM import_run")] == ["completed"]
+
+
 async def test_an_address_book_goes_with_its_store(watched: Watched, vault: Any, stores: Any) -> None:
     shutil.copy(stores.plain(name="wa.db", script="wa.sql"), watched.inbox)
     await watched.look_after(0)

@@ -91,7 +91,7 @@ async def an_audit_log_that_grows(admin_dsn: str) -> list[Violation]:
         tenant = uuid4()
         for name in ("first", "second", "third"):
             await add_account(
-                database, tenant_id=tenant, name=name, number=None, root_key=None, sealing_key=None,
+                database, tenant_id=tenant, name=name, number=None, backup_key=None, sealing_key=None,
                 now=datetime.now(UTC),
             )  # fmt: skip
         return checks.audit_chain(await admin.fetch("SELECT * FROM vault_importer.audit_log"))

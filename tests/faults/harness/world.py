@@ -88,7 +88,7 @@ def new_vault_account(stack: FaultStack, business: Business, name: str) -> str:
         database = make_database(settings)
         try:
             account = await add_account(
-                database, tenant_id=UUID(business.tenant_id), name=name, number=None, root_key=None, sealing_key=None,
+                database, tenant_id=UUID(business.tenant_id), name=name, number=None, backup_key=None, sealing_key=None,
                 now=datetime.now(UTC),
             )  # fmt: skip
         finally:

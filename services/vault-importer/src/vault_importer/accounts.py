@@ -49,11 +49,11 @@ def parse_sealing_key(text: str) -> bytes:
     return key
 
 
-def seal_key(root_key: bytes, *, sealing_key: bytes, tenant_id: UUID, account_id: UUID) -> bytes:
+def seal_key(backup_key: bytes, *, sealing_key: bytes, tenant_id: UUID, account_id: UUID) -> bytes:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     nonce = os.urandom(NONCE_BYTES)
-    return VERSION + nonce + AESGCM(sealing_key).encrypt(nonce, root_key, tenant_id.bytes + account_id.bytes)
+    return VERSION + nonce + AESGCM(sealing_key).encrypt(nonce, backup_key, tenant_id.bytes + account_id.bytes)
 
 
 def open_key(sealed: bytes, *, sealing_key: bytes, tenant_id: UUID, account_id: UUID) -> bytes:

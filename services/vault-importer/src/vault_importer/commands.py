@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 from uuid import UUID
 
 import typer
@@ -30,8 +30,13 @@ app.add_typer(account_app, name="account")
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 KeyFileOption = Annotated[
-    Path | None, typer.Option(help="64 hexadecimal digits, 32 raw bytes or encrypted_backup.key; - reads stdin.")
+    Path | None,
+    typer.Option(
+        help="Of a crypt15: 64 hexadecimal digits, 32 raw bytes or encrypted_backup.key. Of a crypt12 or crypt14: the"
+        " phone's file `key` (158 bytes). - reads stdin."
+    ),
 ]
+ContainerName = Literal["crypt12", "crypt14", "crypt15"]
 FIELDS = (
     "import_id",
     "state",
@@ -53,13 +58,13 @@ def _settings() -> Settings:
 
 
 def _read_key(path: Path | None) -> bytes | None:
-    from vault_importer.backup_key import parse_root_key
+    from vault_importer.backup_key import parse_backup_key
     from vault_importer.refusals import BackupRefused
 
     if path is None:
         return None
     try:
-        return parse_root_key(sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes())
+        return parse_backup_key(sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes())
     except BackupRefused as refused:
         fail(str(refused))
     except OSError as error:
@@ -82,7 +87,7 @@ def account_add(
     from vault_importer.wiring import make_database
 
     settings = _settings()
-    root_key = _read_key(key_file)
+    backup_key = _read_key(key_file)
 
     async def work() -> Account:
         database = make_database(settings)
@@ -92,8 +97,8 @@ def account_add(
                 tenant_id=tenant,
                 name=name,
                 number=number,
-                root_key=root_key,
-                sealing_key=parse_sealing_key(settings.key_encryption_key.get_secret_value()) if root_key else None,
+                backup_key=backup_key,
+                sealing_key=parse_sealing_key(settings.key_encryption_key.get_secret_value()) if backup_key else None,
                 now=datetime.now(UTC),
             )
         finally:
@@ -141,13 +146,19 @@ def account_list(as_json: JsonOption = False) -> None:
 
 @app.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(help="msgstore.db.crypt15, or a plain msgstore.db.")],
+    file: Annotated[Path, typer.Argument(help="msgstore.db.crypt15, .crypt14 or .crypt12, or a plain msgstore.db.")],
     account: Annotated[UUID, typer.Option(help="The account whose backup it is.")],
     key_file: KeyFileOption = None,
-    address_book: Annotated[Path | None, typer.Option(help="wa.db or wa.db.crypt15, for names.")] = None,
+    address_book: Annotated[
+        Path | None, typer.Option(help="wa.db, plain or encrypted with the same key, for names.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Import a backup. Run again after any interruption; a file that is in the archive already is recognised."""
+    """Import a backup: a message store as the app makes it, encrypted (crypt12, crypt14, crypt15) or plain.
+
+    Incremental backups, and those of stickers and settings, are refused. Run again after any interruption; a file that
+    is in the archive already is recognised.
+    """
     from vault_importer.accounts import SealingError
     from vault_importer.refusals import BackupRefused
 
@@ -172,7 +183,7 @@ async def _import(
     settings: Settings,
     file: Path,
     account_id: UUID,
-    root_key: bytes | None,
+    backup_key: bytes | None,
     address_book: Path | None,
     progress: Callable[[Progress], None],
 ) -> ImportRun | None:
@@ -190,7 +201,7 @@ async def _import(
             database=database,
             account=account,
             path=file,
-            root_key=root_key or stored_key(account, settings),
+            backup_key=backup_key or stored_key(account, settings),
             address_book=address_book,
             limits=limits_of(settings),
             temporary=settings.temporary_dir,
@@ -272,8 +283,9 @@ def _parse_head(head: str | None) -> tuple[int, bytes] | None:
 
 @app.command()
 def sample(
-    out: Annotated[Path, typer.Option(help="Folder for msgstore.db.crypt15 and backup.key.")],
+    out: Annotated[Path, typer.Option(help="Folder for the backup and its key file.")],
     messages: Annotated[int, typer.Option(min=10)] = 20_000,
+    container: Annotated[ContainerName, typer.Option(help="How it is encrypted.")] = "crypt15",
     seed: Annotated[int, typer.Option(help="The same seed gives the same file.")] = 1,
     conflict_number: Annotated[
         str | None, typer.Option(help="In the direct chat with this number two different GSTINs are stated.")
@@ -288,7 +300,7 @@ def sample(
 
     end = datetime.fromisoformat(until).astimezone() if until else DEFAULT_END
     options = SampleOptions(messages=messages, seed=seed, conflict_number=conflict_number, end=end)
-    made = write_sample(out, options)
+    made = write_sample(out, options, container=container)
     if as_json:
         typer.echo(json.dumps({"backup": str(made.backup), "key_file": str(made.key), "gstins": list(made.gstins)}))
     else:

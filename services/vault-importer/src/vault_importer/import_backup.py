@@ -22,7 +22,7 @@ from kit.telemetry import get_logger, get_tracer
 from vault_importer import metrics, store
 from vault_importer.accounts import Account
 from vault_importer.audit_store import append_audit
-from vault_importer.crypt15 import Limits
+from vault_importer.decrypt import Limits
 from vault_importer.load_backup import LANES, Loading, Progress, load_backup
 from vault_importer.open_backup import OpenedBackup, open_backup
 from vault_importer.refusals import BackupRefused
@@ -48,7 +48,7 @@ class ImportJob:
     database: Database
     account: Account
     path: Path
-    root_key: bytes | None = None
+    backup_key: bytes | None = None
     """Needed by encrypted backups only."""
     address_book: Path | None = None
     limits: Limits = field(default_factory=Limits)
@@ -101,7 +101,7 @@ async def _open(job: ImportJob, survey: Survey, worker: ThreadPoolExecutor) -> O
         return open_backup(
             job.path,
             survey=survey,
-            root_key=job.root_key,
+            backup_key=job.backup_key,
             address_book=job.address_book,
             known_aliases=aliases,
             temporary=job.temporary,

@@ -25,7 +25,7 @@ async def add_account(
     tenant_id: UUID,
     name: str,
     number: str | None,
-    root_key: bytes | None,
+    backup_key: bytes | None,
     sealing_key: bytes | None,
     now: datetime,
 ) -> Account:
@@ -36,8 +36,8 @@ async def add_account(
     async with database.transaction(tenant_id) as tx:
         account_id = await store.account_id_by_name(tx, name) or uuid7()
         sealed = None
-        if root_key is not None and sealing_key is not None:
-            sealed = seal_key(root_key, sealing_key=sealing_key, tenant_id=tenant_id, account_id=account_id)
+        if backup_key is not None and sealing_key is not None:
+            sealed = seal_key(backup_key, sealing_key=sealing_key, tenant_id=tenant_id, account_id=account_id)
         account = Account(tenant_id=tenant_id, id=account_id, name=name, number=e164, sealed_key=sealed)
         await store.put_account(tx, account)
         await append_audit(

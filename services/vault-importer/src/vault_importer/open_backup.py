@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from vault_importer.crypt15 import Limits, decrypt
+from vault_importer.decrypt import Limits, decrypt
 from vault_importer.formats import recognise
 from vault_importer.formats.base import Backup
 from vault_importer.refusals import BackupRefused
@@ -22,6 +22,7 @@ __all__ = ["OpenedBackup", "open_backup", "sweep_left_behind"]
 
 PREFIX = "trunkline-vault-"
 ZIP_MAGIC = b"PK\x03\x04"
+INCREMENT_PREFIX = "msgstore-increment-"
 
 
 class OpenedBackup:
@@ -37,7 +38,7 @@ def open_backup(
     path: Path,
     *,
     survey: Survey,
-    root_key: bytes | None,
+    backup_key: bytes | None,
     address_book: Path | None,
     known_aliases: Mapping[str, str],
     temporary: Path | None,
@@ -47,12 +48,12 @@ def open_backup(
     sweep_left_behind(temporary)
     private = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=temporary))
     try:
-        plain, app_version = _plain(path, survey, root_key, private, limits)
+        plain, app_version = _plain(path, survey, backup_key, private, limits)
         book = None
         if address_book is not None:
             inner = private / "address-book"
             inner.mkdir(mode=0o700)
-            book, _ = _plain(address_book, survey_file(address_book), root_key, inner, limits)
+            book, _ = _plain(address_book, survey_file(address_book), backup_key, inner, limits)
         chosen = recognise(plain)
         backup = chosen.open(plain, address_book=book, known_aliases=known_aliases)
         return OpenedBackup(backup, format_name=chosen.name, app_version=app_version)
@@ -60,20 +61,20 @@ def open_backup(
         shutil.rmtree(private, ignore_errors=True)
 
 
-def _plain(path: Path, survey: Survey, root_key: bytes | None, into: Path, limits: Limits) -> tuple[Path, str]:
+def _plain(path: Path, survey: Survey, backup_key: bytes | None, into: Path, limits: Limits) -> tuple[Path, str]:
     if survey.is_sqlite:
         return path, ""
-    if root_key is None:
-        raise BackupRefused(
-            "bad_key",
-            "The backup is encrypted and the account has no key: give it with --key-file, or store it with"
-            " `trunkline vault account add --key-file`.",
-        )
-    plain, header = decrypt(path, root_key=root_key, survey=survey, into=into, limits=limits)
+    plain, header = decrypt(path, backup_key=backup_key, survey=survey, into=into, limits=limits)
     with plain.open("rb") as stream:
         magic = stream.read(len(SQLITE_MAGIC))
     if magic == SQLITE_MAGIC:
         return plain, header.app_version
+    if magic.startswith(ZIP_MAGIC) and path.name.startswith(INCREMENT_PREFIX):
+        raise BackupRefused(
+            "not_sqlite",
+            "This is an incremental backup, which holds only what came after a whole one, and is not imported; send"
+            " the whole backup, msgstore.db.crypt15, which the app makes from time to time.",
+        )
     if magic.startswith(ZIP_MAGIC):
         raise BackupRefused(
             "not_sqlite",

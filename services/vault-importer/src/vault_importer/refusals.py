@@ -10,12 +10,13 @@ RefusalCode = Literal[
     "bad_key",
     "bomb",
     "changed_while_read",
+    "not_a_backup",
     "not_authentic",
-    "not_crypt15",
     "not_sqlite",
     "truncated",
     "unknown_schema",
     "unreadable",
+    "wrong_key",
 ]
 
 

@@ -1,8 +1,8 @@
-"""Imports what is put into a folder: ``<folder>/<account id>/*.crypt15`` or ``*.db``.
+"""Imports what is put into a folder: ``<folder>/<account id>/*.crypt12``, ``.crypt14``, ``.crypt15`` or ``.db``.
 
 A file is taken once it has stopped growing, and moved to ``done/`` or, with a ``.reason.txt``, to ``refused/``.
-What is not the file's fault (a database that is down) is tried again a bounded number of times. A ``wa.db`` or
-``wa.db.crypt15`` beside it is the address book and goes with it. Several processes may watch one folder: an account
+What is not the file's fault (a database that is down) is tried again a bounded number of times. A ``wa.db``,
+plain or encrypted, beside it is the address book and goes with it. Several processes may watch one folder: an account
 is in the hand of one of them at a time.
 """
 
@@ -21,7 +21,8 @@ from kit.postgres import Database
 from kit.telemetry import get_logger
 from runtime.background import Background
 from vault_importer.accounts import Account, SealingError
-from vault_importer.crypt15 import Limits
+from vault_importer.containers import CONTAINERS
+from vault_importer.decrypt import Limits
 from vault_importer.import_backup import ImportJob, import_backup
 from vault_importer.manage_accounts import find_account
 from vault_importer.refusals import BackupRefused
@@ -31,8 +32,8 @@ __all__ = ["Watch", "WatchOptions"]
 
 log = get_logger(__name__)
 
-SUFFIXES = (".crypt15", ".db")
-ADDRESS_BOOKS = ("wa.db.crypt15", "wa.db")
+SUFFIXES = (*(f".{each.name}" for each in CONTAINERS), ".db")
+ADDRESS_BOOKS = (*(f"wa.db.{each.name}" for each in reversed(CONTAINERS)), "wa.db")
 FIRST_DELAY_SECONDS = 5.0
 
 
@@ -141,7 +142,7 @@ class Watch(Background):
             database=self._database,
             account=account,
             path=path,
-            root_key=self._key_of(account),
+            backup_key=self._key_of(account),
             address_book=book,
             temporary=self._options.temporary,
             limits=self._options.limits,

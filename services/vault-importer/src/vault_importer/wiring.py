@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kit.postgres import Database
 from vault_importer.accounts import Account, open_key, parse_sealing_key
-from vault_importer.crypt15 import Limits
+from vault_importer.decrypt import Limits
 
 if TYPE_CHECKING:
     from runtime.service import AsgiApp, Component

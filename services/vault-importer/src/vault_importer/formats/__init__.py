@@ -6,6 +6,7 @@ from pathlib import Path
 
 from vault_importer.formats.base import Format
 from vault_importer.formats.msgstore import ModernMsgstore
+from vault_importer.formats.sqlite_source import SqliteSource
 from vault_importer.refusals import BackupRefused
 
 __all__ = ["FORMATS", "recognise"]
@@ -18,6 +19,15 @@ def recognise(path: Path) -> Format:
     for candidate in FORMATS:
         if candidate.recognises(path):
             return candidate
+    source = SqliteSource(path)
+    is_address_book = source.has("wa_contacts")
+    source.close()
+    if is_address_book:
+        raise BackupRefused(
+            "unknown_schema",
+            "This is the address book, wa.db, which holds names and no messages; send msgstore.db, and this beside it"
+            " (--address-book).",
+        )
     raise BackupRefused(
         "unknown_schema",
         "This is a database, but not one with WhatsApp's message, chat and jid tables; send msgstore.db.",

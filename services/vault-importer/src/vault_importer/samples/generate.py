@@ -18,7 +18,9 @@ from itertools import accumulate
 from pathlib import Path
 
 from identifiers.gstin import check_digit
-from vault_importer.samples.encrypt import encrypt_crypt15
+from vault_importer.containers.base import IV_BYTES
+from vault_importer.samples.encrypt import encrypt
+from vault_importer.samples.headers import WRITERS
 from vault_importer.samples.phrases import COMPANIES, GROUPS, ITEMS, NAMES, PHRASES, PLACES
 
 __all__ = ["Sample", "SampleOptions", "sample_gstin", "write_msgstore", "write_sample"]
@@ -27,7 +29,6 @@ FIRST_NUMBER = 919847001000
 STATES = ("32", "27")
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 DEFAULT_END = datetime(2026, 1, 5, 18, 0, tzinfo=UTC)
-KEY_FILE, BACKUP_FILE = "backup.key", "msgstore.db.crypt15"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,19 +76,23 @@ def sample_gstin(random_: random.Random) -> str:
     return first_fourteen + check_digit(first_fourteen)
 
 
-def write_sample(folder: Path, options: SampleOptions) -> Sample:
-    """Write ``backup.key`` (64 digits) and ``msgstore.db.crypt15`` into a folder."""
+def write_sample(folder: Path, options: SampleOptions, *, container: str = "crypt15") -> Sample:
+    """Write a backup of a container and the key that opens it into a folder.
+
+    That is ``msgstore.db.crypt15`` and ``backup.key`` (64 digits), or ``msgstore.db.crypt14`` and the phone's ``key``.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    writer = WRITERS[container]
     # Key and iv come from the options, so that the same options give the same file and no other shares its key.
-    material = hashlib.sha512(repr(options).encode()).digest()
-    root_key, iv = material[:32], material[32:48]
-    backup, key = folder / BACKUP_FILE, folder / KEY_FILE
+    seed = f"{container} {options!r}".encode()
+    backup_key, iv = writer.invent_key(seed), hashlib.sha256(b"iv" + seed).digest()[:IV_BYTES]
+    backup, key = folder / f"msgstore.db.{container}", folder / writer.key_file_name
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         plain = Path(temporary) / "msgstore.db"
         gstins = write_msgstore(plain, options)
-        encrypt_crypt15(plain, backup, root_key=root_key, iv=iv)
+        encrypt(plain, backup, backup_key=backup_key, iv=iv, container=container)
     key.touch(mode=0o600)
-    key.write_text(root_key.hex() + "\n", encoding="ascii")
+    key.write_bytes(writer.key_file(backup_key))
     return Sample(backup=backup, key=key, gstins=gstins)
 
 
