@@ -19,6 +19,7 @@ from vault_importer.samples import encrypt
 from vault_importer.store import ImportRun
 
 FIXTURES = Path(__file__).parents[3] / "tests" / "fixtures" / "whatsapp"
+BESIDE = Path(__file__).parent / "stores" / "beside.sql"
 ROOT_KEY = bytes(range(32))
 
 
@@ -33,6 +34,17 @@ class Stores:
         path.unlink(missing_ok=True)
         connection = sqlite3.connect(path)
         connection.executescript((FIXTURES / script).read_text(encoding="utf-8"))
+        for change in changes:
+            connection.execute(change)
+        connection.commit()
+        connection.close()
+        return path
+
+    def beside(self, *changes: str, name: str = "msgstore.db") -> Path:
+        """The fixture with rows in the tables beside its messages."""
+        path = self.plain(name=name)
+        connection = sqlite3.connect(path)
+        connection.executescript(BESIDE.read_text(encoding="utf-8"))
         for change in changes:
             connection.execute(change)
         connection.commit()

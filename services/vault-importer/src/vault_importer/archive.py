@@ -21,7 +21,7 @@ from contracts.vault import MessageImportedV1
 from vault_importer.formats.android_kinds import WAITING
 from vault_importer.formats.base import ChatKind, SourceMessage
 
-__all__ = ["Chat", "Person", "Staged", "message_key", "settle", "stage", "to_event"]
+__all__ = ["Chat", "Person", "Staged", "message_key", "settle", "settled_id", "stage", "to_event"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: Wordings are ranked: a message that had not arrived yet, as written, edited (by time), revoked. An older
@@ -75,6 +75,8 @@ class Staged(NamedTuple):
     sender: Person | None
     other_keys: tuple[UUID, ...]
     """Hashes of the key ids it had besides the one its ``id`` is made of."""
+    row: int
+    """The source's number of it."""
 
 
 def message_key(chat_id: bytes, from_me: bool, key_id: str, sender_jid_key: bytes) -> UUID:
@@ -111,6 +113,7 @@ def stage(n: int, message: SourceMessage, chat: Chat, sender: Person | None) -> 
         chat,
         sender,
         tuple(keys[1:]),
+        message.row,
     )
 
 
@@ -139,7 +142,7 @@ def settle(staged: Iterable[Staged], known: Mapping[UUID, UUID]) -> tuple[list[S
     for each in staged:
         row = each
         if known:
-            id_ = next((known[key] for key in (row.id, *row.other_keys) if key in known), row.id)
+            id_ = settled_id(row, known)
             if id_ != row.id:
                 row = row._replace(id=id_, other_keys=tuple(k for k in (row.id, *row.other_keys) if k != id_))
         other = chosen.get(row.id)
@@ -149,6 +152,11 @@ def settle(staged: Iterable[Staged], known: Mapping[UUID, UUID]) -> tuple[list[S
                 continue
         chosen[row.id] = row
     return list(chosen.values()), dropped
+
+
+def settled_id(row: Staged, known: Mapping[UUID, UUID]) -> UUID:
+    """The id of a message that the vault may know by another of its keys."""
+    return next((known[key] for key in (row.id, *row.other_keys) if key in known), row.id)
 
 
 def to_event(row: Staged, *, account_id: str, revision: int) -> MessageImportedV1:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 from typing import Any, TypeVar
+from uuid import UUID
 
 from identifiers.phone import to_e164
 from kit.ids import uuid7
@@ -22,11 +23,12 @@ from kit.outbox import append_many
 from kit.postgres import Database
 from vault_importer import store
 from vault_importer.accounts import Account
-from vault_importer.archive import Chat, Person, Staged, settle, stage, to_event
+from vault_importer.archive import Chat, Person, Staged, settle, settled_id, stage, to_event
 from vault_importer.audit_store import append_audit
 from vault_importer.formats.base import (
     Alias,
     Backup,
+    HasSides,
     MessageRows,
     NameSource,
     SkippedRow,
@@ -35,6 +37,10 @@ from vault_importer.formats.base import (
     SourceMessage,
 )
 from vault_importer.identity import number_digits
+from vault_importer.load_sides import LoadingSides, load_sides
+from vault_importer.refusals import ImportBusy
+from vault_importer.row_map import RowMap
+from vault_importer.sides import Names
 
 __all__ = ["LANES", "ImportBusy", "Loading", "Progress", "load_backup"]
 
@@ -46,10 +52,6 @@ CONTACTS_PER_CHUNK = 5_000
 #: About a third of a second on two cores.
 MESSAGES_PER_CHUNK = 5_000
 NAME_RANKS: dict[NameSource, int] = {"none": 0, "own_profile": 1, "verified": 2, "address_book": 3}
-
-
-class ImportBusy(Exception):
-    """Another process imports the same file at this moment."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +74,7 @@ class Loading:
     progress: Callable[[Progress], None] = lambda _: None
     people: dict[str, Person] = field(default_factory=dict)
     chats: dict[str, Chat] = field(default_factory=dict)
+    messages: RowMap = field(default_factory=RowMap)
     manifest: dict[str, Any] = field(default_factory=dict)
 
     async def in_worker(self, function: Callable[..., T], *arguments: object) -> T:
@@ -95,6 +98,7 @@ async def load_backup(loading: Loading, backup: Backup, *, format_name: str) -> 
             format_name=format_name,
         )
     await _load_messages(loading, backup, total=rows["message"])
+    loading.manifest["tables"] = await _load_beside(loading, backup)
 
 
 # Contacts -------------------------------------------------------------------------------------------------------
@@ -216,13 +220,20 @@ async def _load_lane(
     loading: Loading, backup: Backup, lane: store.Lane, lanes: int, show: Callable[[int, int], None]
 ) -> None:
     done, skipped = lane.rows_done, Counter(lane.skipped)
-    rows = backup.messages(lane=lane.lane, lanes=lanes, skip=done)
-    chunks = _read_chunks(rows, loading)
+    # What other tables say about a message is found by its row, so those that are done are read again.
+    again = done if isinstance(backup, HasSides) else 0
+    rows = backup.messages(lane=lane.lane, lanes=lanes, skip=done - again)
+    chunks = _read_chunks(rows, loading, again)
     coming = asyncio.ensure_future(loading.in_worker(next, chunks, None))
     try:
         while (chunk := await coming) is not None:
             # The worker reads the next chunk while Postgres works on this one.
             coming = asyncio.ensure_future(loading.in_worker(next, chunks, None))
+            if again:
+                again -= chunk.rows
+                async with loading.database.transaction(loading.account.tenant_id) as tx:
+                    _know(loading, chunk.staged, await store.known_keys(tx, chunk.staged))
+                continue
             skipped.update(chunk.skipped)
             await _load_chunk(loading, chunk, lane=lane.lane, done=done, skipped=skipped)
             done += chunk.rows
@@ -233,9 +244,11 @@ async def _load_lane(
         await loading.in_worker(chunks.close)
 
 
-def _read_chunks(rows: MessageRows, loading: Loading) -> Generator[_Chunk, None, None]:
+def _read_chunks(rows: MessageRows, loading: Loading, again: int) -> Generator[_Chunk, None, None]:
+    """Chunks none of which holds both rows that are read again, the first ones, and others."""
     with closing(rows):
-        while taken := list(islice(rows, MESSAGES_PER_CHUNK)):
+        while taken := list(islice(rows, min(MESSAGES_PER_CHUNK, again or MESSAGES_PER_CHUNK))):
+            again -= min(again, len(taken))
             yield _chunk(taken, loading)
 
 
@@ -256,7 +269,8 @@ async def _load_chunk(loading: Loading, chunk: _Chunk, *, lane: int, done: int, 
     account, run = loading.account, loading.run
     emits = {row.chat.id_text for row in chunk.staged}
     async with loading.database.transaction(account.tenant_id, emits=emits) as tx:
-        staged, repeated = settle(chunk.staged, await store.known_keys(tx, chunk.staged))
+        known = await store.known_keys(tx, chunk.staged)
+        staged, repeated = settle(chunk.staged, known)
         written = await store.merge_messages(tx, staged, import_id=run.id, at=loading.now()) if staged else {}
         account_id = str(account.id)
         await append_many(
@@ -279,6 +293,53 @@ async def _load_chunk(loading: Loading, chunk: _Chunk, *, lane: int, done: int, 
         )
         if not await store.advance_lane(tx, run.id, lane, done, step):
             raise ImportBusy("This file is being imported by another process at this moment.")
+    _know(loading, chunk.staged, known)
+
+
+def _know(loading: Loading, staged: Sequence[Staged], known: Mapping[UUID, UUID]) -> None:
+    loading.messages.add((row.row, settled_id(row, known) if known else row.id) for row in staged)
+
+
+# Beside the messages --------------------------------------------------------------------------------------------
+
+
+async def _load_beside(loading: Loading, backup: Backup) -> dict[str, Any]:
+    """What the source has in other tables; what became of the rows of each table, that of messages too."""
+    async with loading.database.transaction(loading.account.tenant_id) as tx:
+        lanes = await store.lanes_of(tx, loading.run.id)
+    tables: dict[str, Any] = {"message": _messages_accounted(lanes)}
+    newest = max((lane.newest_message_at for lane in lanes if lane.newest_message_at), default=None)
+    if newest is None or not isinstance(backup, HasSides):
+        return tables
+    beside = LoadingSides(
+        database=loading.database,
+        account=loading.account,
+        import_id=loading.run.id,
+        as_of=newest,
+        names=Names(message=loading.messages.get, people=loading.people, chats=loading.chats),
+        in_worker=loading.in_worker,
+    )
+    done = await load_sides(beside, await loading.in_worker(backup.sides))
+    for name, each in done.items():
+        tables[name] = {
+            "seen": each.rows_done,
+            "new": each.rows_new,
+            "changed": each.rows_changed,
+            "unchanged": each.rows_unchanged,
+            "skipped": each.skipped,
+        }
+    loading.manifest["unread"] = dict(await loading.in_worker(backup.unread))
+    return tables
+
+
+def _messages_accounted(lanes: Sequence[store.Lane]) -> dict[str, Any]:
+    skipped: Counter[str] = Counter()
+    for lane in lanes:
+        skipped.update({**lane.skipped, **({"repeated": lane.messages_repeated} if lane.messages_repeated else {})})
+    seen = sum(lane.rows_done for lane in lanes)
+    new, changed = sum(lane.messages_new for lane in lanes), sum(lane.messages_changed for lane in lanes)
+    unchanged = seen - new - changed - skipped.total()
+    return {"seen": seen, "new": new, "changed": changed, "unchanged": unchanged, "skipped": dict(skipped)}
 
 
 def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

@@ -58,6 +58,20 @@ SET rows_done = $4, messages_seen = messages_seen + $5, messages_new = messages_
 WHERE import_id = $1 AND lane = $2 AND rows_done = $3
 RETURNING lane
 
+-- name: passes
+-- How far each table beside the messages has come.
+SELECT name, rows_done, rows_new, rows_changed, rows_unchanged, skipped FROM import_pass WHERE import_id = $1
+
+-- name: advance_pass
+-- Note how far a table has come. No row when another process has moved it meanwhile.
+INSERT INTO import_pass (tenant_id, import_id, name, rows_done, rows_new, rows_changed, rows_unchanged, skipped)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+ON CONFLICT (tenant_id, import_id, name) DO UPDATE
+SET rows_done = excluded.rows_done, rows_new = excluded.rows_new, rows_changed = excluded.rows_changed,
+    rows_unchanged = excluded.rows_unchanged, skipped = excluded.skipped
+WHERE import_pass.rows_done = $9
+RETURNING name
+
 -- name: note_step
 -- Counts of contacts and chats, and the manifest so far.
 UPDATE import_run SET contacts_seen = $2, chats_seen = $3, manifest = $4, format = $5

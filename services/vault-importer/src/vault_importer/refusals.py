@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-__all__ = ["BackupRefused", "RefusalCode"]
+__all__ = ["BackupRefused", "ImportBusy", "RefusalCode"]
 
 RefusalCode = Literal[
     "bad_key",
@@ -26,3 +26,7 @@ class BackupRefused(Exception):
     def __init__(self, code: RefusalCode, sentence: str) -> None:
         super().__init__(sentence)
         self.code: RefusalCode = code
+
+
+class ImportBusy(Exception):
+    """Another process imports the same file at this moment."""

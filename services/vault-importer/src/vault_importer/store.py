@@ -288,6 +288,13 @@ async def known_keys(tx: Transaction, staged: Sequence[Staged]) -> dict[UUID, UU
     return {row["key_hash"]: row["message_id"] for row in reversed(rows)}
 
 
+async def keys_in_vault(tx: Transaction, keys: Sequence[UUID]) -> dict[UUID, UUID]:
+    """Those of some keys under which the vault knows a message, with its id."""
+    await tx.execute(Q.probe_by_index)
+    rows = await tx.fetch(Q.known_keys, tx.tenant, keys, keys)
+    return {row["key_hash"]: row["message_id"] for row in reversed(rows)}
+
+
 async def merge_messages(
     tx: Transaction, staged: Sequence[Staged], *, import_id: UUID, at: datetime
 ) -> dict[UUID, int]:

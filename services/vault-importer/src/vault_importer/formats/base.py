@@ -7,18 +7,21 @@ memory and never writes.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 __all__ = [
     "Alias",
     "Backup",
     "ChatKind",
     "Format",
+    "HasSides",
     "MessageRows",
     "NameSource",
+    "Side",
+    "SideRow",
     "SkippedRow",
     "SourceChat",
     "SourceContact",
@@ -86,10 +89,57 @@ class SourceMessage(NamedTuple):
     forward_score: int
     details: Mapping[str, Any] | None
     """What this kind of message carries besides text, for instance a place."""
+    row: int = 0
+    """By which number the source's other tables name it; 0 where it has no such tables."""
 
 
 MessageRows = Generator[SourceMessage | SkippedRow, None, None]
 """To be closed before the backup is."""
+
+
+class SideRow(NamedTuple):
+    """A row of a table beside the messages, in the source's own references. Which of them count is up to ``into``."""
+
+    values: Mapping[str, Any]
+    """By the vault's column. Times are milliseconds of the epoch, 0 for none; whatever is no number where one is
+    expected becomes NULL."""
+    message_row: int = 0
+    chat_jid: str = ""
+    from_me: bool = False
+    """Whether the account itself did it, rather than ``person_jid``."""
+    person_jid: str = ""
+    """Canonical; empty in a direct chat means its other side."""
+    links: Mapping[str, int] = {}
+    """Other messages that the row names, by the name under which their ids are kept."""
+
+
+SideRows = Generator[SideRow | SkippedRow, None, None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Side:
+    """One table beside the messages."""
+
+    name: str
+    """The table, as the source calls it."""
+    into: str
+    """What it is, by the name of one of the vault's targets (``sides_store.TARGETS``)."""
+    rows: Callable[[int], SideRows]
+    """One item for each row, in the same order every time, behind as many as are given. Runs in a worker thread."""
+
+
+@runtime_checkable
+class HasSides(Protocol):
+    """A source that holds more than contacts, chats and messages."""
+
+    def sides(self) -> Sequence[Side]:
+        """The tables that hold anything, in the order in which they are to be taken. Their messages are known by
+        then."""
+        ...
+
+    def unread(self) -> Mapping[str, int]:
+        """Tables that are not read, with how many rows they hold."""
+        ...
 
 
 class Backup(Protocol):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,13 @@ from vault_importer.formats.base import (
     Backup,
     MessageRows,
     NameSource,
+    Side,
     SkippedRow,
     SourceChat,
     SourceContact,
     SourceMessage,
 )
+from vault_importer.formats.msgstore_sides import PERSON_COLUMNS, AndroidSides
 from vault_importer.formats.sqlite_source import SqliteSource, clean
 from vault_importer.identity import LID, NUMBERED, canonical, kind_of_chat
 from vault_importer.refusals import BackupRefused
@@ -30,19 +33,9 @@ SENTINEL_ROW = 1
 CHAT_ROW = "CAST(coalesce(chat_row_id, -1) AS INTEGER)"
 #: 9999-12-31: what Python and Postgres both can tell as a date.
 LATEST_MS = 253_402_214_400_000
-READ_TABLES = (
-    "jid",
-    "jid_map",
-    "lid_display_name",
-    "chat",
-    "message",
-    "message_edit_info",
-    "message_forwarded",
-    "message_location",
-    "message_media",
-    "message_revoked",
-    "message_system",
-)
+READ_TABLES = ("jid", "jid_map", "lid_display_name", "chat", "message")
+#: The manifest holds no text of a stranger's, and a table can have any name.
+PLAIN_NAME = re.compile(r"[A-Za-z0-9_]{1,64}")
 
 
 class ModernMsgstore:
@@ -71,6 +64,7 @@ class _Msgstore:
         self._known = {**known, **{alias.lid: alias.jid for alias in reversed(self._aliases)}}
         self._jids = {row: self._canonical(user, server) for row, user, server in self._read_jids()}
         self._chats: dict[int, str] = {}
+        self._beside = AndroidSides(store, self._jids, self._chats)
 
     def close(self) -> None:
         self._store.close()
@@ -85,6 +79,14 @@ class _Msgstore:
 
     def aliases(self) -> Iterator[Alias]:
         return iter(self._aliases)
+
+    def sides(self) -> Sequence[Side]:
+        return self._beside.sides()
+
+    def unread(self) -> Mapping[str, int]:
+        read = {*READ_TABLES, *(side.name for side in self.sides())}
+        names = sorted(name for name in self._store.tables.keys() - read if PLAIN_NAME.fullmatch(name))
+        return {name: count for name in names if (count := self._store.count(name))}
 
     def _canonical(self, user: object, server: object) -> str:
         return canonical(clean(user), clean(server), self._known)
@@ -114,11 +116,14 @@ class _Msgstore:
                 )
 
     def contacts(self) -> Iterator[SourceContact | SkippedRow]:
-        """Everyone who wrote, everyone with a chat of their own, and everyone with a name. A person may come twice,
-        the better name last."""
-        rows = self._store.select(
-            "SELECT sender_jid_row_id FROM message WHERE sender_jid_row_id > 0 UNION SELECT jid_row_id FROM chat"
-        )
+        """Everyone who wrote, reacted, received, called or belongs to a group, everyone with a chat of their own, and
+        everyone with a name. A person may come twice, the better name last."""
+        people = [
+            "SELECT sender_jid_row_id FROM message WHERE sender_jid_row_id > 0",
+            "SELECT jid_row_id FROM chat",
+            *(f"SELECT {column} FROM {table}" for table, column in PERSON_COLUMNS if self._store.has(table, column)),  # noqa: S608
+        ]
+        rows = self._store.select(" UNION ".join(people))
         for (row,) in rows:
             jid = self._jids.get(row)
             if jid is not None and kind_of_chat(jid) == "direct":
@@ -247,6 +252,7 @@ class _Msgstore:
             raw_kind in REVOKED_KINDS or revoked_key is not None,
             forwarded if isinstance(forwarded, int) and abs(forwarded) < 2**31 else 0,
             _details(action, place),
+            row_id,
         )
 
     def _sender(self, chat: str, sender_row: object) -> str:

@@ -1,0 +1,141 @@
+"""Loads what a source holds beside its messages, table by table, once the messages are known.
+
+Like messages, in chunks of one transaction each: rows and how far the table has come commit together, so that an
+interrupted import continues behind them; and every row of every table is accounted for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Any, TypeVar
+from uuid import UUID
+
+from kit.postgres import Database
+from vault_importer.accounts import Account
+from vault_importer.formats.base import Side, SideRow, SideRows, SkippedRow
+from vault_importer.refusals import ImportBusy
+from vault_importer.sides import Names, quoted_keys, resolve
+from vault_importer.sides_store import TARGETS, Pass, Target, advance_pass, merge_rows, passes_of
+from vault_importer.store import keys_in_vault
+
+__all__ = ["LoadingSides", "load_sides"]
+
+T = TypeVar("T")
+
+ROWS_PER_CHUNK = 5_000
+#: Tables that are loaded side by side.
+AT_ONCE = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadingSides:
+    """One import at work on them."""
+
+    database: Database
+    account: Account
+    import_id: UUID
+    as_of: datetime
+    names: Names
+    in_worker: Callable[..., Any]
+
+
+async def load_sides(loading: LoadingSides, sides: Sequence[Side]) -> dict[str, Pass]:
+    """Bring the vault up to each table. May be called again after any interruption; what became of the rows."""
+    async with loading.database.transaction(loading.account.tenant_id) as tx:
+        before = await passes_of(tx, loading.import_id)
+    waiting = iter(sides)
+    done: dict[str, Pass] = {}
+
+    async def work() -> None:
+        for side in waiting:
+            done[side.name] = await _load_side(loading, side, before.get(side.name) or Pass(name=side.name, skipped={}))
+
+    tasks = [asyncio.create_task(work()) for _ in range(AT_ONCE)]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    return done
+
+
+async def _load_side(loading: LoadingSides, side: Side, done: Pass) -> Pass:
+    chunks = _chunks(side.rows(done.rows_done))
+    coming = asyncio.ensure_future(loading.in_worker(next, chunks, None))
+    try:
+        while (chunk := await coming) is not None:
+            # The worker reads the next chunk while Postgres works on this one.
+            coming = asyncio.ensure_future(loading.in_worker(next, chunks, None))
+            done = await _load_chunk(loading, side, done, chunk)
+    finally:
+        await asyncio.gather(coming, return_exceptions=True)
+        # Its cursor must be let go before the store is closed.
+        await loading.in_worker(chunks.close)
+    return done
+
+
+def _chunks(rows: SideRows) -> Generator[list[SideRow | SkippedRow], None, None]:
+    with closing(rows):
+        while taken := list(islice(rows, ROWS_PER_CHUNK)):
+            yield taken
+
+
+async def _load_chunk(loading: LoadingSides, side: Side, done: Pass, chunk: Sequence[SideRow | SkippedRow]) -> Pass:
+    target = TARGETS[side.into]
+    skipped = Counter(done.skipped)
+    async with loading.database.transaction(loading.account.tenant_id) as tx:
+        quoted: Mapping[UUID, UUID] = {}
+        if side.into == "quote":
+            keys = [key for row in _kept(chunk) for key in quoted_keys(row, loading.names)]
+            quoted = await keys_in_vault(tx, keys)
+        rows = _resolved(chunk, target, loading.names, quoted, skipped)
+        new = changed = 0
+        if rows:
+            merged = await merge_rows(
+                tx, side.into, list(rows.values()), import_id=loading.import_id, as_of=loading.as_of
+            )
+            new, changed = merged.new, merged.changed
+        now = Pass(
+            name=side.name,
+            rows_done=done.rows_done + len(chunk),
+            rows_new=done.rows_new + new,
+            rows_changed=done.rows_changed + changed,
+            rows_unchanged=done.rows_unchanged + len(rows) - new - changed,
+            skipped=dict(skipped),
+        )
+        if not await advance_pass(tx, loading.import_id, done.rows_done, now):
+            raise ImportBusy("This file is being imported by another process at this moment.")
+    return now
+
+
+def _kept(chunk: Sequence[SideRow | SkippedRow]) -> Iterator[SideRow]:
+    return (row for row in chunk if isinstance(row, SideRow))
+
+
+def _resolved(
+    chunk: Sequence[SideRow | SkippedRow],
+    target: Target,
+    names: Names,
+    quoted: Mapping[UUID, UUID],
+    skipped: Counter[str],
+) -> dict[tuple[Any, ...], tuple[Any, ...]]:
+    """Rows by their key, the last of several of one key; why the others are left out is counted."""
+    width = len(target.key)
+    rows: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+    for each in chunk:
+        values = each.reason if isinstance(each, SkippedRow) else resolve(each, target, names, quoted)
+        if isinstance(values, str):
+            skipped[values] += 1
+            continue
+        key = values[:width]
+        if key in rows:
+            skipped["repeated"] += 1
+        rows[key] = values
+    return rows

@@ -1,0 +1,100 @@
+"""Rows beside the messages with the vault's ids in the place of their source's references. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from vault_importer.archive import Chat, Person, message_key
+from vault_importer.formats.base import SideRow
+from vault_importer.sides_store import Target
+
+__all__ = ["OURSELVES", "Names", "quoted_keys", "resolve"]
+
+OURSELVES = UUID(int=0)
+"""Stands where a person is expected and the account itself did it."""
+LATEST_MS = 253_402_214_400_000
+_BIGGEST = 2**63
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MISSING = {"message_id": "no_message", "contact_id": "no_person", "chat_id": "no_chat"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Names:
+    """What a source's references stand for."""
+
+    message: Callable[[int], UUID | None]
+    people: Mapping[str, Person]
+    chats: Mapping[str, Chat]
+
+    def person(self, row: SideRow) -> UUID | None:
+        if row.from_me:
+            return OURSELVES
+        if row.person_jid:
+            found = self.people.get(row.person_jid)
+            return found.id if found else None
+        chat = self.chats.get(row.chat_jid)
+        return chat.peer.id if chat and chat.peer else None
+
+
+def resolve(row: SideRow, target: Target, names: Names, quoted: Mapping[UUID, UUID]) -> tuple[Any, ...] | str:
+    """The values of a target's columns, or why there are none. ``quoted`` finds messages by their keys."""
+    values = dict(row.values)
+    for column, _ in target.columns:
+        if column == "message_id":
+            values[column] = names.message(row.message_row)
+        elif column == "contact_id":
+            values[column] = names.person(row)
+        elif column == "mentioned_contact_id":
+            person = names.people.get(row.person_jid)
+            values[column] = person.id if person else None
+        elif column == "quoted_message_id":
+            values.update(_quoted(row, names, quoted))
+        elif column == "columns" and row.links:
+            known = {name: str(id_) for name, each in row.links.items() if (id_ := names.message(each))}
+            values[column] = {**values[column], **known}
+    for column, _ in target.key:
+        if values.get(column) is None:
+            return _MISSING.get(column, f"no_{column}")
+    plain = tuple(_plain(values.get(column), kind) for column, kind in target.columns)
+    if None in plain[: len(target.key)]:
+        return "no_time"
+    return plain
+
+
+def _quoted(row: SideRow, names: Names, quoted: Mapping[UUID, UUID]) -> dict[str, Any]:
+    chat = names.chats.get(row.chat_jid)
+    person = names.person(row)
+    found = next((quoted[key] for key in quoted_keys(row, names) if key in quoted), None)
+    return {
+        "quoted_message_id": found,
+        "quoted_chat_id": chat.id if chat else None,
+        "quoted_contact_id": None if person == OURSELVES else person,
+        "quoted_from_me": row.from_me,
+    }
+
+
+def quoted_keys(row: SideRow, names: Names) -> list[UUID]:
+    """Under which keys the quoted message may be known: some versions name the sender of our own, and some do not."""
+    chat = names.chats.get(row.chat_jid)
+    if chat is None:
+        return []
+    person = names.people.get(row.person_jid) if chat.kind != "direct" else None
+    senders = [person.id.bytes, b""] if person else [b""]
+    return [message_key(chat.id_bytes, row.from_me, row.values["quoted_key_id"], sender) for sender in senders]
+
+
+def _plain(value: Any, kind: str) -> Any:
+    """A value as its column takes it: whatever a stranger's file has there, it must not end the import."""
+    if kind == "bigint":
+        return value if isinstance(value, int) and abs(value) < _BIGGEST else None
+    if kind == "timestamptz":
+        known = isinstance(value, int) and 0 < value < LATEST_MS
+        return _EPOCH + timedelta(milliseconds=value) if known else None
+    if kind == "jsonb":
+        return json.dumps(value, ensure_ascii=False, sort_keys=True)
+    return value
