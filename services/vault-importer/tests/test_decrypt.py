@@ -22,7 +22,9 @@ def _decrypt(path: Path, into: Path, *, key: bytes = ROOT_KEY, limits: Limits | 
     return decrypt(path, backup_key=key, survey=survey_file(path), into=into, limits=limits or Limits())
 
 
-def _refused(path: Path, tmp_path: Path, *, key: bytes = ROOT_KEY, limits: Limits | None = None) -> BackupRefused:
+def _refused(
+    path: Path, tmp_path: Path, *, key: bytes = ROOT_KEY, limits: Limits | None = None, book: Path | None = None
+) -> BackupRefused:
     temporary = tmp_path / "temporary"
     temporary.mkdir(exist_ok=True)
     with pytest.raises(BackupRefused) as caught:
@@ -30,7 +32,7 @@ def _refused(path: Path, tmp_path: Path, *, key: bytes = ROOT_KEY, limits: Limit
             path,
             survey=survey_file(path),
             backup_key=key,
-            address_book=None,
+            address_book=book,
             known_aliases={},
             temporary=temporary,
             limits=limits or Limits(),
@@ -133,6 +135,16 @@ def test_an_address_book_is_not_taken_for_a_store(stores: Any, tmp_path: Path) -
     refused = _refused(path, tmp_path)
     assert refused.code == "unknown_schema"
     assert "--address-book" in str(refused)
+
+
+def test_an_address_book_that_cannot_be_used_is_named_in_the_refusal(stores: Any, tmp_path: Path) -> None:
+    store, book = stores.encrypted(), tmp_path / "wa.db.crypt15"
+    encrypt(stores.plain(name="wa.db", script="wa.sql"), book, backup_key=bytes(32))
+    assert str(_refused(store, tmp_path, book=book)).startswith(
+        "The address book cannot be used. Authentication failed"
+    )
+    encrypt(stores.plain(name="other.db"), book, backup_key=ROOT_KEY)
+    assert "without the table of contacts" in str(_refused(store, tmp_path, book=book))
 
 
 @pytest.mark.parametrize("content", [b"just text, and long enough to be something", b"\xff" * 64, b"\x00" * 64])

@@ -16,6 +16,7 @@ from vault_importer.samples import SampleOptions, encrypt, write_msgstore
 
 pytestmark = pytest.mark.real
 
+ROOT_KEY = bytes(range(32))
 TABLES = ("contact", "chat", "message", "message_alias", "message_revision", "jid_alias")
 EDIT = (
     "UPDATE message SET key_id = 'EDITED', text_data = 'Changed my mind' WHERE _id = 750",
@@ -169,12 +170,16 @@ async def test_a_plain_store_needs_no_key(vault: Any, stores: Any) -> None:
     assert (await vault.import_(stores.plain(), backup_key=None)).messages_new == 4
 
 
-async def test_names_come_from_an_address_book_that_is_given(vault: Any, stores: Any) -> None:
+@pytest.mark.parametrize("encrypted", [True, False])
+async def test_names_come_from_an_address_book_that_is_given(vault: Any, stores: Any, encrypted: bool) -> None:
     book = stores.plain(
         "UPDATE wa_contacts SET jid = '11111@s.whatsapp.net', display_name = 'Anil' WHERE _id = 181",
         name="wa.db",
         script="wa.sql",
     )
+    if encrypted:
+        encrypt(book, book.with_name("wa.db.crypt15"), backup_key=ROOT_KEY, long_header=False)
+        book = book.with_name("wa.db.crypt15")
     await vault.import_(stores.encrypted(), address_book=book)
     place = next(event for event in await _messages(vault) if event["kind"] == "live_location")
     assert (place["sender_name"], place["chat_name"]) == ("Anil", "Anil")

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vault_importer.decrypt import Limits, decrypt
-from vault_importer.formats import recognise
+from vault_importer.formats import check_address_book, recognise
 from vault_importer.formats.base import Backup
 from vault_importer.refusals import BackupRefused
 from vault_importer.survey import SQLITE_MAGIC, Survey, survey_file
@@ -49,16 +49,23 @@ def open_backup(
     private = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=temporary))
     try:
         plain, app_version = _plain(path, survey, backup_key, private, limits)
-        book = None
-        if address_book is not None:
-            inner = private / "address-book"
-            inner.mkdir(mode=0o700)
-            book, _ = _plain(address_book, survey_file(address_book), backup_key, inner, limits)
+        book = _address_book(address_book, backup_key, private / "address-book", limits) if address_book else None
         chosen = recognise(plain)
         backup = chosen.open(plain, address_book=book, known_aliases=known_aliases)
         return OpenedBackup(backup, format_name=chosen.name, app_version=app_version)
     finally:
         shutil.rmtree(private, ignore_errors=True)
+
+
+def _address_book(path: Path, backup_key: bytes | None, into: Path, limits: Limits) -> Path:
+    """Plain or encrypted with the store's key. A refusal says that it is the address book's."""
+    into.mkdir(mode=0o700)
+    try:
+        plain, _ = _plain(path, survey_file(path), backup_key, into, limits)
+        check_address_book(plain)
+    except BackupRefused as refused:
+        raise BackupRefused(refused.code, f"The address book cannot be used. {refused}") from None
+    return plain
 
 
 def _plain(path: Path, survey: Survey, backup_key: bytes | None, into: Path, limits: Limits) -> tuple[Path, str]:

@@ -9,7 +9,7 @@ from vault_importer.formats.msgstore import ModernMsgstore
 from vault_importer.formats.sqlite_source import SqliteSource
 from vault_importer.refusals import BackupRefused
 
-__all__ = ["FORMATS", "recognise"]
+__all__ = ["FORMATS", "check_address_book", "recognise"]
 
 FORMATS: tuple[Format, ...] = (ModernMsgstore(),)
 
@@ -19,10 +19,7 @@ def recognise(path: Path) -> Format:
     for candidate in FORMATS:
         if candidate.recognises(path):
             return candidate
-    source = SqliteSource(path)
-    is_address_book = source.has("wa_contacts")
-    source.close()
-    if is_address_book:
+    if _is_address_book(path):
         raise BackupRefused(
             "unknown_schema",
             "This is the address book, wa.db, which holds names and no messages; send msgstore.db, and this beside it"
@@ -32,3 +29,17 @@ def recognise(path: Path) -> Format:
         "unknown_schema",
         "This is a database, but not one with WhatsApp's message, chat and jid tables; send msgstore.db.",
     )
+
+
+def check_address_book(path: Path) -> None:
+    """Raises :class:`BackupRefused` for a file that holds no address book."""
+    if not _is_address_book(path):
+        raise BackupRefused("unknown_schema", "It is a database without the table of contacts; give wa.db.")
+
+
+def _is_address_book(path: Path) -> bool:
+    source = SqliteSource(path)
+    try:
+        return source.has("wa_contacts", "jid")
+    finally:
+        source.close()
