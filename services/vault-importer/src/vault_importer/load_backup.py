@@ -316,7 +316,9 @@ async def _load_beside(loading: Loading, backup: Backup) -> dict[str, Any]:
         account=loading.account,
         import_id=loading.run.id,
         as_of=newest,
-        names=Names(message=loading.messages.get, people=loading.people, chats=loading.chats),
+        names=Names(
+            account_id=loading.account.id, message=loading.messages.get, people=loading.people, chats=loading.chats
+        ),
         in_worker=loading.in_worker,
     )
     done = await load_sides(beside, await loading.in_worker(backup.sides))

@@ -27,6 +27,7 @@ _MISSING = {"message_id": "no_message", "contact_id": "no_person", "chat_id": "n
 class Names:
     """What a source's references stand for."""
 
+    account_id: UUID
     message: Callable[[int], UUID | None]
     people: Mapping[str, Person]
     chats: Mapping[str, Chat]
@@ -45,18 +46,13 @@ def resolve(row: SideRow, target: Target, names: Names, quoted: Mapping[UUID, UU
     """The values of a target's columns, or why there are none. ``quoted`` finds messages by their keys."""
     values = dict(row.values)
     for column, _ in target.columns:
-        if column == "message_id":
-            values[column] = names.message(row.message_row)
-        elif column == "contact_id":
-            values[column] = names.person(row)
-        elif column == "mentioned_contact_id":
-            person = names.people.get(row.person_jid)
-            values[column] = person.id if person else None
-        elif column == "quoted_message_id":
-            values.update(_quoted(row, names, quoted))
-        elif column == "columns" and row.links:
-            known = {name: str(id_) for name, each in row.links.items() if (id_ := names.message(each))}
-            values[column] = {**values[column], **known}
+        if (find := _FOUND.get(column)) is not None:
+            values[column] = find(row, names)
+    if "quoted_key_id" in values:
+        values.update(_quoted(row, names, quoted))
+    if row.links:
+        known = {name: str(id_) for name, each in row.links.items() if (id_ := names.message(each))}
+        values["columns"] = {**values["columns"], **known}
     for column, _ in target.key:
         if values.get(column) is None:
             return _MISSING.get(column, f"no_{column}")
@@ -64,6 +60,37 @@ def resolve(row: SideRow, target: Target, names: Names, quoted: Mapping[UUID, UU
     if None in plain[: len(target.key)]:
         return "no_time"
     return plain
+
+
+def _call_id(row: SideRow, names: Names) -> UUID:
+    """WhatsApp knows a call by four parts too; whom it was with stands by their id, which outlives a new number."""
+    address = row.values["call_jid"]
+    person = names.people.get(address)
+    key = row.values["call_key"] if person else f"{row.values['call_key']}:{address}"
+    return message_key(names.account_id.bytes, row.values["from_me"], key, person.id.bytes if person else b"")
+
+
+def _person_named(row: SideRow, names: Names) -> UUID | None:
+    person = names.people.get(row.person_jid)
+    return person.id if person else None
+
+
+def _chat_named(row: SideRow, names: Names) -> UUID | None:
+    chat = names.chats.get(row.chat_jid)
+    return chat.id if chat else None
+
+
+_FOUND: Mapping[str, Callable[[SideRow, Names], UUID | None]] = {
+    "message_id": lambda row, names: names.message(row.message_row),
+    "contact_id": lambda row, names: names.person(row),
+    "chat_id": _chat_named,
+    "group_chat_id": _chat_named,
+    "mentioned_contact_id": _person_named,
+    "caller_or_called_id": _person_named,
+    "account_id": lambda row, names: names.account_id,
+    "call_id": _call_id,
+}
+"""The columns that stand for what a row refers to."""
 
 
 def _quoted(row: SideRow, names: Names, quoted: Mapping[UUID, UUID]) -> dict[str, Any]:

@@ -35,6 +35,7 @@ class Target:
 
 _MESSAGE: Column = ("message_id", "uuid")
 _CONTACT: Column = ("contact_id", "uuid")
+_CHAT: Column = ("chat_id", "uuid")
 _ITEM: Column = ("item", "text")
 
 TARGETS: Mapping[str, Target] = {
@@ -91,6 +92,38 @@ TARGETS: Mapping[str, Target] = {
         table="message_receipt",
         key=(_MESSAGE, _CONTACT),
         values=(("delivered_at", "timestamptz"), ("read_at", "timestamptz"), ("played_at", "timestamptz")),
+    ),
+    "call": Target(
+        table="call_log",
+        key=(("call_id", "uuid"),),
+        values=(
+            ("account_id", "uuid"),
+            ("caller_or_called_id", "uuid"),
+            ("group_chat_id", "uuid"),
+            ("from_me", "boolean"),
+            ("started_at", "timestamptz"),
+            ("duration_seconds", "bigint"),
+            ("video", "boolean"),
+            ("raw_result", "bigint"),
+            ("raw_kind", "bigint"),
+            ("bytes", "bigint"),
+        ),
+    ),
+    "call_participant": Target(
+        table="call_participant", key=(("call_id", "uuid"), _CONTACT), values=(("raw_result", "bigint"),)
+    ),
+    "message_call": Target(table="message_call", key=(_MESSAGE, ("call_id", "uuid"))),
+    "member": Target(
+        table="chat_member",
+        key=(_CHAT, _CONTACT),
+        values=(("rank", "bigint"), ("pending", "boolean"), ("added_at", "timestamptz"), ("label", "text")),
+    ),
+    "past_member": Target(
+        table="chat_past_member", key=(_CHAT, _CONTACT, ("left_at", "timestamptz")), values=(("by_choice", "boolean"),)
+    ),
+    "chat_detail": Target(table="chat_detail", key=(_CHAT, ("source", "text"), _ITEM), values=(("columns", "jsonb"),)),
+    "account_detail": Target(
+        table="account_detail", key=(("account_id", "uuid"), ("source", "text"), _ITEM), values=(("columns", "jsonb"),)
     ),
     "detail": Target(table="message_detail", key=(_MESSAGE, ("source", "text"), _ITEM), values=(("columns", "jsonb"),)),
 }

@@ -21,7 +21,9 @@ from vault_importer.formats.base import (
     SourceContact,
     SourceMessage,
 )
-from vault_importer.formats.msgstore_sides import PERSON_COLUMNS, AndroidSides
+from vault_importer.formats.msgstore_chats import ChatTables
+from vault_importer.formats.msgstore_messages import PERSON_COLUMNS, MessageTables
+from vault_importer.formats.msgstore_tables import Tables
 from vault_importer.formats.sqlite_source import SqliteSource, clean
 from vault_importer.identity import LID, NUMBERED, canonical, kind_of_chat
 from vault_importer.refusals import BackupRefused
@@ -64,7 +66,8 @@ class _Msgstore:
         self._known = {**known, **{alias.lid: alias.jid for alias in reversed(self._aliases)}}
         self._jids = {row: self._canonical(user, server) for row, user, server in self._read_jids()}
         self._chats: dict[int, str] = {}
-        self._beside = AndroidSides(store, self._jids, self._chats)
+        tables = Tables(store, self._jids, self._chats)
+        self._beside = (ChatTables(tables), MessageTables(tables))
 
     def close(self) -> None:
         self._store.close()
@@ -81,7 +84,8 @@ class _Msgstore:
         return iter(self._aliases)
 
     def sides(self) -> Sequence[Side]:
-        return self._beside.sides()
+        sides = {side.name: side for tables in reversed(self._beside) for side in tables.sides()}
+        return list(sides.values())
 
     def unread(self) -> Mapping[str, int]:
         read = {*READ_TABLES, *(side.name for side in self.sides())}

@@ -1,20 +1,18 @@
-"""What an Android store holds beside its messages. The tables whose meaning is known are read one by one; every other
-table that names a message or a chat is read with whatever columns it has."""
+"""What an Android store says about its messages in other tables. Those whose meaning is known are read one by one;
+every other table that names a message is read with whatever columns it has."""
 
 from __future__ import annotations
 
-import base64
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any
 
 from vault_importer.formats.base import Side, SideRow, SideRows, SkippedRow
-from vault_importer.formats.sqlite_source import SqliteSource, clean
-from vault_importer.refusals import BackupRefused
+from vault_importer.formats.msgstore_tables import MAX_KEY_CHARACTERS, Tables, quoted_name, row_number
+from vault_importer.formats.sqlite_source import clean
 
-__all__ = ["PERSON_COLUMNS", "AndroidSides"]
+__all__ = ["PERSON_COLUMNS", "MessageTables"]
 
 #: Where people are named who may never have written: table and column.
 PERSON_COLUMNS = (
@@ -33,19 +31,14 @@ LEFT_OUT = frozenset(
      "message_streaming_sidecar", "message_thumbnail", "message_thumbnails", "mms_thumbnail_metadata",
      "played_self_receipt", "receipt_coex", "receipt_device", "receipt_orphaned"}
 )  # fmt: skip
-#: A longer blob in a table that is read as it is, is kept as its length.
-MAX_BLOB_BYTES = 4096
-MAX_KEY_CHARACTERS = 200
 STATUS = "status@broadcast"
 
 
-class AndroidSides:
-    """Reads the tables of one opened store. ``jids`` and ``chats`` say what their row numbers stand for."""
+class MessageTables:
+    """The tables of one opened store that say something about a message."""
 
-    def __init__(self, store: SqliteSource, jids: Mapping[int, str], chats: Mapping[int, str]) -> None:
-        self._store = store
-        self._jids = jids
-        self._chats = chats
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
         self._known: dict[str, tuple[str, Callable[[int], SideRows], tuple[str, ...]]] = {
             "message_media": ("media", self._media, ("message_row_id",)),
             "message_quoted": ("quote", self._quotes, ("message_row_id", "key_id")),
@@ -62,40 +55,26 @@ class AndroidSides:
         known = [
             Side(name=name, into=into, rows=rows)
             for name, (into, rows, columns) in self._known.items()
-            if self._store.has(name, *columns)
+            if self._tables.store.has(name, *columns)
         ]
         read = {side.name for side in known}
         plain = []
-        for table in sorted(self._store.tables.keys() - read - LEFT_OUT):
-            if self._store.has(table, "message_row_id"):
+        for table in sorted(self._tables.store.tables.keys() - read - LEFT_OUT):
+            if self._tables.store.has(table, "message_row_id"):
                 plain.append(Side(name=table, into="detail", rows=partial(self._details, table)))
-            elif self._store.has(table, "message_add_on_row_id") and self._store.has("message_add_on", "_id"):
+            elif self._tables.store.has(table, "message_add_on_row_id") and self._tables.store.has(
+                "message_add_on", "_id"
+            ):
                 plain.append(Side(name=table, into="detail", rows=partial(self._add_on_details, table)))
-        return [side for side in (*known, *plain) if self._store.count(side.name)]
+        return [side for side in (*known, *plain) if self._tables.store.count(side.name)]
 
     # Media, quotes, mentions, receipts ------------------------------------------------------------------------------
-
-    def _select(self, table: str, names: Sequence[str], skip: int) -> Iterator[tuple[Any, ...]]:
-        """Some columns of all rows, in the order in which they were written."""
-        columns = ", ".join(self._store.column(table, name) for name in names)
-        return self._store.select(
-            f"SELECT {columns} FROM {table} ORDER BY {self._order(table)} LIMIT -1 OFFSET ?",  # noqa: S608
-            skip,
-        )
-
-    def _order(self, table: str) -> str:
-        try:
-            for _ in self._store.select(f"SELECT rowid FROM {_quoted(table)} LIMIT 0"):  # noqa: S608
-                pass
-        except BackupRefused:
-            return "1, 2"  # A table WITHOUT ROWID.
-        return "rowid"
 
     def _media(self, skip: int) -> SideRows:
         columns = ("message_row_id", "mime_type", "file_size", "file_length", "media_duration", "width", "height",
                    "page_count", "media_name", "media_caption", "file_hash", "original_file_hash",
                    "file_path")  # fmt: skip
-        for row, mime, size, length, seconds, width, height, pages, *texts in self._select(
+        for row, mime, size, length, seconds, width, height, pages, *texts in self._tables.select(
             "message_media", columns, skip
         ):
             name, caption, hash_, original, path = (clean(each) for each in texts)
@@ -112,15 +91,15 @@ class AndroidSides:
                 "original_file_hash": original,
                 "file_path": path,
             }
-            yield SideRow(values, message_row=_row(row))
+            yield SideRow(values, message_row=row_number(row))
 
     def _quotes(self, skip: int) -> SideRows:
         columns = ("message_row_id", "chat_row_id", "from_me", "sender_jid_row_id", "key_id", "timestamp",
                    "message_type", "text_data", "quoted_source")  # fmt: skip
-        for row, chat_row, from_me, sender, key_id, sent, kind, text, source in self._select(
+        for row, chat_row, from_me, sender, key_id, sent, kind, text, source in self._tables.select(
             "message_quoted", columns, skip
         ):
-            chat = self._chats.get(chat_row, "")
+            chat = self._tables.chat(chat_row)
             values = {
                 "quoted_key_id": clean(key_id)[:MAX_KEY_CHARACTERS],
                 "quoted_at": sent,
@@ -128,52 +107,56 @@ class AndroidSides:
                 "of_status": source == 1 or chat == STATUS,
                 "text": clean(text),
             }
-            yield SideRow(values, _row(row), chat, from_me == 1, self._jid(sender))
+            yield SideRow(values, row_number(row), chat, from_me == 1, self._tables.jid(sender))
 
     def _mentions(self, skip: int) -> SideRows:
         table = "message_mentions"
-        own = ["t.jid_row_id", *(self._store.column(table, name, "t") for name in ("display_name", "mention_type"))]
-        rows = self._several(table, own)
+        own = [
+            "t.jid_row_id",
+            *(self._tables.store.column(table, name, "t") for name in ("display_name", "mention_type")),
+        ]
+        rows = self._tables.several(table, "message_row_id", own)
         for row, item, (jid_row, name, kind) in islice(rows, skip, None):
-            jid = self._jid(jid_row)
+            jid = self._tables.jid(jid_row)
             values = {"item": item, "address": jid, "name": clean(name), "raw_kind": kind}
             yield SideRow(values, message_row=row, person_jid=jid)
 
     def _receipts(self, skip: int) -> SideRows:
         columns = ("message_row_id", "receipt_user_jid_row_id", "receipt_timestamp", "read_timestamp",
                    "played_timestamp")  # fmt: skip
-        for row, jid_row, delivered, read, played in self._select("receipt_user", columns, skip):
-            jid = self._jid(jid_row)
+        for row, jid_row, delivered, read, played in self._tables.select("receipt_user", columns, skip):
+            jid = self._tables.jid(jid_row)
             if not jid:
                 yield SkippedRow("receipt_user", "no_jid")
                 continue
             values = {"delivered_at": delivered, "read_at": read, "played_at": played}
-            yield SideRow(values, message_row=_row(row), person_jid=jid)
+            yield SideRow(values, message_row=row_number(row), person_jid=jid)
 
     # Add-ons --------------------------------------------------------------------------------------------------------
 
     def _add_ons(self, skip: int) -> SideRows:
         columns = ("parent_message_row_id", "chat_row_id", "from_me", "sender_jid_row_id", "key_id",
                    "message_add_on_type", "timestamp")  # fmt: skip
-        for row, chat_row, from_me, sender, key_id, kind, at in self._select("message_add_on", columns, skip):
+        for row, chat_row, from_me, sender, key_id, kind, at in self._tables.select("message_add_on", columns, skip):
             values = {"key_id": clean(key_id)[:MAX_KEY_CHARACTERS], "raw_kind": kind, "at": at}
             yield self._by_someone(row, chat_row, from_me, sender, values)
 
     def _by_someone(
         self, row: object, chat_row: object, from_me: object, sender: object, values: Mapping[str, Any]
     ) -> SideRow:
-        chat = self._chats.get(chat_row, "") if isinstance(chat_row, int) else ""
-        return SideRow(values, _row(row), chat, from_me == 1, self._jid(sender))
+        chat = self._tables.chat(chat_row)
+        return SideRow(values, row_number(row), chat, from_me == 1, self._tables.jid(sender))
 
     def _of_add_on(self, table: str, own: Sequence[str]) -> str:
         """A table of add-ons with the add-on that each row belongs to; ``own`` columns come last."""
-        columns = ", ".join([*(self._store.column("message_add_on", name, "a") for name in ADD_ON), *own])
-        return f"SELECT {columns} FROM {_quoted(table)} t LEFT JOIN message_add_on a ON a._id = t.message_add_on_row_id"  # noqa: S608
+        columns = ", ".join([*(self._tables.store.column("message_add_on", name, "a") for name in ADD_ON), *own])
+        join = "LEFT JOIN message_add_on a ON a._id = t.message_add_on_row_id"
+        return f"SELECT {columns} FROM {quoted_name(table)} t {join}"  # noqa: S608
 
     def _reactions(self, skip: int) -> SideRows:
         table = "message_add_on_reaction"
-        query = self._of_add_on(table, ["t.reaction", self._store.column(table, "sender_timestamp", "t")])
-        for row, chat_row, from_me, sender, _, at, reaction, reacted in self._store.select(
+        query = self._of_add_on(table, ["t.reaction", self._tables.store.column(table, "sender_timestamp", "t")])
+        for row, chat_row, from_me, sender, _, at, reaction, reacted in self._tables.store.select(
             f"{query} ORDER BY t.rowid LIMIT -1 OFFSET ?", skip
         ):
             # In a backup a reaction can outlive what it belongs to.
@@ -185,21 +168,23 @@ class AndroidSides:
 
     def _poll_options(self, skip: int) -> SideRows:
         table = "message_poll_option"
-        rows = self._several(table, ["t.option_name", self._store.column(table, "vote_total", "t")])
+        rows = self._tables.several(
+            table, "message_row_id", ["t.option_name", self._tables.store.column(table, "vote_total", "t")]
+        )
         for row, item, (name, votes) in islice(rows, skip, None):
             yield SideRow({"item": item, "name": clean(name), "votes": votes}, message_row=row)
 
     def _poll_votes(self, skip: int) -> SideRows:
         table = "message_add_on_poll_vote_selected_option"
         votes = "message_add_on_poll_vote"
-        joined = self._store.has(votes, "message_add_on_row_id", "sender_timestamp")
+        joined = self._tables.store.has(votes, "message_add_on_row_id", "sender_timestamp")
         join = f" LEFT JOIN {votes} v ON v.message_add_on_row_id = t.message_add_on_row_id" if joined else ""
         query = self._of_add_on(table, ["o.item", "v.sender_timestamp" if joined else "NULL"])
         options = (
             "SELECT _id, message_row_id, row_number() OVER (PARTITION BY message_row_id ORDER BY _id) - 1 AS item"
             " FROM message_poll_option"
         )
-        for row, chat_row, from_me, sender, _, at, item, voted in self._store.select(
+        for row, chat_row, from_me, sender, _, at, item, voted in self._tables.store.select(
             f"{query} LEFT JOIN ({options}) o ON o._id = t.message_poll_option_id{join}"
             " ORDER BY t.rowid LIMIT -1 OFFSET ?",
             skip,
@@ -211,81 +196,32 @@ class AndroidSides:
 
     # Tables that are read as they are -------------------------------------------------------------------------------
 
-    def _several(self, table: str, own: Sequence[str]) -> Iterator[tuple[int, str, tuple[Any, ...]]]:
-        """Rows of a table that can have several for one message: its number, the row's place among them, columns."""
-        columns = "".join(f", {each}" for each in own)
-        order = "t.rowid" if self._order(table) == "rowid" else "1"
-        last, place = None, 0
-        for row, *values in self._store.select(
-            f"SELECT t.message_row_id{columns} FROM {_quoted(table)} t ORDER BY t.message_row_id, {order}"  # noqa: S608
-        ):
-            place = place + 1 if row == last else 0
-            last = row
-            yield _row(row), str(place), tuple(values)
-
-    def _names(self, table: str, *but: str) -> list[str]:
-        # What is kept under a name must be one.
-        return sorted(name for name in self._store.tables[table] - {*but} if name.isascii() and name.isidentifier())
-
     def _details(self, table: str, skip: int) -> SideRows:
-        names = self._names(table, "_id", "message_row_id")
-        rows = self._several(table, [f"t.{_quoted(name)}" for name in names])
+        names = self._tables.names(table, "_id", "message_row_id")
+        rows = self._tables.several(table, "message_row_id", [f"t.{quoted_name(name)}" for name in names])
         for row, item, values in islice(rows, skip, None):
             yield self._detail(table, row, item, dict(zip(names, values, strict=True)))
 
     def _add_on_details(self, table: str, skip: int) -> SideRows:
-        names = self._names(table, "_id", "message_add_on_row_id")
-        query = self._of_add_on(table, [f"t.{_quoted(name)}" for name in names])
-        order = f"t.message_add_on_row_id, t.{self._order(table)}" if self._order(table) == "rowid" else "1, 2, 5"
-        for row, _, _, _, key_id, _, *values in self._store.select(f"{query} ORDER BY {order} LIMIT -1 OFFSET ?", skip):
+        names = self._tables.names(table, "_id", "message_add_on_row_id")
+        query = self._of_add_on(table, [f"t.{quoted_name(name)}" for name in names])
+        order = (
+            f"t.message_add_on_row_id, t.{self._tables.order(table)}"
+            if self._tables.order(table) == "rowid"
+            else "1, 2, 5"
+        )
+        for row, _, _, _, key_id, _, *values in self._tables.store.select(
+            f"{query} ORDER BY {order} LIMIT -1 OFFSET ?", skip
+        ):
             if row is None:
                 yield SkippedRow(table, "no_add_on")
                 continue
             item = clean(key_id)[:MAX_KEY_CHARACTERS]
-            yield self._detail(table, _row(row), item, dict(zip(names, values, strict=True)))
+            yield self._detail(table, row_number(row), item, dict(zip(names, values, strict=True)))
 
     def _detail(self, table: str, row: int, item: str, raw: Mapping[str, Any]) -> SideRow:
-        columns, links = self.plain(raw)
+        columns, links = self._tables.plain(raw)
         return SideRow({"source": table, "item": item, "columns": columns}, message_row=row, links=links)
-
-    def plain(self, raw: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, int]]:
-        """Columns as they can be kept: without row numbers, which mean nothing outside their store. Those of people
-        and chats become addresses; those of messages are returned apart."""
-        columns: dict[str, Any] = {}
-        links: dict[str, int] = {}
-        for name, value in raw.items():
-            if value is None:
-                continue
-            if name.endswith("message_row_id"):
-                if _row(value):
-                    links[name.removesuffix("_row_id") + "_id"] = _row(value)
-            elif name.endswith(("jid_row_id", "lid_row_id")):
-                if _row(value):
-                    columns[name.removesuffix("_row_id")] = self._jid(value)
-            elif name.endswith("chat_row_id"):
-                columns[name.removesuffix("_row_id") + "_jid"] = self._chats.get(_row(value), "")
-            else:
-                columns[name] = _kept(value)
-        return columns, links
-
-    def _jid(self, row: object) -> str:
-        return self._jids.get(row, "") if isinstance(row, int) else ""
 
 
 ADD_ON = ("parent_message_row_id", "chat_row_id", "from_me", "sender_jid_row_id", "key_id", "timestamp")
-
-
-def _row(value: object) -> int:
-    return value if isinstance(value, int) and value > 0 else 0
-
-
-def _kept(value: object) -> object:
-    if isinstance(value, bytes):
-        return {"base64": base64.b64encode(value).decode()} if len(value) <= MAX_BLOB_BYTES else {"bytes": len(value)}
-    if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
-    return value if isinstance(value, int) else clean(value)
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
