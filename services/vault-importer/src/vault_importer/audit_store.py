@@ -10,6 +10,7 @@ from uuid import UUID
 
 from kit.postgres import Transaction, load_queries
 from vault_importer.audit import AuditRecord, chained
+from vault_importer.ledger_store import append_audit_leaf
 
 __all__ = ["append_audit", "read_audit"]
 
@@ -58,6 +59,7 @@ async def append_audit(
         record.previous_hash,
         record.hash,
     )
+    await append_audit_leaf(tx, record.sequence, record.hash, at=at)
     return record
 
 

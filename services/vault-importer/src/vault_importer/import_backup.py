@@ -23,6 +23,7 @@ from vault_importer import metrics, store
 from vault_importer.accounts import Account
 from vault_importer.audit_store import append_audit
 from vault_importer.decrypt import Limits
+from vault_importer.ledger_store import append_import_leaf
 from vault_importer.load_backup import LANES, Loading, Progress, load_backup
 from vault_importer.open_backup import OpenedBackup, open_backup
 from vault_importer.refusals import BackupRefused
@@ -159,6 +160,7 @@ async def _unchanged(job: ImportJob, survey: Survey, before: ImportRun) -> Impor
         newest = await store.note_newest_message(tx, account.id, None)
         await _tell(tx, account, run, "unchanged", at=run.started_at, newest=newest)
         await _audit(tx, job, run, "import.unchanged", {"same_as": str(before.id)})
+        await append_import_leaf(tx, run, at=run.started_at)
     metrics.IMPORTS.labels("unchanged").inc()
     metrics.IMPORTED_AT.set_to_current_time()
     log.info("import_unchanged", import_id=str(run.id), same_as=str(before.id))
@@ -178,6 +180,7 @@ async def _complete(job: ImportJob, run: ImportRun, manifest: dict[str, Any], ap
         messages = {**counts, **done.manifest["messages"]}
         details = {**done.manifest, "messages": messages, "app_version": app_version}
         await _audit(tx, job, done, "import.completed", details)
+        await append_import_leaf(tx, done, at=at)
     metrics.IMPORTS.labels("completed").inc()
     metrics.IMPORTED_AT.set_to_current_time()
     metrics.MESSAGES.labels("new").inc(done.messages_new)
@@ -193,6 +196,8 @@ async def _fail(job: ImportJob, run: ImportRun, refused: BackupRefused) -> None:
         failed = await store.finish_import(tx, run.id, state="failed", at=at, error=str(refused), manifest=run.manifest)
         await _tell(tx, account, failed or run, "failed", at=at, error=str(refused))
         await _audit(tx, job, run, "import.refused", {"reason": refused.code})
+        if failed is not None:
+            await append_import_leaf(tx, failed, at=at)
     metrics.IMPORTS.labels("failed").inc()
     log.warning("import_refused", import_id=str(run.id), reason=refused.code)
 

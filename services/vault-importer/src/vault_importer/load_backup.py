@@ -37,6 +37,7 @@ from vault_importer.formats.base import (
     SourceMessage,
 )
 from vault_importer.identity import number_digits
+from vault_importer.ledger_store import append_wordings
 from vault_importer.load_sides import LoadingSides, load_sides
 from vault_importer.refusals import ImportBusy
 from vault_importer.row_map import RowMap
@@ -293,6 +294,7 @@ async def _load_chunk(loading: Loading, chunk: _Chunk, *, lane: int, done: int, 
         )
         if not await store.advance_lane(tx, run.id, lane, done, step):
             raise ImportBusy("This file is being imported by another process at this moment.")
+        await append_wordings(tx, staged, written, import_id=run.id, at=loading.now())
     _know(loading, chunk.staged, known)
 
 

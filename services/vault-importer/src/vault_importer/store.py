@@ -16,7 +16,7 @@ from vault_importer.accounts import Account
 from vault_importer.archive import Chat, Person, Staged
 from vault_importer.formats.base import Alias, ChatKind, SourceChat
 
-__all__ = ["Advance", "ImportRun", "Lane", "Merged", "alone_with_account"]
+__all__ = ["Advance", "ImportRun", "Lane", "Merged", "alone_with_account", "import_run"]
 
 Q = load_queries("vault_importer")
 
@@ -92,7 +92,7 @@ def _account(row: Any) -> Account:
     return Account(**dict(row))
 
 
-def _import_run(row: Any) -> ImportRun:
+def import_run(row: Any) -> ImportRun:
     values = {name: row[name] for name in ImportRun.__dataclass_fields__}
     return ImportRun(**{**values, "manifest": json.loads(row["manifest"])})
 
@@ -127,7 +127,7 @@ async def forget_tenant_profile(tx: Transaction) -> None:
 
 async def last_import_of_file(tx: Transaction, account_id: UUID, file_sha256: str) -> ImportRun | None:
     row = await tx.fetchrow(Q.last_import_of_file, account_id, file_sha256)
-    return _import_run(row) if row else None
+    return import_run(row) if row else None
 
 
 async def add_import(tx: Transaction, run: ImportRun) -> None:
@@ -200,7 +200,7 @@ async def finish_import(
         sum(lane.messages_changed for lane in lanes),
         max((lane.newest_message_at for lane in lanes if lane.newest_message_at), default=None),
     )
-    return _import_run(row) if row else None
+    return import_run(row) if row else None
 
 
 async def note_newest_message(tx: Transaction, account_id: UUID, newest: datetime | None) -> datetime | None:
@@ -209,7 +209,7 @@ async def note_newest_message(tx: Transaction, account_id: UUID, newest: datetim
 
 
 async def list_imports(tx: Transaction, limit: int) -> list[ImportRun]:
-    return [_import_run(row) for row in await tx.fetch(Q.list_imports, limit)]
+    return [import_run(row) for row in await tx.fetch(Q.list_imports, limit)]
 
 
 async def known_aliases(tx: Transaction) -> dict[str, str]:

@@ -1,0 +1,144 @@
+-- name: lock_ledger
+-- One writer of a tenant's tree at a time, until the end of the transaction: leaves have no gaps.
+SELECT pg_advisory_xact_lock(hashtextextended('vault_importer ledger ' || $1::text, 0))
+
+-- name: ledger_head
+-- The newest leaves, with the tree after them.
+SELECT first_leaf + leaves AS size, peaks FROM ledger_batch WHERE tenant_id = $1 ORDER BY first_leaf DESC LIMIT 1
+
+-- name: add_ledger_batch
+-- The next leaves, with what opens them.
+WITH batch AS (
+    INSERT INTO ledger_batch (tenant_id, first_leaf, leaves, first_node, kind, import_id, ids, revisions, commitments,
+        nodes, peaks, at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+)
+INSERT INTO ledger_opening (tenant_id, first_leaf, openings) VALUES ($1, $2, $13)
+
+-- name: current_wordings
+-- What messages say now.
+SELECT id AS message_id, revision, chat_id, from_me, key_id, sender_id, sent_at, kind, raw_kind, text, revoked,
+    edited_at, details::text AS details
+FROM message WHERE tenant_id = $1 AND id = ANY($2::uuid[])
+
+-- name: all_wordings
+-- What messages say and said.
+SELECT id AS message_id, revision, chat_id, from_me, key_id, sender_id, sent_at, kind, raw_kind, text, revoked,
+    edited_at, details::text AS details
+FROM message WHERE tenant_id = $1 AND id = ANY($2::uuid[])
+UNION ALL
+SELECT r.message_id, r.revision, m.chat_id, m.from_me, r.key_id, m.sender_id, m.sent_at, r.kind, r.raw_kind, r.text,
+    r.revoked, r.edited_at, r.details::text
+FROM message_revision r JOIN message m ON m.tenant_id = r.tenant_id AND m.id = r.message_id
+WHERE r.tenant_id = $1 AND r.message_id = ANY($2::uuid[])
+
+-- name: ledger_nodes
+-- Nodes by the last leaf under them and their place in the log of nodes.
+SELECT n.place, substring(b.nodes FROM ((n.place - b.first_node) * 32 + 1)::integer FOR 32) AS hash
+FROM unnest($2::bigint[], $3::bigint[]) AS n(leaf, place)
+CROSS JOIN LATERAL (
+    SELECT first_node, nodes FROM ledger_batch WHERE tenant_id = $1 AND first_leaf <= n.leaf
+    ORDER BY first_leaf DESC LIMIT 1
+) b
+
+-- name: newest_checkpoint
+-- The last statement about the tree.
+SELECT sequence, size, at, note, proof FROM ledger_checkpoint WHERE tenant_id = $1 ORDER BY sequence DESC LIMIT 1
+
+-- name: add_checkpoint
+-- The next statement about the tree.
+INSERT INTO ledger_checkpoint (tenant_id, sequence, size, at, note, proof) VALUES ($1, $2, $3, $4, $5, $6)
+
+-- name: checkpoints
+-- Statements about the tree from a place on.
+SELECT sequence, size, at, note, proof FROM ledger_checkpoint WHERE tenant_id = $1 AND sequence > $2
+ORDER BY sequence LIMIT $3
+
+-- name: add_cosignature
+-- What a witness signed; one that signed it before says nothing new.
+INSERT INTO ledger_cosignature (tenant_id, sequence, witness, line) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING
+
+-- name: cosignatures
+-- What witnesses signed under a checkpoint.
+SELECT witness, line FROM ledger_cosignature WHERE tenant_id = $1 AND sequence = $2 ORDER BY witness
+
+-- name: add_timestamp
+-- What an authority said of a checkpoint.
+INSERT INTO ledger_timestamp (tenant_id, sequence, authority, token) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING
+
+-- name: timestamps
+-- What authorities said of a checkpoint.
+SELECT authority, token FROM ledger_timestamp WHERE tenant_id = $1 AND sequence = $2 ORDER BY authority
+
+-- name: ledger_page
+-- Leaves from a place on, with what opens them.
+SELECT b.first_leaf, b.first_node, b.kind, b.import_id, b.ids, b.revisions, b.commitments, b.nodes, b.peaks,
+    coalesce(o.openings, ''::bytea) AS openings
+FROM ledger_batch b LEFT JOIN ledger_opening o ON o.tenant_id = b.tenant_id AND o.first_leaf = b.first_leaf
+WHERE b.tenant_id = $1 AND b.first_leaf >= $2 ORDER BY b.first_leaf LIMIT $3
+
+-- name: archive_counts
+-- How much is in the archive that leaves should speak of.
+SELECT (SELECT count(*) FROM message WHERE tenant_id = $1)
+        + (SELECT count(*) FROM message_revision WHERE tenant_id = $1) AS wordings,
+    (SELECT count(*) FROM import_run WHERE tenant_id = $1 AND state <> 'started') AS imports,
+    (SELECT count(*) FROM audit_log WHERE tenant_id = $1) AS audit
+
+-- name: ledger_keys
+-- Of which messages there are leaves.
+SELECT first_leaf, ids, revisions FROM ledger_batch
+WHERE tenant_id = $1 AND first_leaf >= $2 AND kind = 'message' ORDER BY first_leaf LIMIT $3
+
+-- name: read_only
+-- One picture for a whole transaction, before its first query.
+SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY
+
+-- name: page_of_wording_keys
+-- Every wording's id and revision, in the order of ids.
+SELECT message_id, revision FROM (
+    SELECT id AS message_id, revision FROM message WHERE tenant_id = $1
+    UNION ALL SELECT message_id, revision FROM message_revision WHERE tenant_id = $1
+) w WHERE (message_id, revision) > ($2, $3) ORDER BY message_id, revision LIMIT $4
+
+-- name: ledger_imports
+-- Imports that have ended, by their ids.
+SELECT * FROM import_run WHERE tenant_id = $1 AND id = ANY($2::uuid[]) AND state <> 'started'
+
+-- name: ledger_audit_hashes
+-- Hashes of audit records by their sequence.
+SELECT sequence, hash FROM audit_log WHERE tenant_id = $1 AND sequence = ANY($2::bigint[])
+
+-- name: wording_imports
+-- Which import brought which wording of some messages.
+SELECT id AS message_id, revision, import_id FROM message WHERE tenant_id = $1 AND id = ANY($2::uuid[])
+UNION ALL
+SELECT message_id, revision, import_id FROM message_revision WHERE tenant_id = $1 AND message_id = ANY($2::uuid[])
+
+-- name: packs_of_messages
+-- What leaves of messages some imports brought.
+SELECT first_leaf, ids, revisions FROM ledger_batch
+WHERE tenant_id = $1 AND import_id = ANY($2::uuid[]) AND kind = 'message' ORDER BY first_leaf
+
+-- name: records_of_leaves
+-- What the commitments of some leaves are and what opens them.
+SELECT n.leaf, substring(b.commitments FROM ((n.leaf - b.first_leaf) * 32 + 1)::integer FOR 32) AS commitment,
+    coalesce(substring(o.openings FROM ((n.leaf - b.first_leaf) * 32 + 1)::integer FOR 32), ''::bytea) AS opening,
+    b.import_id
+FROM unnest($2::bigint[]) AS n(leaf)
+CROSS JOIN LATERAL (
+    SELECT first_leaf, commitments, import_id FROM ledger_batch WHERE tenant_id = $1 AND first_leaf <= n.leaf
+    ORDER BY first_leaf DESC LIMIT 1
+) b
+LEFT JOIN ledger_opening o ON o.tenant_id = $1 AND o.first_leaf = b.first_leaf
+
+-- name: packs_of_imports
+-- Where the manifests of imports are.
+SELECT first_leaf, ids FROM ledger_batch WHERE tenant_id = $1 AND kind = 'import' AND ids = ANY($2::bytea[])
+
+-- name: shred_opening
+-- Zeros in the place of one opening.
+UPDATE ledger_opening
+SET openings = overlay(openings PLACING decode(repeat('00', 32), 'hex') FROM ($2 - first_leaf)::integer * 32 + 1 FOR 32)
+WHERE tenant_id = $1 AND first_leaf = (
+    SELECT max(first_leaf) FROM ledger_opening WHERE tenant_id = $1 AND first_leaf <= $2
+)
