@@ -1,0 +1,76 @@
+"""Makes checkpoints: signed statements of how large a tenant's tree is and what its root is.
+
+The key is not in Postgres. A checkpoint is signed only when the stored tree continues the one that was signed before:
+a tree that was tampered with gets no signature.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+from kit.postgres import Database
+from vault_importer.checkpoint_store import StoredCheckpoint, add_checkpoint, newest_checkpoint
+from vault_importer.ledger_store import lock_ledger, read_nodes
+from vault_importer.merkle import assemble, consistency_ranges, needed, root_of, verify_consistency
+from vault_importer.signed_note import Checkpoint, NoteError, Signer, is_signed, parse_note, sign_checkpoint
+
+__all__ = ["CheckpointRefused", "make_checkpoint", "tenant_signer"]
+
+
+class CheckpointRefused(Exception):
+    """Nothing is signed: the tree, the clock or the checkpoint before is not right. ``str()`` is a sentence."""
+
+
+def tenant_signer(signer: Signer, tenant: UUID) -> Signer:
+    """The same key under the name of one tenant's log."""
+    return Signer(f"{signer.name}/{tenant}", signer.seed)
+
+
+async def make_checkpoint(
+    database: Database, tenant: UUID, signer: Signer, *, now: datetime
+) -> StoredCheckpoint | None:
+    """Sign the tree as it is. Nothing when no leaf came since the last checkpoint. ``signer`` is the vault's."""
+    signer = tenant_signer(signer, tenant)
+    at = now.astimezone(UTC).replace(microsecond=0)
+    async with database.transaction(tenant) as tx:
+        tree = await lock_ledger(tx)
+        before = await newest_checkpoint(tx)
+        if tree.size == 0 and before is None:
+            return None
+        ranges = consistency_ranges(before.size, tree.size) if before and before.size <= tree.size else []
+        proof = assemble(ranges, await read_nodes(tx, needed(ranges)))
+        root = root_of(tree)
+        if before is not None:
+            _check(before, signer, at=at, size=tree.size, root=root, proof=proof)
+            if before.size == tree.size:
+                return None
+        made = StoredCheckpoint(
+            sequence=before.sequence + 1 if before else 1,
+            size=tree.size,
+            at=at,
+            note=sign_checkpoint(signer, Checkpoint(signer.name, tree.size, root), at=at),
+            proof=b"".join(proof),
+        )
+        await add_checkpoint(tx, made)
+    return made
+
+
+def _check(
+    before: StoredCheckpoint, signer: Signer, *, at: datetime, size: int, root: bytes, proof: list[bytes]
+) -> None:
+    try:
+        said = before.said
+        signed = is_signed(parse_note(before.note), signer.verifier) and said.origin == signer.name
+    except NoteError:
+        raise CheckpointRefused(f"Checkpoint {before.sequence} cannot be read; look with `vault verify`.") from None
+    if not signed:
+        raise CheckpointRefused(
+            f"Checkpoint {before.sequence} was signed with another key than the one that is set now."
+        )
+    if at < before.at:
+        raise CheckpointRefused(f"The clock says {at:%Y-%m-%d %H:%M:%S} UTC, before checkpoint {before.sequence}.")
+    if not verify_consistency(said.size, size, said.root, root, proof):
+        raise CheckpointRefused(
+            f"The tree does not continue checkpoint {before.sequence}: it was cut or changed; look with `vault verify`."
+        )

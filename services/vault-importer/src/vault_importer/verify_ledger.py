@@ -1,0 +1,325 @@
+"""Checks a tenant's ledger from its first leaf: rows against commitments, leaves against the tree, the tree against
+what was signed. The first thing that is not what was written is named, by the check that found it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal
+from uuid import UUID
+
+from kit.postgres import Database, Transaction
+from vault_importer.checkpoint_store import StoredCheckpoint, checkpoints_after, cosignatures
+from vault_importer.leaves import SHREDDED, Leaf, LeafKind, audit_content, commitment, committed, record_of, unpack
+from vault_importer.ledger_store import (
+    Batch,
+    archive_counts,
+    audit_hashes,
+    ended_imports,
+    first_wording_beside,
+    import_content,
+    ledger_page,
+    read_only,
+    wordings_of,
+)
+from vault_importer.merkle import (
+    EMPTY,
+    HASH_BYTES,
+    Frontier,
+    append,
+    leaf_hash,
+    node_place,
+    nodes_before,
+    root_of,
+    verify_consistency,
+)
+from vault_importer.signed_note import (
+    Checkpoint,
+    NoteError,
+    Verifier,
+    cosigned_at,
+    is_signed,
+    parse_checkpoint,
+    parse_note,
+)
+
+__all__ = ["Check", "Fault", "LedgerVerdict", "verify_ledger"]
+
+Check = Literal[
+    "missing_checkpoint",  # a checkpoint's number is not the next one
+    "note",  # a checkpoint or a cosignature cannot be read, or is another log's
+    "signature",  # not signed with the key that is known
+    "time",  # earlier than the one before, in the future, or not as signed
+    "consistency",  # the stored proof does not lead from one checkpoint to the next
+    "cosignature",  # a witness that is known did not sign this
+    "gap",  # leaves are missing in between
+    "leaf",  # a record is not what its leaf was made of
+    "tree",  # a stored node is not what the leaves make
+    "row",  # what a leaf was made of is not in the archive any more
+    "commitment",  # what is in the archive is not what was committed to
+    "shredded",  # it is in the archive, but what opens its commitment was destroyed
+    "root",  # the leaves do not make the root that was signed
+    "tail",  # a checkpoint speaks of leaves that are not there
+    "fork",  # a checkpoint that was noted elsewhere is not of this history
+    "unrecorded",  # it is in the archive and no leaf speaks of it
+]
+SKEW = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fault:
+    check: Check
+    where: str
+    sentence: str
+
+
+@dataclass(kw_only=True, slots=True)
+class LedgerVerdict:
+    leaves: int = 0
+    """Good leaves from the beginning."""
+    checkpoints: int = 0
+    shredded: int = 0
+    """Leaves whose opening was destroyed, with what they were about."""
+    newest: StoredCheckpoint | None = None
+    fault: Fault | None = None
+
+
+class _Found(Exception):
+    def __init__(self, check: Check, where: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.fault = Fault(check=check, where=where, sentence=sentence)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Root:
+    """What somebody says the root is at a size."""
+
+    root: bytes
+    check: Check
+    where: str
+    sentence: str
+
+
+@dataclass(kw_only=True)
+class _Checking:
+    tx: Transaction
+    keys: Sequence[Verifier]
+    witnesses: Sequence[Verifier]
+    verdict: LedgerVerdict
+    roots: dict[int, list[_Root]] = field(default_factory=lambda: defaultdict(list))
+    tree: Frontier = EMPTY
+    seen: Counter[str] = field(default_factory=Counter)
+    """Leaves by kind whose row is in the archive."""
+
+
+async def verify_ledger(
+    database: Database,
+    tenant: UUID,
+    *,
+    keys: Sequence[Verifier],
+    now: datetime,
+    noted: Sequence[str] = (),
+    witnesses: Sequence[Verifier] = (),
+) -> LedgerVerdict:
+    """``keys`` are the public keys that this tenant's checkpoints may be signed with; ``noted`` are checkpoints that
+    were kept elsewhere: only they show that the end was cut off, or that all was written anew."""
+    verdict = LedgerVerdict()
+    async with database.transaction(tenant) as tx:
+        await read_only(tx)
+        checking = _Checking(tx=tx, keys=keys, witnesses=witnesses, verdict=verdict)
+        try:
+            await _check_checkpoints(checking, now)
+            for note in noted:
+                _note(checking, note)
+            await _check_leaves(checking)
+            await _check_archive(checking)
+        except _Found as found:
+            verdict.fault = found.fault
+    return verdict
+
+
+# Checkpoints ----------------------------------------------------------------------------------------------------
+
+
+async def _check_checkpoints(checking: _Checking, now: datetime) -> None:
+    before: StoredCheckpoint | None = None
+    while page := await checkpoints_after(checking.tx, before.sequence if before else 0):
+        for each in page:
+            said = _check_checkpoint(checking, each, before, now)
+            await _check_cosignatures(checking, each)
+            where = f"checkpoint {each.sequence}"
+            checking.roots[said.size].append(
+                _Root(root=said.root, check="root", where=where, sentence="The leaves do not make the root signed in")
+            )
+            checking.verdict.checkpoints += 1
+            checking.verdict.newest = before = each
+
+
+def _check_checkpoint(
+    checking: _Checking, each: StoredCheckpoint, before: StoredCheckpoint | None, now: datetime
+) -> Checkpoint:
+    where = f"checkpoint {each.sequence}"
+    expected = before.sequence + 1 if before else 1
+    if each.sequence != expected:
+        raise _Found("missing_checkpoint", f"checkpoint {expected}", f"Checkpoint {expected} is missing.")
+    said, key = _signed(checking, each.note, where)
+    at = cosigned_at(parse_note(each.note), key)
+    if at is None or at != each.at or said.size != each.size:
+        raise _Found("time", where, f"The time or size beside {where} is not the signed one.")
+    if (before is not None and at < before.at) or at > now + SKEW:
+        raise _Found("time", where, f"The time of {where} is before that of an earlier one, or in the future.")
+    if before is None:
+        if each.proof:
+            raise _Found("consistency", where, "The first checkpoint continues none.")
+    elif not verify_consistency(before.size, each.size, before.said.root, said.root, each.hashes):
+        raise _Found("consistency", where, f"The tree of {where} does not continue that of the one before.")
+    return said
+
+
+def _signed(checking: _Checking, note: str, where: str) -> tuple[Checkpoint, Verifier]:
+    try:
+        parsed = parse_note(note)
+        said = parse_checkpoint(parsed.text)
+    except NoteError as error:
+        raise _Found("note", where, f"{where.capitalize()} cannot be read: {error}") from None
+    for key in checking.keys:
+        if is_signed(parsed, key):
+            if said.origin != key.name:
+                raise _Found("note", where, f"{where.capitalize()} is of another log, {said.origin}.")
+            return said, key
+    raise _Found("signature", where, f"{where.capitalize()} is not signed with a key that is known here.")
+
+
+async def _check_cosignatures(checking: _Checking, each: StoredCheckpoint) -> None:
+    if not checking.witnesses:
+        return
+    lines = await cosignatures(checking.tx, each.sequence)
+    for witness in checking.witnesses:
+        line = lines.get(witness.name)
+        if line is not None and cosigned_at(parse_note(each.note + line), witness) is None:
+            where = f"checkpoint {each.sequence}"
+            raise _Found("cosignature", where, f"{where.capitalize()} is not cosigned by {witness.name} as it says.")
+
+
+def _note(checking: _Checking, note: str) -> None:
+    said, _ = _signed(checking, note, "the noted checkpoint")
+    where = f"the noted checkpoint of {said.size} leaves"
+    checking.roots[said.size].append(
+        _Root(root=said.root, check="fork", where=where, sentence="This history is another one than that of")
+    )
+
+
+# Leaves ---------------------------------------------------------------------------------------------------------
+
+
+async def _check_leaves(checking: _Checking) -> None:
+    _check_roots(checking, 0, EMPTY)
+    while page := await ledger_page(checking.tx, checking.tree.size):
+        for batch in page:
+            await _check_batch(checking, batch)
+    for size, roots in sorted(checking.roots.items()):
+        if size > checking.tree.size:
+            where = roots[0].where
+            raise _Found(
+                "tail",
+                where,
+                f"{where[0].upper()}{where[1:]} speaks of {size} leaves, and {checking.tree.size} are there.",
+            )
+
+
+async def _check_batch(checking: _Checking, batch: Batch) -> None:
+    size = checking.tree.size
+    if batch.first_leaf != size:
+        raise _Found("gap", f"leaf {size}", f"Leaf {size} is missing: the next one is {batch.first_leaf}.")
+    leaves = list(unpack(batch.ids, batch.revisions, batch.commitments, batch.openings))
+    hashes = [
+        leaf_hash(record_of(batch.kind, leaf.id, leaf.revision, batch.import_id, leaf.commitment)) for leaf in leaves
+    ]
+    _check_tree(checking, batch, hashes)
+    contents = await _contents(checking.tx, batch.kind, leaves)
+    for index, leaf in enumerate(leaves, size):
+        _check_leaf(checking, index, batch.kind, leaf, contents)
+    checking.verdict.leaves = checking.tree.size
+
+
+def _check_tree(checking: _Checking, batch: Batch, hashes: list[bytes]) -> None:
+    """Let the tree grow by a batch; wherever somebody signed its root, compare."""
+    before = checking.tree
+    nodes = b""
+    stops = sorted(size for size in checking.roots if before.size < size < before.size + len(hashes))
+    for stop in (*stops, before.size + len(hashes)):
+        done = checking.tree.size - before.size
+        checking.tree, grown = append(checking.tree, hashes[done : stop - before.size])
+        nodes += grown
+        if stop != before.size + len(hashes):
+            _check_roots(checking, stop, checking.tree)
+    first = nodes_before(before.size)
+    if nodes != batch.nodes or batch.first_node != first or b"".join(checking.tree.peaks) != batch.peaks:
+        for index, made in enumerate(hashes, before.size):
+            at = (node_place((0, index)) - first) * HASH_BYTES
+            if batch.nodes[at : at + HASH_BYTES] != made:
+                raise _Found("leaf", f"leaf {index}", f"The record of leaf {index} is not what its leaf was made of.")
+        raise _Found("tree", f"leaf {before.size}", f"The tree's nodes behind leaf {before.size} were changed.")
+    _check_roots(checking, checking.tree.size, checking.tree)
+
+
+def _check_roots(checking: _Checking, size: int, tree: Frontier) -> None:
+    for said in checking.roots.get(size, ()):
+        if said.root != root_of(tree):
+            raise _Found(said.check, said.where, f"{said.sentence} {said.where}.")
+
+
+# What the leaves were made of -----------------------------------------------------------------------------------
+
+Contents = Mapping[tuple[UUID, int], Any]
+CONTENT: Mapping[LeafKind, Callable[[Any], bytes]] = {
+    "message": committed,
+    "import": import_content,
+    "audit": audit_content,
+}
+
+
+async def _contents(tx: Transaction, kind: LeafKind, leaves: Sequence[Leaf]) -> Contents:
+    ids = [leaf.id for leaf in leaves]
+    if kind == "message":
+        return {(w.message_id, w.revision): w for w in await wordings_of(tx, ids)}
+    if kind == "import":
+        return {(run.id, 0): run for run in await ended_imports(tx, ids)}
+    return {(UUID(int=n), 0): hash_ for n, hash_ in (await audit_hashes(tx, [id_.int for id_ in ids])).items()}
+
+
+def _check_leaf(checking: _Checking, index: int, kind: LeafKind, leaf: Leaf, contents: Contents) -> None:
+    where = _where(kind, leaf)
+    content = contents.get((leaf.id, leaf.revision))
+    if leaf.opening == SHREDDED:
+        if content is not None:
+            raise _Found("shredded", where, f"What opens leaf {index} was destroyed, but {where} is in the archive.")
+        checking.verdict.shredded += 1
+        return
+    if content is None:
+        raise _Found("row", where, f"{where.capitalize()} is in the ledger (leaf {index}) and not in the archive.")
+    if commitment(leaf.opening, CONTENT[kind](content)) != leaf.commitment:
+        raise _Found("commitment", where, f"{where.capitalize()} was changed after it was recorded (leaf {index}).")
+    checking.seen[kind] += 1
+
+
+def _where(kind: LeafKind, leaf: Leaf) -> str:
+    if kind == "message":
+        return f"message {leaf.id} revision {leaf.revision}"
+    return f"import {leaf.id}" if kind == "import" else f"audit record {leaf.id.int}"
+
+
+async def _check_archive(checking: _Checking) -> None:
+    """Nothing is in the archive that no leaf speaks of."""
+    counts = await archive_counts(checking.tx)
+    if counts.wordings > checking.seen["message"]:
+        found = await first_wording_beside(checking.tx)
+        where = f"message {found[0]} revision {found[1]}" if found else "a message"
+        raise _Found("unrecorded", where, f"{where.capitalize()} is in the archive, and no leaf speaks of it.")
+    if counts.imports > checking.seen["import"]:
+        raise _Found("unrecorded", "import", "The archive holds imports that no leaf speaks of.")
+    if counts.audit > checking.seen["audit"]:
+        raise _Found("unrecorded", "audit log", "The audit log holds records that no leaf speaks of.")

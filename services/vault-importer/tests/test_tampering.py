@@ -1,0 +1,307 @@
+"""What somebody who owns the whole database can do to it, and by which check it is found."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+
+from vault_importer.checkpoint_store import StoredCheckpoint, cosignatures
+from vault_importer.checkpoints import CheckpointRefused, make_checkpoint, tenant_signer
+from vault_importer.leaves import leaves_of_wordings
+from vault_importer.ledger_store import append_leaves, read_nodes, shred_openings, wordings_of
+from vault_importer.merkle import assemble, consistency_ranges, needed
+from vault_importer.signed_note import Checkpoint, Signer, new_signer, sign_checkpoint
+from vault_importer.verify_ledger import Fault, LedgerVerdict, verify_ledger
+
+pytestmark = pytest.mark.real
+
+SIGNER = Signer("vault.example.in", bytes(range(32)))
+NOW = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
+LATER = NOW + timedelta(minutes=5)
+EDIT = "UPDATE message SET text_data = 'Something else' WHERE _id = 750"
+OWN = "(SELECT id FROM message WHERE key_id = 'GROUPMSG99999')"
+ZEROS = "decode(repeat('00', 32), 'hex')"
+
+Superuser = Callable[..., Awaitable[None]]
+
+
+@pytest.fixture
+async def sealed(vault: Any, stores: Any) -> Any:
+    """A vault with two imports, of which the second edits a message, and a checkpoint after each."""
+    await vault.import_(stores.encrypted())
+    await make_checkpoint(vault.database, vault.tenant, SIGNER, now=NOW)
+    await vault.import_(stores.encrypted(EDIT, name="again.crypt15"))
+    await make_checkpoint(vault.database, vault.tenant, SIGNER, now=LATER)
+    assert (await verify(vault)).fault is None
+    return vault
+
+
+@pytest.fixture
+def superuser(vault: Any, postgres_dsn: str) -> Superuser:
+    """Runs statements as the server's owner, with every guard switched off."""
+
+    async def run(*statements: str) -> None:
+        name = (await vault.rows("SELECT current_database() AS name"))[0]["name"]
+        connection = await asyncpg.connect(postgres_dsn.rsplit("/", 1)[0] + f"/{name}")
+        try:
+            await connection.execute("SET session_replication_role = replica; SET search_path = vault_importer")
+            for statement in statements:
+                assert not (await connection.execute(statement)).endswith(" 0"), "the statement touches nothing"
+        finally:
+            await connection.close()
+
+    return run
+
+
+async def verify(vault: Any, **options: Any) -> LedgerVerdict:
+    keys = [tenant_signer(SIGNER, vault.tenant).verifier]
+    return await verify_ledger(vault.database, vault.tenant, **{"keys": keys, "now": LATER, **options})
+
+
+async def fault(vault: Any, **options: Any) -> Fault:
+    found = (await verify(vault, **options)).fault
+    assert found is not None
+    return found
+
+
+async def newest(vault: Any) -> StoredCheckpoint:
+    found = (await verify(vault)).newest
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("harm", "check"),
+    [
+        # A row edited: its newest wording, an earlier one, when, by whom, in which chat.
+        (f"UPDATE message SET text = text || '.' WHERE id = {OWN}", "commitment"),
+        (f"UPDATE message SET sent_at = sent_at + interval '1 second' WHERE id = {OWN}", "commitment"),
+        (f"UPDATE message SET sender_id = gen_random_uuid() WHERE id = {OWN}", "commitment"),
+        (f"UPDATE message SET chat_id = gen_random_uuid() WHERE id = {OWN}", "commitment"),
+        (f"UPDATE message SET from_me = NOT from_me WHERE id = {OWN}", "commitment"),
+        (f"UPDATE message SET revoked = NOT revoked WHERE id = {OWN}", "commitment"),
+        (f"UPDATE message SET details = '{{}}' WHERE id = {OWN}", "commitment"),
+        ("UPDATE message SET details = jsonb_set(details, '{latitude}', '9.9') WHERE raw_kind = 16", "commitment"),
+        ("UPDATE message_revision SET text = 'Never said'", "commitment"),
+        ("UPDATE import_run SET file_sha256 = repeat('0', 64)", "commitment"),
+        ("UPDATE import_run SET messages_new = messages_new - 1", "commitment"),
+        ("UPDATE audit_log SET hash = sha256('x') WHERE sequence = 2", "commitment"),
+        # A row deleted.
+        (f"DELETE FROM message WHERE id = {OWN}", "row"),
+        ("DELETE FROM message_revision", "row"),
+        ("DELETE FROM import_run", "row"),
+        ("DELETE FROM audit_log WHERE sequence = 3", "row"),
+        # A row inserted.
+        (
+            "INSERT INTO message SELECT tenant_id, gen_random_uuid(), chat_id, from_me, key_id, sender_id, sent_at,"
+            " kind, raw_kind, 'Invented', revoked, edited_at, wording_rank, revision, forward_score, details,"
+            f" import_id FROM message WHERE id = {OWN}",
+            "unrecorded",
+        ),
+        # An opening destroyed while the message stays, or exchanged.
+        (f"UPDATE ledger_opening SET openings = {ZEROS} WHERE length(openings) = 32", "shredded"),
+        ("DELETE FROM ledger_opening", "shredded"),
+        ("UPDATE ledger_opening SET openings = overlay(openings PLACING 'x' FROM 1)", "commitment"),
+        # The ledger itself.
+        ("UPDATE ledger_batch SET commitments = overlay(commitments PLACING 'x' FROM 1)", "leaf"),
+        ("UPDATE ledger_batch SET ids = overlay(ids PLACING 'x' FROM 1)", "leaf"),
+        ("UPDATE ledger_batch SET revisions = overlay(revisions PLACING 'x' FROM 1) WHERE kind = 'message'", "leaf"),
+        ("UPDATE ledger_batch SET import_id = gen_random_uuid() WHERE kind = 'message'", "leaf"),
+        ("UPDATE ledger_batch SET nodes = overlay(nodes PLACING 'x' FROM 33) WHERE length(nodes) > 32", "tree"),
+        ("UPDATE ledger_batch SET peaks = overlay(peaks PLACING 'x' FROM 1)", "tree"),
+        ("DELETE FROM ledger_batch WHERE first_leaf = 2", "gap"),
+        # Its end cut off.
+        ("DELETE FROM ledger_batch WHERE first_leaf > 6", "tail"),
+        # Checkpoints.
+        ("DELETE FROM ledger_checkpoint WHERE sequence = 1", "missing_checkpoint"),
+        ("UPDATE ledger_checkpoint SET size = size - 1", "time"),
+        ("UPDATE ledger_checkpoint SET at = at - interval '1 day'", "time"),
+        ("UPDATE ledger_checkpoint SET proof = overlay(proof PLACING 'x' FROM 1) WHERE sequence = 2", "consistency"),
+        ("UPDATE ledger_checkpoint SET proof = sha256('x') WHERE sequence = 1", "consistency"),
+        ("UPDATE ledger_checkpoint SET note = replace(note, E'\\n\\n', E'\\nmore\\n\\n')", "signature"),
+        ("UPDATE ledger_checkpoint SET note = 'nothing'", "note"),
+    ],
+)  # fmt: skip
+async def test_each_harm_is_found_by_its_own_check(sealed: Any, superuser: Superuser, harm: str, check: str) -> None:
+    await superuser(harm)
+    assert (await fault(sealed)).check == check
+
+
+async def test_the_message_that_was_changed_is_named(sealed: Any, superuser: Superuser) -> None:
+    changed = (await sealed.rows(f"SELECT {OWN}::text AS id"))[0]["id"]
+    await superuser(f"UPDATE message SET text = 'Never said' WHERE id = '{changed}'")
+    found = await fault(sealed)
+    assert found.where == f"message {changed} revision 2"
+    assert "Never said" not in found.sentence
+
+
+async def _rewrite(sealed: Any, superuser: Superuser, text: str) -> None:
+    """A whole history anew, in which a message always said something else: only without checkpoints is it whole."""
+    await superuser(
+        "DELETE FROM ledger_batch",
+        "DELETE FROM ledger_opening",
+        "DELETE FROM ledger_checkpoint",
+        "DELETE FROM audit_log",
+        "DELETE FROM import_run",
+        "DELETE FROM message_revision",
+        f"UPDATE message SET text = '{text}', revision = 1 WHERE id = {OWN}",
+    )
+    ids = [row["id"] for row in await sealed.rows("SELECT id FROM message")]
+    async with sealed.database.transaction(sealed.tenant) as tx:
+        wordings = await wordings_of(tx, ids)
+        await append_leaves(tx, leaves_of_wordings(wordings, import_id=sealed.account.id), at=NOW)
+        # As many leaves as there were, so that no size gives it away.
+        more = wordings * 4
+        await append_leaves(tx, leaves_of_wordings(more, import_id=sealed.account.id), at=NOW)
+
+
+async def test_a_history_written_anew_is_whole_in_itself_and_no_continuation_of_a_noted_checkpoint(
+    sealed: Any, superuser: Superuser
+) -> None:
+    noted = await newest(sealed)
+    await _rewrite(sealed, superuser, "Never said")
+    await make_checkpoint(sealed.database, sealed.tenant, SIGNER, now=LATER)
+    assert (await verify(sealed)).fault is None
+    assert (await fault(sealed, noted=[noted.note])).check in ("fork", "tail")
+    while (await verify(sealed)).leaves < noted.size:
+        async with sealed.database.transaction(sealed.tenant) as tx:
+            wordings = await wordings_of(tx, [row["id"] for row in await sealed.rows("SELECT id FROM message")])
+            await append_leaves(tx, leaves_of_wordings(wordings, import_id=sealed.account.id), at=NOW)
+    assert (await fault(sealed, noted=[noted.note])).check == "fork"
+
+
+async def test_an_end_cut_off_with_its_checkpoints_is_found_by_a_noted_checkpoint(
+    sealed: Any, superuser: Superuser
+) -> None:
+    noted = await newest(sealed)
+    first = (await sealed.rows("SELECT size FROM ledger_checkpoint WHERE sequence = 1"))[0]["size"]
+    import_id = (await sealed.rows("SELECT id FROM import_run ORDER BY started_at DESC LIMIT 1"))[0]["id"]
+    audit = (await sealed.rows("SELECT min(sequence) AS n FROM audit_log WHERE import_id = $1", import_id))[0]["n"]
+    await superuser(
+        f"DELETE FROM ledger_batch WHERE first_leaf >= {first}",
+        f"DELETE FROM ledger_opening WHERE first_leaf >= {first}",
+        "DELETE FROM ledger_checkpoint WHERE sequence > 1",
+        f"DELETE FROM audit_log WHERE sequence >= {audit}",
+        "UPDATE message m SET text = r.text, revision = 1, key_id = r.key_id FROM message_revision r"
+        " WHERE r.message_id = m.id",
+        "DELETE FROM message_revision",
+        f"DELETE FROM import_run WHERE id = '{import_id}'",
+    )
+    assert (await verify(sealed)).fault is None
+    assert (await fault(sealed, noted=[noted.note])).check == "tail"
+
+
+async def _replace_checkpoints(sealed: Any, superuser: Superuser, signer: Signer, *times: datetime) -> None:
+    """Every checkpoint signed anew, with its right root and proof."""
+    signer = tenant_signer(signer, sealed.tenant)
+    rows = await sealed.rows("SELECT sequence, note FROM ledger_checkpoint ORDER BY sequence")
+    for row, at in zip(rows, times, strict=True):
+        text = row["note"].partition("\n\n")[0].split("\n")
+        said = Checkpoint(signer.name, int(text[1]), base64.b64decode(text[2]))
+        note = sign_checkpoint(signer, said, at=at)
+        await superuser(
+            f"UPDATE ledger_checkpoint SET note = '{note}', at = '{at.isoformat()}' WHERE sequence = {row['sequence']}"
+        )
+
+
+async def test_checkpoints_signed_anew_with_another_key_are_not_the_vaults(sealed: Any, superuser: Superuser) -> None:
+    thief = new_signer("vault.example.in")
+    await _replace_checkpoints(sealed, superuser, thief, NOW, LATER)
+    assert (await fault(sealed)).check == "signature"
+    assert (await verify(sealed, keys=[tenant_signer(thief, sealed.tenant).verifier])).fault is None
+
+
+async def test_a_clock_that_was_set_back_shows_in_the_checkpoints(sealed: Any, superuser: Superuser) -> None:
+    await _replace_checkpoints(sealed, superuser, SIGNER, NOW, NOW - timedelta(hours=1))
+    found = await fault(sealed)
+    assert (found.check, found.where) == ("time", "checkpoint 2")
+    await _replace_checkpoints(sealed, superuser, SIGNER, NOW, LATER + timedelta(days=1))
+    assert (await fault(sealed)).check == "time"
+
+
+async def test_a_fork_behind_a_checkpoint_does_not_lead_to_the_next(sealed: Any, superuser: Superuser) -> None:
+    """Both checkpoints are signed by the vault, but of two histories."""
+    made = await newest(sealed)
+    signer = tenant_signer(SIGNER, sealed.tenant)
+    other = sign_checkpoint(signer, Checkpoint(signer.name, made.size, bytes(32)), at=LATER)
+    await superuser(f"UPDATE ledger_checkpoint SET note = '{other}' WHERE sequence = 2")
+    assert (await fault(sealed)).check == "consistency"
+
+
+async def test_a_first_checkpoint_of_another_tree_is_not_the_leaves_root(sealed: Any, superuser: Superuser) -> None:
+    signer = tenant_signer(SIGNER, sealed.tenant)
+    other = sign_checkpoint(signer, Checkpoint(signer.name, 3, bytes(32)), at=NOW)
+    await superuser(
+        "DELETE FROM ledger_checkpoint WHERE sequence = 2",
+        f"UPDATE ledger_checkpoint SET note = '{other}', size = 3 WHERE sequence = 1",
+    )
+    assert (await fault(sealed)).check == "root"
+
+
+async def test_nothing_more_is_signed_on_a_tree_that_was_changed(sealed: Any, superuser: Superuser) -> None:
+    await superuser("DELETE FROM ledger_batch WHERE first_leaf > 6")
+    with pytest.raises(CheckpointRefused, match="cut or changed"):
+        await make_checkpoint(sealed.database, sealed.tenant, SIGNER, now=LATER)
+
+
+async def test_a_message_that_is_erased_with_what_opens_it_leaves_every_proof_intact(
+    sealed: Any, superuser: Superuser
+) -> None:
+    leaves = (await verify(sealed)).leaves
+    noted = await newest(sealed)
+    erased = (await sealed.rows(f"SELECT {OWN} AS id"))[0]["id"]
+    async with sealed.database.transaction(sealed.tenant) as tx:
+        assert await shred_openings(tx, [erased]) == 2
+    assert (await fault(sealed)).check == "shredded"
+    await superuser(
+        f"DELETE FROM message WHERE id = '{erased}'", f"DELETE FROM message_revision WHERE message_id = '{erased}'"
+    )
+    verdict = await verify(sealed, noted=[noted.note])
+    assert (verdict.fault, verdict.leaves, verdict.shredded) == (None, leaves, 2)
+
+
+@pytest.mark.parametrize("table", ["ledger_batch", "ledger_checkpoint", "ledger_cosignature", "ledger_timestamp"])
+@pytest.mark.parametrize("statement", ["UPDATE {} SET tenant_id = tenant_id", "DELETE FROM {}", "TRUNCATE {} CASCADE"])
+async def test_nobody_may_change_the_ledger(sealed: Any, postgres_dsn: str, table: str, statement: str) -> None:
+    sequence = (await newest(sealed)).sequence
+    async with sealed.database.transaction(sealed.tenant) as tx:
+        name = await tx.fetchval("SELECT current_database()")
+        await tx.execute("INSERT INTO ledger_cosignature VALUES ($1, $2, 'w', 'line')", sealed.tenant, sequence)
+        await tx.execute("INSERT INTO ledger_timestamp VALUES ($1, $2, 'a', 'x'::bytea)", sealed.tenant, sequence)
+    connection = await asyncpg.connect(postgres_dsn.rsplit("/", 1)[0] + f"/{name}")
+    try:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="append-only"):
+            await connection.execute(statement.format(f"vault_importer.{table}"))
+    finally:
+        await connection.close()
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        async with sealed.database.transaction(sealed.tenant) as tx:
+            await tx.execute(statement.format(table))
+
+
+async def test_a_cosignature_that_is_none_is_found(sealed: Any, superuser: Superuser) -> None:
+    witness = new_signer("witness.example.org")
+    async with sealed.database.transaction(sealed.tenant) as tx:
+        assert await cosignatures(tx, 1) == {}
+    await superuser(
+        "INSERT INTO ledger_cosignature SELECT tenant_id, sequence, 'witness.example.org',"
+        " E'\\u2014 witness.example.org AAAAAAAAAAAAAAAAAAAAAAAA\\n' FROM ledger_checkpoint WHERE sequence = 1"
+    )
+    assert (await verify(sealed)).fault is None
+    assert (await fault(sealed, witnesses=[witness.verifier])).check == "cosignature"
+
+
+async def test_proofs_from_stored_nodes_hold_between_any_two_checkpoints(sealed: Any) -> None:
+    first, second = [
+        StoredCheckpoint(**row) for row in await sealed.rows(
+            "SELECT sequence, size, at, note, proof FROM ledger_checkpoint ORDER BY sequence"
+        )
+    ]  # fmt: skip
+    async with sealed.database.transaction(sealed.tenant) as tx:
+        ranges = consistency_ranges(first.size, second.size)
+        assert assemble(ranges, await read_nodes(tx, needed(ranges))) == second.hashes
