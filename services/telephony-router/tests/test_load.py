@@ -31,7 +31,7 @@ from telephony_router.consumers import SUBSCRIPTIONS
 from telephony_router.decide import decide
 from telephony_router.journal import Journal
 from telephony_router.keep_free import AgentLeases, NotClaimed, Wanted
-from telephony_router.keep_view import ViewKeeper, rebuild_view, sweep_view
+from telephony_router.keep_view import ViewKeeper
 from telephony_router.ladder import Ladder, PostgresView
 from telephony_router.process_intake import process_some
 from telephony_router.record import DATABASE_FAILURES, PostgresIntakes, Recorder
@@ -39,6 +39,7 @@ from telephony_router.routing import Decision, Request, RoutingView
 from telephony_router.seal import Seal
 from telephony_router.signals import CallSignal, call_named
 from telephony_router.snapshot import Snapshot
+from telephony_router.sweep_view import rebuild_view, sweep_view
 from telephony_router.vendors.base import Account
 from telephony_router.view import RedisView
 

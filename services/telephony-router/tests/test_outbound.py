@@ -24,10 +24,10 @@ from kit.postgres import Database
 from telephony_router import outbound_store
 from telephony_router.api import admin_app
 from telephony_router.blob_store import FileBlobStore, Verified
-from telephony_router.keep_view import sweep_view
 from telephony_router.place_call import Wanted
 from telephony_router.signals import CallSignal
 from telephony_router.submit_calls import tidy
+from telephony_router.sweep_view import sweep_view
 from telephony_router.vendors.dialling import DIALLERS
 from telephony_router.view import RedisView
 

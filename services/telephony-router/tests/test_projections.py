@@ -19,12 +19,14 @@ from contracts.directory import CustomerV1, DidV1, LeadV1, OpeningHours, Routing
 from contracts.event import Event
 from kit.consume import Deletion
 from kit.postgres import Database
+from kit.testing import eventually
 from telephony_router import store
 from telephony_router.consumers import SUBSCRIPTIONS
-from telephony_router.keep_view import ViewKeeper, rebuild_view, sweep_view
+from telephony_router.keep_view import ViewKeeper
 from telephony_router.seal import Seal, hash_of_secret
 from telephony_router.simulate import simulate
 from telephony_router.snapshot import Snapshot
+from telephony_router.sweep_view import PAGE, ViewSweeper, rebuild_view, sweep_view
 from telephony_router.view import RedisView, ViewUnavailable, caller_key, did_key, tenant_key
 
 pytestmark = pytest.mark.real
@@ -232,17 +234,74 @@ async def test_changes_made_while_redis_was_down_are_swept_in_when_it_is_back(
     world: World, tenant: UUID, tmp_path: Path
 ) -> None:
     dead = RedisView("redis://127.0.0.1:1/0")
+    sweeper = ViewSweeper(world.database, world.view, seconds=3600)
+    await sweeper.start()
     keeper = ViewKeeper(
-        database=world.database, view=dead, snapshot=world.snapshot, path=tmp_path / "s", clock=lambda: NOW
+        database=world.database,
+        view=dead,
+        snapshot=world.snapshot,
+        path=tmp_path / "s",
+        clock=lambda: NOW,
+        on_missed=sweeper.ask,
     )
     await keeper.follow()
     await world.office(tenant)
     await keeper.follow()
     assert world.snapshot.tenant(tenant) is not None
-    keeper._view = world.view
-    await keeper._sweep_when_due()
-    assert await world.rings(tenant) == [("owner", "desk")]
+
+    async def rings_right() -> bool:
+        return await world.rings(tenant) == [("owner", "desk")]
+
+    await eventually(rings_right)
+    await sweeper.stop()
     await dead.close()
+
+
+async def test_a_sweep_looks_at_every_page_of_callers(world: World, tenant: UUID) -> None:
+    await world.keeper.follow()
+    await world.office(tenant)
+    numbers = tuple(f"+91984701{each:04}" for each in range(2 * PAGE + 50))
+    for start in range(0, len(numbers), 50):
+        name = f"big{start}"
+        part = numbers[start : start + 50]
+        await world.hears(tenant, CustomerV1(customer_id=name, version=1, name=name, numbers=part))
+    await world.keeper.follow()
+    rests = 0
+
+    async def rest() -> None:
+        nonlocal rests
+        rests += 1
+
+    assert await sweep_view(world.database, world.view, rest=rest) == 0
+    assert rests >= 4
+    for lost in (numbers[0], numbers[PAGE], numbers[-1]):
+        await world.redis.delete(caller_key(tenant, lost))
+    await world.redis.set(caller_key(tenant, "+919847999999"), await world.redis.get(caller_key(tenant, numbers[1])))
+    await world.redis.set(caller_key(uuid4(), numbers[1]), await world.redis.get(caller_key(tenant, numbers[1])))
+    await world.redis.set("router:of an older router", b"1 {}")
+    assert await sweep_view(world.database, world.view) == 6
+    assert await sweep_view(world.database, world.view) == 0
+
+
+async def test_a_sweep_leaves_time_to_those_who_ring(world: World, tenant: UUID) -> None:
+    await world.office(tenant)
+    sweeper = ViewSweeper(world.database, world.view, seconds=3600, share=0.000_001)
+    await sweeper.start()
+    await eventually(lambda: world.redis.exists(caller_key(tenant, CALLER)))
+    assert sweeper.status() == {"repaired": 0, "last_error": None}, "it is still at rest after its first page"
+    assert sweeper.alive() is None
+    await sweeper.stop()
+
+
+async def test_who_only_answers_leaves_redis_to_the_others(world: World, tenant: UUID, tmp_path: Path) -> None:
+    keeper = ViewKeeper(
+        database=world.database, view=None, snapshot=world.snapshot, path=tmp_path / "s", clock=lambda: NOW
+    )
+    await keeper.follow()
+    await world.office(tenant)
+    await keeper.follow()
+    assert world.snapshot.tenant(tenant) is not None
+    assert await world.redis.keys("router:*") == []
 
 
 async def test_a_connection_to_redis_that_was_just_reset_is_told_at_once(redis_url: str) -> None:

@@ -32,11 +32,12 @@ from kit.postgres import Database
 from telephony_router.budget import Budget
 from telephony_router.consumers import SUBSCRIPTIONS
 from telephony_router.decide import decide
-from telephony_router.keep_view import ViewKeeper, sweep_view
+from telephony_router.keep_view import ViewKeeper
 from telephony_router.ladder import Ladder, PostgresView
 from telephony_router.routing import Decision, Request
 from telephony_router.seal import Seal
 from telephony_router.snapshot import Snapshot
+from telephony_router.sweep_view import sweep_view
 from telephony_router.view import RedisView
 
 pytestmark = pytest.mark.real

@@ -110,7 +110,7 @@ def test_the_caller_not_heard_of_longest_is_forgotten() -> None:
         snapshot.learn_caller(TENANT, number, None)
     snapshot.caller(TENANT, "a")
     snapshot.learn_caller(TENANT, "c", None)
-    assert snapshot.recent_callers(TENANT) == ["a", "c"]
+    assert snapshot.recent_callers() == [(TENANT, "a"), (TENANT, "c")]
 
 
 def test_an_older_state_of_a_caller_replaces_no_newer_one() -> None:

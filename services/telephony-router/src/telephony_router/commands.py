@@ -275,7 +275,7 @@ def drift_command(tenant: TenantOption, as_json: JsonOption = False) -> None:
 @app.command("rebuild-view")
 def rebuild_view_command(as_json: JsonOption = False) -> None:
     """Write the whole routing view in Redis anew from Postgres."""
-    from telephony_router.keep_view import rebuild_view
+    from telephony_router.sweep_view import rebuild_view
     from telephony_router.wiring import make_database, make_view
 
     settings = _settings()

@@ -1,17 +1,15 @@
-"""Bring what Postgres knows to where calls are answered from: this process's snapshot, its disk, and Redis."""
+"""Follow what Postgres knows, change by change: into this process's snapshot, onto its disk, and to Redis."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
-
-from redis.exceptions import RedisError
 
 from kit.postgres import Database, Transaction
 from kit.telemetry import get_logger
@@ -20,14 +18,15 @@ from telephony_router import store
 from telephony_router.metrics import METRICS
 from telephony_router.record import DATABASE_FAILURES
 from telephony_router.snapshot import Snapshot, SnapshotBroken, read_snapshot, write_snapshot
-from telephony_router.view import REDIS_FAILURES, RedisView, caller_key, did_key, load_key, tenant_key
+from telephony_router.view import REDIS_FAILURES, Entry, RedisView, caller_key, did_key, load_key, tenant_key
 
-__all__ = ["ViewKeeper", "rebuild_view", "sweep_view"]
+__all__ = ["ViewKeeper"]
 
 log = get_logger(__name__)
 
-_Entry = tuple[str, dict[str, Any]]
 DISK_WRITE_SECONDS = 2.0
+WRITING_SHARE = 0.05
+"""Of the time, at most, goes into writing the snapshot: a large one is written less often."""
 
 
 class ViewKeeper(Background):
@@ -40,25 +39,28 @@ class ViewKeeper(Background):
         self,
         *,
         database: Database,
-        view: RedisView,
+        view: RedisView | None,
         snapshot: Snapshot,
         path: Path,
         clock: Callable[[], datetime],
         poll_seconds: float = 0.2,
-        sweep_seconds: float = 60.0,
+        accounts_seconds: float = 60.0,
+        on_missed: Callable[[], None] = lambda: None,
     ) -> None:
+        """``view`` is None where other routers write to Redis. ``on_missed`` hears when Redis did not take a change."""
         self._database = database
         self._view = view
         self._snapshot = snapshot
         self._path = path
         self._clock = clock
         self._poll = poll_seconds
-        self._sweep_every = sweep_seconds
+        self._accounts_every = accounts_seconds
+        self._accounts_at = 0.0
+        self._on_missed = on_missed
         self._seen: dict[UUID, int] | None = None
         """The last change of each tenant that is in the snapshot; None asks for everything anew."""
-        self._swept_at: float | None = None
         self._written = 0
-        self._written_at = 0.0
+        self._write_after = 0.0
         self._last_error: str | None = None
         self.doorbell = asyncio.Event()
         """Rung after a commit that changed the view."""
@@ -93,7 +95,6 @@ class ViewKeeper(Background):
             self.doorbell.clear()
             try:
                 await self.follow()
-                await self._sweep_when_due()
                 self._last_error = None
             except DATABASE_FAILURES as error:
                 self._failed(error)
@@ -110,19 +111,22 @@ class ViewKeeper(Background):
         if self._last_error is None:
             log.warning("view_interrupted", error=type(error).__name__)
         self._last_error = type(error).__name__
-        self._seen, self._swept_at = None, None
+        self._seen = None
+        self._on_missed()
 
     async def follow(self) -> None:
         """Take over what changed since the last time."""
         async with self._database.system() as tx:
             versions = await store.view_versions(tx)
-            if self._seen is None:
+            seen = self._seen
+            if seen is None:
                 await self._reload(tx)
-                changes: dict[UUID, list[tuple[str, str]]] = {}
+                entries: list[Entry] = []
             else:
-                stale = {tenant: v for tenant, v in versions.items() if v != self._seen.get(tenant)}
-                changes = {t: await store.changes_since(tx, t, self._seen.get(t, 0)) for t in stale}
-            entries = [entry for tenant, each in changes.items() for entry in await self._learn(tx, tenant, each)]
+                await self._accounts_when_due(tx)
+                stale = {tenant: seen.get(tenant, 0) for tenant, v in versions.items() if v != seen.get(tenant)}
+                changes = await store.changes_since(tx, stale) if stale else []
+                entries = await self._learn(tx, changes, versions)
         self._seen = versions
         self._snapshot.confirmed_at = self._clock()
         await self._to_redis(entries)
@@ -134,70 +138,59 @@ class ViewKeeper(Background):
             dids=await store.view_dids(tx),
             confirmed_at=self._clock(),
         )
+        self._accounts_at = time.monotonic()
         self._snapshot.replace_loads(await store.view_loads(tx))
-        for tenant in self._snapshot.tenants():
-            recent = self._snapshot.recent_callers(tenant)
-            await self._learn(tx, tenant, [("caller", number) for number in recent])
+        recent = [(tenant, "caller", number) for tenant, number in self._snapshot.recent_callers()]
+        await self._learn(tx, recent, await store.view_versions(tx))
 
-    async def _learn(self, tx: Transaction, tenant: UUID, changes: list[tuple[str, str]]) -> list[_Entry]:
+    async def _accounts_when_due(self, tx: Transaction) -> None:
+        """They are not in the log of changes: a new one is looked up when it is first called, a changed one is not."""
+        if time.monotonic() - self._accounts_at >= self._accounts_every:
+            self._snapshot.replace_accounts(await store.all_accounts(tx))
+            self._accounts_at = time.monotonic()
+
+    async def _learn(self, tx: Transaction, changes: list[store.Change], versions: Mapping[UUID, int]) -> list[Entry]:
         """Put changed entries into the snapshot; return them as Redis wants them, callers before what names them."""
-        numbers = [key for kind, key in changes if kind == "caller"]
-        dids = [key for kind, key in changes if kind == "did"]
-        entries: list[_Entry] = []
-        if numbers:
+        touched: dict[str, dict[UUID, list[str]]] = {"caller": {}, "tenant": {}, "load": {}, "did": {}}
+        for tenant, kind, key in changes:
+            touched[kind].setdefault(tenant, []).append(key)
+        entries: list[Entry] = []
+        for tenant, numbers in touched["caller"].items():
             found = {each["number"]: each for each in await store.view_callers(tx, tenant, numbers)}
-            version = max((each["version"] for each in found.values()), default=await self._version(tx, tenant))
+            version = max((each["version"] for each in found.values()), default=versions.get(tenant, 0))
             for number in numbers:
                 entry = found.get(number)
                 self._snapshot.learn_caller(tenant, number, entry, version=version)
                 entries.append((caller_key(tenant, number), entry or _gone(version)))
-        if any(kind == "tenant" for kind, _ in changes):
-            for entry in await store.view_tenants(tx, tenant):
-                self._snapshot.learn_tenant(tenant, entry)
-                entries.append((tenant_key(tenant), entry))
-        if any(kind == "load" for kind, _ in changes):
-            for entry in await store.view_loads(tx, tenant):
-                self._snapshot.learn_load(tenant, entry)
-                entries.append((load_key(tenant), entry))
-        if dids:
-            known = {each["did"]: each for each in await store.view_dids(tx, None, dids)}
-            for did in dids:
+        if touched["tenant"]:
+            for entry in await store.view_tenants(tx, list(touched["tenant"])):
+                self._snapshot.learn_tenant(UUID(entry["tenant"]), entry)
+                entries.append((tenant_key(UUID(entry["tenant"])), entry))
+        if touched["load"]:
+            for entry in await store.view_loads(tx, list(touched["load"])):
+                self._snapshot.learn_load(UUID(entry["tenant"]), entry)
+                entries.append((load_key(UUID(entry["tenant"])), entry if entry["agents"] else _gone(entry["version"])))
+        if touched["did"]:
+            dids = {did: tenant for tenant, each in touched["did"].items() for did in each}
+            known = {each["did"]: each for each in await store.view_dids(tx, None, list(dids))}
+            for did, tenant in dids.items():
                 self._snapshot.learn_did(did, known.get(did))
-                entries.append((did_key(did), known.get(did) or _gone(await self._version(tx, tenant))))
+                entries.append((did_key(did), known.get(did) or _gone(versions.get(tenant, 0))))
         return entries
 
-    async def _version(self, tx: Transaction, tenant: UUID) -> int:
-        return (await store.view_versions(tx)).get(tenant, 0)
-
-    async def _to_redis(self, entries: list[_Entry]) -> None:
-        if not entries:
+    async def _to_redis(self, entries: list[Entry]) -> None:
+        if not entries or self._view is None:
             return
         try:
             await self._view.put(entries)
         except REDIS_FAILURES as error:
             log.warning("view_not_written", error=type(error).__name__, entries=len(entries))
-            self._swept_at = None
-
-    async def _sweep_when_due(self) -> None:
-        """Compare all of Redis with Postgres now and then, and as soon as Redis may have missed something."""
-        now = time.monotonic()
-        if self._swept_at is not None and now - self._swept_at < self._sweep_every:
-            return
-        try:
-            repaired = await sweep_view(self._database, self._view)
-        except REDIS_FAILURES as error:
-            if isinstance(error, RedisError | RuntimeError):
-                return
-            raise
-        if repaired:
-            METRICS.view_drift.inc(repaired)
-            log.info("view_repaired", entries=repaired)
-        # Accounts are not in the log of changes, so everything is read again as often as it is compared.
-        self._swept_at, self._seen = now, None
+            self._on_missed()
 
     async def _write(self, *, at_once: bool = False) -> None:
-        due = at_once or time.monotonic() - self._written_at >= DISK_WRITE_SECONDS
-        if not due or self._written == self._snapshot.changes or not self._snapshot.loaded:
+        began = time.monotonic()
+        news = self._written != self._snapshot.changes and self._snapshot.loaded
+        if not news or not (at_once or began >= self._write_after):
             return
         changes, dumped = self._snapshot.changes, self._snapshot.dump()
         try:
@@ -206,64 +199,9 @@ class ViewKeeper(Background):
             log.exception("snapshot_not_written")
         else:
             self._written = changes
-        self._written_at = time.monotonic()
+        ended = time.monotonic()
+        self._write_after = ended + max(DISK_WRITE_SECONDS, (ended - began) / WRITING_SHARE)
 
 
 def _gone(version: int) -> dict[str, Any]:
     return {"version": version, "gone": True}
-
-
-async def _entries_of(database: Database, tenant: UUID) -> list[_Entry]:
-    """All of a tenant's entries. Callers first and DIDs last: a view that has the DID has everything behind it."""
-    async with database.transaction(tenant) as tx:
-        callers = [(caller_key(tenant, each["number"]), each) for each in await store.view_callers(tx, tenant)]
-        tenants = [(tenant_key(tenant), each) for each in await store.view_tenants(tx, tenant)]
-        loads = [(load_key(tenant), each) for each in await store.view_loads(tx, tenant) if each["agents"]]
-        dids = [(did_key(each["did"]), each) for each in await store.view_dids(tx, tenant)]
-    return [*callers, *loads, *tenants, *dids]
-
-
-async def sweep_view(database: Database, view: RedisView) -> int:
-    """Repair what differs in Redis from Postgres; return how many entries that were."""
-    await _promote(database)
-    # Keys are listed before Postgres is read: a key that is written in between is never taken for an orphan.
-    present = await view.keys()
-    async with database.system() as tx:
-        tenants = list(await store.view_versions(tx))
-    repaired, expected = 0, set[str]()
-    for tenant in tenants:
-        entries = await _entries_of(database, tenant)
-        expected |= {key for key, _ in entries}
-        wrong = set(await view.drifted(entries))
-        if wrong:
-            await view.put([entry for entry in entries if entry[0] in wrong])
-            # Still different: Redis claims to be newer. Postgres decides, as it is now.
-            again = [entry for entry in await _entries_of(database, tenant) if entry[0] in wrong]
-            stubborn = set(await view.drifted(again))
-            await view.force([entry for entry in again if entry[0] in stubborn])
-            repaired += len(wrong)
-    orphans = await view.living(present - expected)
-    await view.delete(orphans)
-    return repaired + len(orphans)
-
-
-async def _promote(database: Database) -> None:
-    async with database.system() as tx:
-        for tenant, _ in await store.promote_unclaimed(tx):
-            log.warning("did_passed_on", tenant=str(tenant))
-        await store.forget_changes(tx)
-        await store.forget_routed(tx)
-
-
-async def rebuild_view(database: Database, view: RedisView) -> int:
-    """Write every entry anew and delete what should not be there; return how many were written."""
-    present = await view.keys()
-    async with database.system() as tx:
-        tenants = list(await store.view_versions(tx))
-    expected: set[str] = set()
-    for tenant in tenants:
-        entries = await _entries_of(database, tenant)
-        await view.force(entries)
-        expected |= {key for key, _ in entries}
-    await view.delete(present - expected)
-    return len(expected)

@@ -45,10 +45,10 @@ class PostgresView:
 async def read_view(database: Database, tenant: UUID, did: str | None, number: str | None) -> Found:
     """The view as Postgres has it now."""
     async with database.transaction(tenant) as tx:
-        tenants = await store.view_tenants(tx, tenant)
-        dids = await store.view_dids(tx, tenant, [did]) if did is not None else []
+        tenants = await store.view_tenants(tx, [tenant])
+        dids = await store.view_dids(tx, [tenant], [did]) if did is not None else []
         callers = await store.view_callers(tx, tenant, [number]) if number is not None else []
-        loads = await store.view_loads(tx, tenant)
+        loads = await store.view_loads(tx, [tenant])
     return Found(
         tenant=tenant_from_json(tenants[0]) if tenants else None,
         did=did_from_json(dids[0]) if dids else None,
@@ -116,6 +116,8 @@ class Ladder:
         METRICS.rung_failures.labels("snapshot", "incomplete").inc()
         found = await self._from_postgres(tenant, did, number)
         if found is not None and found.tenant is not None:
+            if number is not None:
+                self._snapshot.learn_caller_entry(tenant, number, found.caller)
             return RoutingView(
                 tenant=found.tenant,
                 did=found.did,

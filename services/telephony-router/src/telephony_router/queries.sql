@@ -329,8 +329,10 @@ FROM numbered, unnest($2::text[], $3::text[]) AS c (kind, key)
 SELECT tenant_id, version FROM view_version ORDER BY tenant_id
 
 -- name: changes_since
--- What a tenant's changes after a number touched.
-SELECT DISTINCT kind, key FROM view_change WHERE tenant_id = $1 AND version > $2
+-- What the changes of tenants touched, each after a number of its own.
+SELECT DISTINCT c.tenant_id, c.kind, c.key
+FROM unnest($1::uuid[], $2::bigint[]) AS s (tenant_id, version)
+JOIN view_change c ON c.tenant_id = s.tenant_id AND c.version > s.version
 
 -- name: forget_changes
 -- Changes that every router has seen long ago.
@@ -441,14 +443,36 @@ SELECT v.tenant_id, v.version, t.timezone, t.active,
         ORDER BY d.did)
      FROM dir_did d JOIN did_claim c USING (tenant_id, did) WHERE d.tenant_id = v.tenant_id) AS lines
 FROM view_version v LEFT JOIN dir_tenant t USING (tenant_id)
-WHERE $1::uuid IS NULL OR v.tenant_id = $1
+WHERE $1::uuid[] IS NULL OR v.tenant_id = ANY($1)
 
 -- name: view_dids
 -- Numbers that ring for a tenant; with a list, only those.
 SELECT d.did, d.tenant_id, v.version, d.label, d.default_staff_ids, d.fallback_number, d.default_group, d.calendar,
        d.skills, d.menu
 FROM dir_did d JOIN did_claim c USING (tenant_id, did) JOIN view_version v USING (tenant_id)
-WHERE ($1::uuid IS NULL OR d.tenant_id = $1) AND ($2::text[] IS NULL OR d.did = ANY($2))
+WHERE ($1::uuid[] IS NULL OR d.tenant_id = ANY($1)) AND ($2::text[] IS NULL OR d.did = ANY($2))
+
+-- name: caller_numbers
+-- Numbers that something is known of, from after one on.
+(SELECT number FROM dir_customer_number WHERE tenant_id = $1 AND number > $2 ORDER BY number LIMIT $3)
+UNION (SELECT number FROM last_agent WHERE tenant_id = $1 AND number > $2 ORDER BY number LIMIT $3)
+UNION (SELECT number FROM caller_score WHERE tenant_id = $1 AND number > $2 ORDER BY number LIMIT $3)
+ORDER BY number LIMIT $3
+
+-- name: unknown_keys
+-- Keys of the view that nothing stands behind.
+SELECT k.name FROM unnest($1::text[], $2::text[], $3::uuid[], $4::text[]) AS k (name, kind, tenant_id, key)
+WHERE NOT CASE k.kind
+    WHEN 'did' THEN EXISTS (SELECT FROM did_claim c WHERE c.did = k.key)
+    WHEN 'caller' THEN
+        EXISTS (SELECT FROM dir_customer_number n WHERE n.tenant_id = k.tenant_id AND n.number = k.key)
+        OR EXISTS (SELECT FROM last_agent l WHERE l.tenant_id = k.tenant_id AND l.number = k.key)
+        OR EXISTS (SELECT FROM caller_score s WHERE s.tenant_id = k.tenant_id AND s.number = k.key)
+    WHEN 'load' THEN
+        EXISTS (SELECT FROM agent_load l WHERE l.tenant_id = k.tenant_id)
+        OR EXISTS (SELECT FROM agent_call c WHERE c.tenant_id = k.tenant_id)
+    ELSE EXISTS (SELECT FROM view_version v WHERE v.tenant_id = k.tenant_id)
+END
 
 -- name: view_callers
 -- What is known of numbers that call a tenant; with a list, only those. A customer goes before a lead.
@@ -475,7 +499,7 @@ SELECT v.tenant_id, v.version,
     (SELECT json_agg(json_build_object('staff_id', c.staff_id, 'call_id', c.call_id, 'since', c.since)
         ORDER BY c.call_id)
      FROM agent_call c WHERE c.tenant_id = v.tenant_id) AS calls
-FROM view_version v WHERE $1::uuid IS NULL OR v.tenant_id = $1
+FROM view_version v WHERE $1::uuid[] IS NULL OR v.tenant_id = ANY($1)
 
 -- name: take_agent_calls
 -- Calls that somebody is on. Gives back which are news.

@@ -100,8 +100,8 @@ async def replay_decisions(  # long: what of which calls
     Raises :class:`BadRouting`.
     """
     async with database.transaction(tenant) as tx:
-        entries = await store.view_tenants(tx, tenant)
-        dids = {each["did"]: did_from_json(each) for each in await store.view_dids(tx, tenant)}
+        entries = await store.view_tenants(tx, [tenant])
+        dids = {each["did"]: did_from_json(each) for each in await store.view_dids(tx, [tenant])}
         entry = entries[0] if entries else None
         now = tenant_from_json(entry) if entry is not None else TenantEntry(tenant=tenant)
         after = now

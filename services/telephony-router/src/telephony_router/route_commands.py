@@ -24,7 +24,7 @@ def show(tenant: TenantOption) -> None:
     from telephony_router import store
     from telephony_router.routing_file import file_of
 
-    entries = _run(_in_transaction(_settings(), tenant, lambda tx: store.view_tenants(tx, tenant)))
+    entries = _run(_in_transaction(_settings(), tenant, lambda tx: store.view_tenants(tx, [tenant])))
     typer.echo(json.dumps(file_of(entries[0]["routing"] if entries else {}), indent=2, ensure_ascii=False))
 
 

@@ -17,10 +17,12 @@ from telephony_router.peers import networks
 from telephony_router.seal import Seal, hash_of_secret
 from telephony_router.vendors.base import Account
 
-__all__ = ["Intake", "IntakeRow", "StoredAccount", "add_account", "find_account", "take_in"]
+__all__ = ["Change", "Intake", "IntakeRow", "StoredAccount", "add_account", "find_account", "take_in"]
 
 Q = load_queries("telephony_router")
 _Json = dict[str, Any]
+Change = tuple[UUID, str, str]
+"""The tenant, the kind and the key of an entry of the routing view that is another now."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -224,20 +226,34 @@ async def call_story(tx: Transaction, call_id: UUID) -> tuple[Any, Any, list[Any
     return call, await tx.fetchrow(Q.find_decision, call_id), await tx.fetch(Q.call_timeline, call_id)
 
 
-async def view_tenants(tx: Transaction, tenant: UUID | None = None) -> list[_Json]:
-    return [tenant_row(dict(row)) for row in await tx.fetch(Q.view_tenants, tenant)]
+async def view_tenants(tx: Transaction, tenants: Sequence[UUID] | None = None) -> list[_Json]:
+    return [tenant_row(dict(row)) for row in await tx.fetch(Q.view_tenants, tenants)]
 
 
-async def view_dids(tx: Transaction, tenant: UUID | None = None, dids: Sequence[str] | None = None) -> list[_Json]:
-    return [did_row(dict(row)) for row in await tx.fetch(Q.view_dids, tenant, dids)]
+async def view_dids(
+    tx: Transaction, tenants: Sequence[UUID] | None = None, dids: Sequence[str] | None = None
+) -> list[_Json]:
+    return [did_row(dict(row)) for row in await tx.fetch(Q.view_dids, tenants, dids)]
+
+
+async def caller_numbers(tx: Transaction, tenant: UUID, after: str, limit: int) -> list[str]:
+    """The numbers that something is known of, in their order, from after one on."""
+    return [row["number"] for row in await tx.fetch(Q.caller_numbers, tenant, after, limit)]
 
 
 async def view_callers(tx: Transaction, tenant: UUID, numbers: Sequence[str] | None = None) -> list[_Json]:
     return [caller_row(dict(row)) for row in await tx.fetch(Q.view_callers, tenant, numbers)]
 
 
-async def view_loads(tx: Transaction, tenant: UUID | None = None) -> list[_Json]:
-    return [load_row(dict(row)) for row in await tx.fetch(Q.view_loads, tenant)]
+async def view_loads(tx: Transaction, tenants: Sequence[UUID] | None = None) -> list[_Json]:
+    return [load_row(dict(row)) for row in await tx.fetch(Q.view_loads, tenants)]
+
+
+async def unknown_keys(tx: Transaction, keys: Mapping[str, tuple[str, UUID | None, str]]) -> list[str]:
+    """Those of the view's keys (each with its kind, tenant and what it is the key of) that nothing stands behind."""
+    kinds, tenants, values = zip(*keys.values(), strict=True) if keys else ((), (), ())
+    rows = await tx.fetch(Q.unknown_keys, list(keys), list(kinds), list(tenants), list(values))
+    return [row["name"] for row in rows]
 
 
 async def note_changes(tx: Transaction, changes: Iterable[tuple[str, str]], *, tenant: UUID | None = None) -> None:
@@ -252,8 +268,10 @@ async def view_versions(tx: Transaction) -> dict[UUID, int]:
     return {row["tenant_id"]: row["version"] for row in await tx.fetch(Q.view_versions)}
 
 
-async def changes_since(tx: Transaction, tenant: UUID, version: int) -> list[tuple[str, str]]:
-    return [(row["kind"], row["key"]) for row in await tx.fetch(Q.changes_since, tenant, version)]
+async def changes_since(tx: Transaction, seen: Mapping[UUID, int]) -> list[Change]:
+    """What changed of each tenant after a version of its own."""
+    rows = await tx.fetch(Q.changes_since, list(seen), list(seen.values()))
+    return [(row["tenant_id"], row["kind"], row["key"]) for row in rows]
 
 
 async def forget_changes(tx: Transaction) -> None:
@@ -297,6 +315,7 @@ __all__ += [
     "all_accounts",
     "call_recordings",
     "call_story",
+    "caller_numbers",
     "changes_since",
     "claim_intake",
     "drop_parked_intake",
@@ -316,6 +335,7 @@ __all__ += [
     "put_rows",
     "staff_by_number",
     "stranger_calls",
+    "unknown_keys",
     "unpark_intake",
     "view_callers",
     "view_dids",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -29,12 +30,14 @@ from telephony_router.routing import CallerEntry, DidEntry, LoadEntry, Offer, Te
 
 __all__ = [
     "REDIS_FAILURES",
+    "Entry",
     "Found",
     "RedisView",
     "ViewUnavailable",
     "caller_key",
     "client",
     "did_key",
+    "key_parts",
     "load_key",
     "offers_key",
     "tenant_key",
@@ -45,7 +48,10 @@ PREFIX = "router:"
 OFFERS_PREFIX = "router-offers:"
 NO_LOAD = LoadEntry()
 GONE_SECONDS = 24 * 3600
-PARSED_MAX = 4096
+PARSED_MAX = 20_000
+Entry = tuple[str, dict[str, Any]]
+"""A key and its value, as they are written."""
+_VERSION = re.compile(rb'"version":\d+')
 GONE = "gone"
 
 # Writes each entry unless a later one is there. A version is the digits before the first space.
@@ -94,6 +100,18 @@ def caller_key(tenant: UUID, number: str) -> str:
     return f"{PREFIX}caller:{tenant}:{number}"
 
 
+def key_parts(key: str) -> tuple[str, UUID | None, str] | None:
+    """The kind of a key, its tenant, and what it is the key of; None for one that is not of the view."""
+    kind, _, rest = key.removeprefix(PREFIX).partition(":")
+    if kind == "did":
+        return kind, None, rest
+    tenant, _, number = rest.partition(":")
+    try:
+        return (kind, UUID(tenant), number) if kind in ("tenant", "load", "caller") else None
+    except ValueError:
+        return None
+
+
 class ViewUnavailable(Exception):
     """Redis did not answer within its budget, or not sensibly."""
 
@@ -116,9 +134,8 @@ class RedisView:
         self._budget = read_budget_seconds
         self._waiting: list[tuple[Sequence[str], asyncio.Future[list[bytes | None]]]] = []
         self._reading: asyncio.Task[None] | None = None
-        self._parsed: dict[bytes, Any] = {}
-        self._latest: dict[tuple[UUID, str], tuple[bytes, Any]] = {}
-        """Of what changes with every call only the last state is worth remembering."""
+        self._parsed: dict[str, tuple[bytes, Any]] = {}
+        """What the bytes of a key meant when they were last read: most are read by many calls and change rarely."""
 
     async def close(self) -> None:
         if self._reading is not None:
@@ -139,16 +156,16 @@ class RedisView:
             self._reading = asyncio.create_task(self._read_all())
         try:
             async with asyncio.timeout(self._budget):
-                values = iter(await done)
+                found = iter(zip(keys, await done, strict=True))
         except TimeoutError:
             raise ViewUnavailable("slow") from None
         try:
             return Found(
-                tenant=self._entry(next(values), tenant_from_json),
-                load=self._last((tenant, "load"), next(values), _load) or NO_LOAD,
-                offers=self._last((tenant, "offers"), next(values), _offers) or {},
-                did=self._entry(next(values), did_from_json) if did is not None else None,
-                caller=self._entry(next(values), caller_from_json) if number is not None else None,
+                tenant=self._meant(*next(found), _tenant),
+                load=self._meant(*next(found), _load) or NO_LOAD,
+                offers=self._meant(*next(found), _offers) or {},
+                did=self._meant(*next(found), _did) if did is not None else None,
+                caller=self._meant(*next(found), _caller) if number is not None else None,
             )
         except (ValueError, TypeError, KeyError, AttributeError):
             raise ViewUnavailable("malformed") from None
@@ -171,27 +188,14 @@ class RedisView:
                     if not done.done():
                         done.set_result([found[key] for key in wanted])
 
-    def _entry(self, value: bytes | None, parse: Callable[[dict[str, Any]], Any]) -> Any:
-        """Parsed once for the same bytes: a tenant's entry is read by every call and changes rarely."""
+    def _meant(self, key: str, value: bytes | None, parse: Callable[[bytes], Any]) -> Any:
         if value is None:
             return None
-        if value in self._parsed:
-            return self._parsed[value]
-        entry = unpacked(value)
-        parsed = parse(entry) if entry is not None else None
-        if len(self._parsed) >= PARSED_MAX:
-            self._parsed.clear()
-        self._parsed[value] = parsed
-        return parsed
-
-    def _last(self, key: tuple[UUID, str], value: bytes | None, parse: Callable[[bytes], Any]) -> Any:
-        if value is None:
-            return None
-        known = self._latest.get(key)
+        known = self._parsed.get(key)
         if known is None or known[0] != value:
-            if len(self._latest) >= PARSED_MAX:
-                self._latest.clear()
-            known = self._latest[key] = (value, parse(value))
+            if known is None and len(self._parsed) >= PARSED_MAX:
+                del self._parsed[next(iter(self._parsed))]
+            known = self._parsed[key] = (value, parse(value))
         return known[1]
 
     async def put(self, entries: Iterable[tuple[str, dict[str, Any]]], *, chunk: int = 500) -> int:
@@ -216,7 +220,7 @@ class RedisView:
             part = entries[start : start + chunk]
             values: list[Any] = await self._writes.mget([key for key, _ in part])
             for (key, entry), value in zip(part, values, strict=True):
-                if value is None or _content(value) != _content(packed(entry)):
+                if value is None or not _same(value, packed(entry)):
                     wrong.append(key)
         return wrong
 
@@ -227,9 +231,16 @@ class RedisView:
                 pipe.set(key, packed(entry), ex=GONE_SECONDS if entry.get("gone") else None)
             await pipe.execute()
 
-    async def keys(self) -> set[str]:
-        """Every key of the view."""
-        return {key.decode() async for key in self._writes.scan_iter(match=f"{PREFIX}*", count=1000)}
+    async def key_pages(self, count: int = 500) -> AsyncIterator[list[str]]:
+        """Every key of the view, in lists of about so many. One that is there all the while comes once at least."""
+        cursor = 0
+        while True:
+            answer: tuple[int, list[Any]] = await self._writes.scan(cursor, match=f"{PREFIX}*", count=count)
+            cursor, keys = answer
+            if keys:
+                yield [key.decode() for key in keys]
+            if not cursor:
+                return
 
     async def living(self, keys: Iterable[str]) -> list[str]:
         """Those of the keys that hold something; the marks of what is gone expire by themselves."""
@@ -243,13 +254,26 @@ class RedisView:
             await self._writes.delete(*gone[start : start + 500])
 
 
-def _load(value: bytes) -> LoadEntry | None:
-    entry = unpacked(value)
-    return load_from_json(entry) if entry is not None else None
+def _packed_as(parse: Callable[[dict[str, Any]], Any]) -> Callable[[bytes], Any]:
+    def read(value: bytes) -> Any:
+        entry = unpacked(value)
+        return parse(entry) if entry is not None else None
+
+    return read
+
+
+_tenant, _load = _packed_as(tenant_from_json), _packed_as(load_from_json)
+_did, _caller = _packed_as(did_from_json), _packed_as(caller_from_json)
 
 
 def _offers(value: bytes) -> dict[str, Offer]:
     return offers_from_json(from_json(value))
+
+
+def _same(value: bytes, wanted: bytes) -> bool:
+    """Whether two entries say the same, whatever their versions. Most do to the byte, which is soon seen."""
+    left, right = (each.partition(b" ")[2] for each in (value, wanted))
+    return _VERSION.sub(b"", left, 1) == _VERSION.sub(b"", right, 1) or _content(value) == _content(wanted)
 
 
 def _content(value: bytes) -> Any:

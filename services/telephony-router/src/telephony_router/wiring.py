@@ -45,6 +45,7 @@ from telephony_router.seal import Seal
 from telephony_router.settings import Settings
 from telephony_router.snapshot import Snapshot
 from telephony_router.submit_calls import CallSubmitter, tidy
+from telephony_router.sweep_view import ViewSweeper
 from telephony_router.vendor_api import VendorApi
 from telephony_router.vendor_tokens import VendorTokens
 from telephony_router.vendors import VENDORS
@@ -168,15 +169,8 @@ def build(settings: Settings) -> Wired:
     database, view, leases = make_database(settings), make_view(settings), make_leases(settings)
     seal = Seal(settings.secret_key.get_secret_value())
     snapshot = Snapshot(seal, callers_max=settings.snapshot_callers_max)
-    keeper = ViewKeeper(
-        database=database,
-        view=view,
-        snapshot=snapshot,
-        path=data / "snapshot",
-        clock=clock,
-        poll_seconds=settings.view_poll_ms / 1000,
-        sweep_seconds=settings.view_sweep_seconds,
-    )
+    sweeper = ViewSweeper(database, view, seconds=settings.view_sweep_seconds)
+    keeper = _keeper(settings, database, None if settings.answers_only else view, snapshot, sweeper)
     keeper.load()
     budget = Budget(settings.postgres_budget_ms / 1000, failures=DATABASE_FAILURES)
     journal = Journal(data / "journal", max_bytes=settings.journal_max_bytes)
@@ -202,13 +196,29 @@ def build(settings: Settings) -> Wired:
     if not settings.answers_only:
         missed = _missed(settings, database)
         bells = (keeper.doorbell, missed.doorbell)
-        behind = [*_plumbing(settings, database), _intake(settings, database, bells, answerer, leases), missed, *behind]
+        understanding = _intake(settings, database, bells, answerer, leases)
+        behind = [*_plumbing(settings, database), understanding, sweeper, missed, *behind]
         behind += [submitter, *_sweeps(settings, database, api, seal), _recordings(settings, database, blobs, seal)]
     admin = _admin(settings, database, submitter, Verified(blobs))
     closing = Closing([view, leases, intakes, api, blobs], ringing, database)
     return Wired(
         http=router_app(hooks, beside(admin, database, admin_token=token)),
         components=[Behind(closing), keeper, *(Behind(part) for part in behind)],
+    )
+
+
+def _keeper(
+    settings: Settings, database: Database, view: RedisView | None, snapshot: Snapshot, sweeper: ViewSweeper
+) -> ViewKeeper:
+    return ViewKeeper(
+        database=database,
+        view=view,
+        snapshot=snapshot,
+        path=Path(settings.data_dir) / "snapshot",
+        clock=clock,
+        poll_seconds=settings.view_poll_ms / 1000,
+        accounts_seconds=settings.view_sweep_seconds,
+        on_missed=sweeper.ask,
     )
 
 
