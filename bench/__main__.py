@@ -13,13 +13,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import consume, degraded, event_age, guarantees, importing, midring, outbox_history, relay
+from bench import consume, degraded, event_age, guarantees, importing, midring, midring_fleet, outbox_history, relay
 from bench.results import Addresses, Result, cores
 
 LOAD = os.getloadavg()[0]
 OUTPUT = Path(".run/bench/latest.json")
 BENCHES: dict[str, Callable[[Addresses], Sequence[Result]]] = {
     "midring": midring.run,
+    "midring_fleet": midring_fleet.run,
     "degraded": degraded.run,
     "import": importing.run,
     "event_age": event_age.run,

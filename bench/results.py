@@ -39,6 +39,7 @@ TARGETS = {
     "consume_single": Target(value=5_000),
     "consume_batch": Target(value=25_000),
     "event_age": Target(p99_ms=50),
+    "midring_fleet": Target(p99_ms=5),
 }
 
 

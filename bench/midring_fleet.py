@@ -1,0 +1,189 @@
+"""The mid-ring answer when a thousand businesses share a router: 1,000 DIDs, 10,000 agents, 1,000,000 callers.
+
+What the whole view takes (to write it into Redis from nothing, and in memory), and how late callers are answered at a
+steady 1,000 rings a second while the router follows the view, compares all of it and writes its snapshot meanwhile.
+Each ring has its intended time: a stall makes the ones behind it late, as real callers would be. How late the sender
+itself was is told beside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import secrets
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+import asyncpg
+from redis.asyncio import Redis
+
+from bench.midring import free_port, listening, pinned, rss_mb, settings
+from bench.results import Addresses, Result, percentile
+from kit.postgres import Database, schema_of
+from kit.testing import fresh_database
+from telephony_router.sweep_view import rebuild_view
+from telephony_router.view import RedisView
+
+TENANTS, AGENTS, CALLERS = 1_000, 10, 1_000
+RATE, SECONDS = 1_000, 90
+"""Long enough for a whole comparison of the view, which comes once a minute."""
+CONNECTIONS = 64
+
+SEED = """
+CREATE TEMPORARY TABLE t AS
+    SELECT n, ('00000000-0000-4000-8000-' || lpad(to_hex(n), 12, '0'))::uuid AS id
+    FROM generate_series(0, {tenants} - 1) n;
+INSERT INTO dir_tenant SELECT id, 1, 'Asia/Kolkata', true FROM t;
+INSERT INTO dir_staff (tenant_id, staff_id, version, name, numbers, active, working_hours, leave)
+    SELECT id, 's' || a, 1, 'Desk ' || a, ARRAY['+91994' || lpad((n * {agents} + a)::text, 7, '0')], true, '[]', '[]'
+    FROM t, generate_series(0, {agents} - 1) a;
+INSERT INTO dir_customer (tenant_id, kind, customer_id, version, name, owner_staff_id)
+    SELECT id, 'customer', 'c' || c, 1, 'Customer ' || c, 's' || c % {agents}
+    FROM t, generate_series(0, {callers} - 1) c;
+INSERT INTO dir_customer_number (tenant_id, number, kind, customer_id)
+    SELECT id, '+91984' || lpad(c::text, 7, '0'), 'customer', 'c' || c FROM t, generate_series(0, {callers} - 1) c;
+INSERT INTO dir_did (tenant_id, did, version, label, default_staff_ids, fallback_number)
+    SELECT id, '+914842' || lpad(n::text, 6, '0'), 1, '', ARRAY['s0', 's1'], NULL FROM t;
+INSERT INTO did_claim (tenant_id, did) SELECT tenant_id, did FROM dir_did;
+INSERT INTO dir_routing (tenant_id, version, last_agent_days, ring_seconds, fallback_number, blocked_numbers)
+    SELECT id, 1, 30, 25, '+914843000199', '{{}}' FROM t;
+INSERT INTO view_version (tenant_id, version) SELECT id, nextval('view_change_number') FROM t;
+"""
+
+
+def run(addresses: Addresses) -> list[Result]:
+    return asyncio.run(_run(addresses))
+
+
+async def _run(addresses: Addresses) -> list[Result]:
+    redis = Redis.from_url(addresses.redis_url)
+    # The demo's Redis is small.
+    await redis.config_set("maxmemory", "2gb")
+    async with fresh_database(
+        addresses.postgres_dsn, service="telephony-router", package="telephony_router"
+    ) as database:
+        paths = await _seed(addresses, database)
+        view = RedisView(addresses.redis_url, write_timeout_seconds=60)
+        before = await _used(redis)
+        began = time.perf_counter()
+        entries = await rebuild_view(database, view)
+        rebuilt = time.perf_counter() - began
+        memory = (await _used(redis) - before) / 2**20
+        try:
+            rings, rss = await _rings(addresses, database, paths)
+        finally:
+            await redis.flushdb()
+            await redis.aclose()
+            await view.close()
+    p50, p95, p99 = (percentile(rings.latencies, share) for share in (0.5, 0.95, 0.99))
+    slip = percentile(rings.slips, 0.99)
+    return [
+        Result(
+            name="midring_fleet", value=len(rings.latencies) / SECONDS, unit="rps", p50_ms=p50, p95_ms=p95, p99_ms=p99,
+            rss_mb=rss,
+            note=(
+                f"latest answer {max(rings.latencies):.0f} ms, {rings.unknown} without knowing the caller; the sender"
+                f" itself was late by {slip:.1f} ms (p99); view of {entries:,} entries rebuilt in {rebuilt:.0f} s,"
+                f" {memory:.0f} MB in Redis"
+            ),
+        )
+    ]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Rings:
+    latencies: list[float]
+    """In ms, from each ring's intended time to its answer."""
+    slips: list[float]
+    """In ms, from each ring's intended time to when it was really sent."""
+    unknown: int
+    """Answered without knowing the caller, who is a customer."""
+
+
+async def _used(redis: Redis) -> int:
+    return int((await redis.info("memory"))["used_memory"])
+
+
+async def _seed(addresses: Addresses, database: Database) -> list[str]:
+    """The fleet, written straight into the tables; returns the path of each tenant's ring webhook."""
+    async with database.system() as tx:
+        name = str(await tx.fetchval("SELECT current_database()"))
+    schema = {"search_path": schema_of("telephony-router")}
+    connection = await asyncpg.connect(addresses.postgres_dsn, database=name, server_settings=schema)
+    try:
+        await connection.execute(SEED.format(tenants=TENANTS, agents=AGENTS, callers=CALLERS))
+        keys = [secrets.token_urlsafe(16) for _ in range(TENANTS)]
+        rows = [
+            (UUID(f"00000000-0000-4000-8000-{n:012x}"), UUID(int=n), "generic", hashlib.sha256(key.encode()).digest())
+            for n, key in enumerate(keys)
+        ]
+        await connection.copy_records_to_table(
+            "account", records=rows, columns=["tenant_id", "id", "vendor", "secret_sha256"]
+        )
+        await connection.execute("ANALYZE")
+    finally:
+        await connection.close()
+    return [f"/v1/hooks/generic/{key}/ring" for key in keys]
+
+
+async def _rings(addresses: Addresses, database: Database, paths: list[str]) -> tuple[_Rings, float]:
+    async with database.system() as tx:
+        name = str(await tx.fetchval("SELECT current_database()"))
+    answers_only = {"TRUNKLINE_TELEPHONY_ROUTER_ANSWERS_ONLY": "true"}
+    command = [sys.executable, "-m", "telephony_router"]
+    with tempfile.TemporaryDirectory(prefix="fleet") as folder:
+        behind = settings(addresses, name, free_port(), Path(folder) / "behind")
+        port = free_port()
+        ours = settings(addresses, name, port, Path(folder) / "router") | answers_only
+        with (
+            pinned(command, behind, Path(folder) / "behind.log", core=0),
+            pinned(command, ours, Path(folder) / "router.log") as process,
+        ):
+            await listening(port)
+            await _open_loop(port, paths, seconds=3)
+            return await _open_loop(port, paths, seconds=SECONDS), rss_mb(process.pid)
+
+
+async def _open_loop(port: int, paths: list[str], *, seconds: int) -> _Rings:
+    free: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
+    for _ in range(CONNECTIONS):
+        free.put_nowait(await asyncio.open_connection("127.0.0.1", port))
+    run_id, latencies, slips, strangers = secrets.token_hex(4), list[float](), list[float](), list[int]()
+
+    async def ring(number: int, intended: float) -> None:
+        tenant = number % TENANTS
+        body = json.dumps(
+            {"call_id": f"{run_id}-{number}", "from": f"+91984{number % CALLERS:07}", "to": f"+914842{tenant:06}"}
+        ).encode()
+        slips.append((time.perf_counter() - intended) * 1000)
+        reader, writer = await free.get()
+        writer.write(f"POST {paths[tenant]} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
+        head = await reader.readuntil(b"\r\n\r\n")
+        if not head.startswith(b"HTTP/1.1 200"):
+            raise SystemExit(f"a ring was answered with {head[9:12].decode()}")
+        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        answer = await reader.readexactly(length)
+        latencies.append((time.perf_counter() - intended) * 1000)
+        free.put_nowait((reader, writer))
+        if b'"reason":"owner"' not in answer:
+            strangers.append(number)
+
+    begun, tasks = time.perf_counter() + 0.05, set[asyncio.Task[None]]()
+    for number in range(RATE * seconds):
+        intended = begun + number / RATE
+        if (wait := intended - time.perf_counter()) > 0:
+            await asyncio.sleep(wait)
+        task = asyncio.create_task(ring(number, intended))
+        tasks.add(task)
+        if len(tasks) > 20_000:
+            raise SystemExit("the router cannot keep up with the rate")
+        task.add_done_callback(tasks.discard)
+    await asyncio.gather(*tasks)
+    while not free.empty():
+        free.get_nowait()[1].close()
+    return _Rings(latencies, slips, len(strangers))
