@@ -25,6 +25,7 @@ __all__ = ["AgentLeases", "NotClaimed", "Wanted"]
 ROUNDS = 3
 KEPT_MS = 24 * 3600 * 1000
 WAITING_MAX = 1000
+OUTCOMES = ("claimed", "contested", "nobody", "slow", "down", "paused")
 AT_ONCE = 200
 
 _LOAD = """
@@ -115,6 +116,9 @@ class AgentLeases:
         self._asker: asyncio.Task[None] | None = None
         self._waiting: list[tuple[Any, ...]] = []
         self._teller: asyncio.Task[None] | None = None
+        # A counter that is born with the first failure gives no rate of a burst: it begins at zero.
+        for outcome in OUTCOMES:
+            child(METRICS.agent_claims, outcome)
 
     async def close(self) -> None:
         for task in (self._asker, self._teller):
