@@ -162,6 +162,7 @@ class Layout:
             "TRUNKLINE_TELEPHONY_ROUTER_SECRET_KEY": known["router_secret_key"],
             "TRUNKLINE_TELEPHONY_ROUTER_DATA_DIR": str(self.run_dir / "router"),
             "TRUNKLINE_VAULT_IMPORTER_KEY_ENCRYPTION_KEY": known["vault_key_encryption_key"],
+            "TRUNKLINE_VAULT_IMPORTER_SIGNING_KEY": _signing_key(known["vault_signing_key"]),
             "TRUNKLINE_VAULT_IMPORTER_WATCH_DIR": str(self.run_dir / "whatsapp"),
             "TRUNKLINE_ANOMALY_ENGINE_RULE_INTERVAL_SECONDS": "2",
         }
@@ -181,7 +182,8 @@ class Layout:
 
 def _secret_names() -> list[str]:
     roles = [f"{service.package}_{role}" for service in SERVICES for role in ROLES]
-    return ["postgres", "postgres_monitor", "admin_token", "router_secret_key", "vault_key_encryption_key", *roles]
+    return ["postgres", "postgres_monitor", "admin_token", "router_secret_key", "vault_key_encryption_key",
+            "vault_signing_key", *roles]  # fmt: skip
 
 
 def _new_secret(name: str) -> str:
@@ -190,6 +192,15 @@ def _new_secret(name: str) -> str:
 
         return base64.b64encode(secrets.token_bytes(32)).decode()
     return secrets.token_urlsafe(24)
+
+
+def _signing_key(seed: str) -> str:
+    """The stack's own key of the vault's checkpoints, in the form of a signed note's private key."""
+    import base64
+
+    from vault_importer.signed_note import Signer
+
+    return str(Signer("vault.trunkline.local", base64.b64decode(seed)))
 
 
 def adopt(environment: Mapping[str, str]) -> None:

@@ -14,6 +14,7 @@ from uuid import UUID
 import typer
 
 from runtime.commands import complete, fail, settings_of
+from vault_importer.prove_commands import app as prove_app
 
 if TYPE_CHECKING:
     from vault_importer.accounts import Account
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 app = typer.Typer(name="vault", help="The WhatsApp archive: accounts, imports, verification.", no_args_is_help=True)
 account_app = typer.Typer(help="The WhatsApp numbers whose backups are archived.", no_args_is_help=True)
 app.add_typer(account_app, name="account")
+app.add_typer(prove_app)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 KeyFileOption = Annotated[
@@ -190,7 +192,7 @@ async def _import(
     from vault_importer.import_backup import ImportJob, import_backup
     from vault_importer.manage_accounts import find_account
     from vault_importer.store import alone_with_account
-    from vault_importer.wiring import limits_of, make_database, stored_key
+    from vault_importer.wiring import limits_of, make_database, sealing_of, stored_key
 
     database = make_database(settings)
     try:
@@ -206,6 +208,7 @@ async def _import(
             limits=limits_of(settings),
             temporary=settings.temporary_dir,
             progress=progress,
+            sealing=sealing_of(settings),
         )
         async with alone_with_account(database, account.id) as alone:
             if not alone:
@@ -237,48 +240,6 @@ def _progress_bar() -> AbstractContextManager[Callable[[Progress], None]]:
     from vault_importer.progress_bar import progress_bar
 
     return progress_bar()
-
-
-@app.command()
-def verify(
-    tenant: Annotated[UUID, typer.Option(help="Whose log.")],
-    head: Annotated[str | None, typer.Option(help="SEQUENCE:HASH as an earlier verification printed it.")] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Check the chain of the audit log; names the first record that is not what was written."""
-    from vault_importer.verify_audit import Verdict, verify_audit
-    from vault_importer.wiring import make_database
-
-    settings = _settings()
-    expected = _parse_head(head)
-
-    async def work() -> Verdict:
-        database = make_database(settings)
-        try:
-            return await verify_audit(database, tenant, expected_head=expected)
-        finally:
-            await database.close()
-
-    verdict: Verdict = complete(settings, work())
-    broken = verdict.broken
-    noted = f"{verdict.records}:{verdict.head.hex()}"
-    if as_json:
-        first = {"sequence": broken.sequence, "reason": broken.reason} if broken else None
-        typer.echo(json.dumps({"ok": broken is None, "records": verdict.records, "head": noted, "first_broken": first}))
-    elif broken is None:
-        typer.echo(f"{verdict.records} records, unbroken; note the head elsewhere: {noted}")
-    if broken is not None:
-        fail(f"Record {broken.sequence} {broken.reason}; the {verdict.records} before it are good.")
-
-
-def _parse_head(head: str | None) -> tuple[int, bytes] | None:
-    if head is None:
-        return None
-    sequence, _, digest = head.partition(":")
-    try:
-        return int(sequence), bytes.fromhex(digest)
-    except ValueError:
-        fail("--head must be SEQUENCE:HASH as a verification prints it.")
 
 
 @app.command()

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from contracts.vault import VaultStateV1
 from kit.ids import uuid7
@@ -29,6 +29,9 @@ from vault_importer.open_backup import OpenedBackup, open_backup
 from vault_importer.refusals import BackupRefused
 from vault_importer.store import ImportRun
 from vault_importer.survey import Survey, survey_file
+
+if TYPE_CHECKING:
+    from vault_importer.seal import Sealing
 
 __all__ = ["ImportJob", "import_backup"]
 
@@ -56,6 +59,8 @@ class ImportJob:
     temporary: Path | None = None
     progress: Callable[[Progress], None] = lambda _: None
     now: Callable[[], datetime] = _utc_now
+    sealing: Sealing | None = None
+    """With what the archive is signed after the import, if at all."""
 
 
 async def import_backup(job: ImportJob) -> ImportRun:
@@ -87,7 +92,12 @@ async def import_backup(job: ImportJob) -> ImportRun:
         except BackupRefused as refused:
             await _fail(job, run, refused)
             raise
-        return await _complete(job, run, loading.manifest, opened.app_version)
+        done = await _complete(job, run, loading.manifest, opened.app_version)
+    if job.sealing is not None:
+        from vault_importer.seal import seal_quietly
+
+        await seal_quietly(job.database, job.account.tenant_id, job.sealing, now=job.now())
+    return done
 
 
 async def _in(worker: ThreadPoolExecutor, function: Callable[..., Any], *arguments: object) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from configuration import ServiceSettings
 
@@ -27,3 +27,27 @@ class Settings(ServiceSettings, service="vault-importer"):
     watch_seconds: float = Field(2.0, description="Time between two looks at the folder.")
     watch_settle_seconds: float = Field(10.0, description="How long a file must not have changed before it is taken.")
     watch_attempts: int = Field(5, description="How often an import is tried that fails by no fault of its file.")
+    signing_key: SecretStr = Field(
+        SecretStr(""),
+        description="Signs checkpoints, from `trunkline vault signing-key`; without it nothing is signed.",
+    )
+    checkpoint_seconds: float = Field(900.0, description="Time between two checkpoints, beside one after each import.")
+    witnesses: str = Field("", description="Who else signs checkpoints: PUBLIC-KEY@URL, several with commas.")
+
+    @field_validator("signing_key")
+    @classmethod
+    def _is_a_key(cls, value: SecretStr) -> SecretStr:
+        from vault_importer.signed_note import parse_signer
+
+        if value.get_secret_value():
+            parse_signer(value.get_secret_value())
+        return value
+
+    @field_validator("witnesses")
+    @classmethod
+    def _are_witnesses(cls, value: str) -> str:
+        if value:
+            from vault_importer.witness_client import parse_witnesses
+
+            parse_witnesses(value)
+        return value

@@ -26,6 +26,7 @@ from vault_importer.decrypt import Limits
 from vault_importer.import_backup import ImportJob, import_backup
 from vault_importer.manage_accounts import find_account
 from vault_importer.refusals import BackupRefused
+from vault_importer.seal import Sealing
 from vault_importer.store import alone_with_account
 
 __all__ = ["Watch", "WatchOptions"]
@@ -45,6 +46,7 @@ class WatchOptions:
     attempts: int = 5
     temporary: Path | None = None
     limits: Limits = field(default_factory=Limits)
+    sealing: Sealing | None = None
 
 
 @dataclass
@@ -146,6 +148,7 @@ class Watch(Background):
             address_book=book,
             temporary=self._options.temporary,
             limits=self._options.limits,
+            sealing=self._options.sealing,
         )
 
     async def _refuse(self, path: Path, reason: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from kit.postgres import Database
@@ -11,9 +12,10 @@ from vault_importer.decrypt import Limits
 
 if TYPE_CHECKING:
     from runtime.service import AsgiApp, Component
+    from vault_importer.seal import Sealing
     from vault_importer.settings import Settings
 
-__all__ = ["Wired", "build", "limits_of", "make_database", "stored_key"]
+__all__ = ["Wired", "build", "limits_of", "make_database", "sealing_of", "stored_key"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +49,18 @@ def stored_key(account: Account, settings: Settings) -> bytes | None:
     )
 
 
+def sealing_of(settings: Settings) -> Sealing | None:
+    """What checkpoints are signed with; nothing when no key is set. Raises :class:`NoteError`."""
+    from vault_importer.seal import Sealing
+    from vault_importer.signed_note import parse_signer
+    from vault_importer.witness_client import parse_witnesses
+
+    key = settings.signing_key.get_secret_value()
+    if not key:
+        return None
+    return Sealing(signer=parse_signer(key), witnesses=parse_witnesses(settings.witnesses))
+
+
 def build(settings: Settings) -> Wired:
     """The service: consumer, relay, HTTP and, when a folder is named, the watch."""
     from kit.consume import Consumer
@@ -58,6 +72,7 @@ def build(settings: Settings) -> Wired:
     from vault_importer.watch import Watch, WatchOptions
 
     database = make_database(settings)
+    sealing = sealing_of(settings)
     token = settings.admin_token.get_secret_value()
     consumer = Consumer(
         database=database,
@@ -82,8 +97,18 @@ def build(settings: Settings) -> Wired:
                     attempts=settings.watch_attempts,
                     temporary=settings.temporary_dir,
                     limits=limits_of(settings),
+                    sealing=sealing,
                 ),
             )
         )
+    if sealing is not None:
+        components.append(_checkpoints(database, sealing, settings.checkpoint_seconds))
     http = beside(make_api(database, token), database, admin_token=token)
     return Wired(http=http, components=components)
+
+
+def _checkpoints(database: Database, sealing: Sealing, seconds: float) -> Component:
+    from runtime.service import Every
+    from vault_importer.seal import seal_all
+
+    return Every("checkpoints", seconds, lambda: seal_all(database, sealing, lambda: datetime.now(UTC)))

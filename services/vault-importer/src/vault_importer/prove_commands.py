@@ -1,0 +1,244 @@
+"""``trunkline vault``: what proves the archive: keys, checkpoints, witnesses, verification, evidence."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from uuid import UUID
+
+import typer
+
+from runtime.commands import complete_on, fail, settings_of
+
+if TYPE_CHECKING:
+    from kit.postgres import Database
+    from vault_importer.seal import Sealed, Sealing
+    from vault_importer.settings import Settings
+    from vault_importer.signed_note import Verifier
+    from vault_importer.verify_audit import Verdict
+    from vault_importer.verify_ledger import LedgerVerdict
+    from vault_importer.witness_client import WitnessAddress
+
+__all__ = ["app"]
+
+app = typer.Typer()
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+TenantOption = Annotated[UUID, typer.Option(help="Whose archive.")]
+
+
+def _settings() -> Settings:
+    from vault_importer.settings import Settings
+
+    return settings_of(Settings)
+
+
+@app.command("signing-key")
+def signing_key(
+    name: Annotated[str, typer.Option(help="Whose key it is, like a host: vault.example.in, witness.example.org.")],
+    out: Annotated[Path, typer.Option(help="Where the private key goes; a file that exists is not overwritten.")],
+) -> None:
+    """Make a key that signs checkpoints, for the vault or for a witness; its public half goes to stdout."""
+    from vault_importer.signed_note import NoteError, new_signer
+
+    try:
+        signer = new_signer(name)
+        with os.fdopen(os.open(out, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
+            file.write(f"{signer}\n")
+    except NoteError as error:
+        fail(str(error))
+    except FileExistsError:
+        fail(f"{out} exists; a key is never overwritten.")
+    except OSError as error:
+        fail(f"{out}: {error.strerror}.")
+    typer.echo(str(signer.verifier))
+
+
+@app.command("public-key")
+def public_key(tenant: TenantOption) -> None:
+    """Print the public key of a tenant's log: for witnesses, auditors, and whoever checks evidence."""
+    from vault_importer.checkpoints import tenant_signer
+
+    typer.echo(str(tenant_signer(_sealing(_settings()).signer, tenant).verifier))
+
+
+def _sealing(settings: Settings) -> Sealing:
+    from vault_importer.wiring import sealing_of
+
+    sealing = sealing_of(settings)
+    if sealing is None:
+        fail("No key: set TRUNKLINE_VAULT_IMPORTER_SIGNING_KEY_FILE; `trunkline vault signing-key` makes one.")
+    return sealing
+
+
+@app.command()
+def checkpoint(tenant: TenantOption, as_json: JsonOption = False) -> None:
+    """Sign the archive as it is now, and have the witnesses sign it; prints the newest checkpoint."""
+    from datetime import UTC, datetime
+
+    from vault_importer.checkpoints import CheckpointRefused
+    from vault_importer.seal import seal
+    from vault_importer.wiring import make_database
+
+    settings = _settings()
+    sealing = _sealing(settings)
+
+    async def work(database: Database) -> Sealed:
+        return await seal(database, tenant, sealing, now=datetime.now(UTC))
+
+    try:
+        sealed: Sealed = complete_on(make_database, settings, work)
+    except CheckpointRefused as refused:
+        fail(str(refused))
+    made = sealed.checkpoint
+    if made is None:
+        fail("There is nothing to sign: this tenant's archive is empty.")
+    if as_json:
+        known = {"sequence": made.sequence, "size": made.size, "at": made.at.isoformat(), "note": made.note}
+        typer.echo(json.dumps({**known, "new": sealed.new, "witnesses": dict(sealed.others)}))
+    else:
+        typer.echo(made.note, nl=False)
+    missing = [f"{name}: {reason}" for name, reason in sealed.others.items() if reason is not None]
+    if missing:
+        fail("Not everybody signed. " + " ".join(missing))
+
+
+@app.command()
+def verify(  # long: every option is one that a verification needs
+    tenant: TenantOption,
+    head: Annotated[str | None, typer.Option(help="SEQUENCE:HASH as an earlier verification printed it.")] = None,
+    key: Annotated[list[str] | None, typer.Option(help="A public key of this log, beside the set one.")] = None,
+    noted: Annotated[list[Path] | None, typer.Option(help="A checkpoint that was kept elsewhere.")] = None,
+    ask_witnesses: Annotated[bool, typer.Option(help="Ask the witnesses for what they signed last.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Check the audit log, and the archive against the ledger; names the first thing that is not as it was written."""
+    from vault_importer.signed_note import NoteError
+    from vault_importer.wiring import make_database
+
+    settings = _settings()
+    expected = _parse_head(head)
+    try:
+        keys, witnesses = _keys(settings, tenant, key or [])
+        kept = [path.read_text(encoding="utf-8") for path in noted or []]
+    except NoteError as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror}.")
+
+    async def work(database: Database) -> tuple[Verdict, LedgerVerdict]:
+        return await _verify(database, tenant, expected, keys=keys, noted=kept, witnesses=witnesses, ask=ask_witnesses)
+
+    verdict, ledger = complete_on(make_database, settings, work)
+    _print_verdict(verdict, ledger, as_json)
+
+
+def _keys(settings: Settings, tenant: UUID, given: Sequence[str]) -> tuple[list[Verifier], Sequence[WitnessAddress]]:
+    from vault_importer.checkpoints import tenant_signer
+    from vault_importer.signed_note import parse_verifier
+    from vault_importer.wiring import sealing_of
+    from vault_importer.witness_client import parse_witnesses
+
+    sealing = sealing_of(settings)
+    known = [tenant_signer(sealing.signer, tenant).verifier] if sealing else []
+    return [*known, *map(parse_verifier, given)], parse_witnesses(settings.witnesses)
+
+
+async def _verify(
+    database: Database,
+    tenant: UUID,
+    head: tuple[int, bytes] | None,
+    *,
+    keys: Sequence[Verifier],
+    noted: list[str],
+    witnesses: Sequence[WitnessAddress],
+    ask: bool,
+) -> tuple[Verdict, LedgerVerdict]:
+    from datetime import UTC, datetime
+
+    import httpx
+
+    from vault_importer.verify_audit import verify_audit
+    from vault_importer.verify_ledger import verify_ledger
+    from vault_importer.witness_client import WitnessRefused, last_cosigned
+
+    if ask:
+        for witness in witnesses:
+            for key in keys:
+                try:
+                    noted += filter(None, [await last_cosigned(witness, key.name)])
+                except (httpx.HTTPError, WitnessRefused) as error:
+                    fail(f"{witness.verifier.name} does not say what it signed: {error}")
+    return (
+        await verify_audit(database, tenant, expected_head=head),
+        await verify_ledger(
+            database,
+            tenant,
+            keys=keys,
+            now=datetime.now(UTC),
+            noted=noted,
+            witnesses=[each.verifier for each in witnesses],
+        ),
+    )
+
+
+def _print_verdict(verdict: Verdict, ledger: LedgerVerdict, as_json: bool) -> None:
+    broken, fault = verdict.broken, ledger.fault
+    head = f"{verdict.records}:{verdict.head.hex()}"
+    newest = ledger.newest
+    if as_json:
+        first = {"sequence": broken.sequence, "reason": broken.reason} if broken else None
+        found = {"check": fault.check, "where": fault.where, "reason": fault.sentence} if fault else None
+        proven = {"leaves": ledger.leaves, "shredded": ledger.shredded, "checkpoints": ledger.checkpoints}
+        told = {**proven, "signed_leaves": newest.size if newest else 0, "first_fault": found}
+        ok = broken is None and fault is None
+        typer.echo(
+            json.dumps({"ok": ok, "records": verdict.records, "head": head, "first_broken": first, "ledger": told})
+        )
+    elif broken is None and fault is None:
+        typer.echo(f"{verdict.records} records, unbroken; note the head elsewhere: {head}")
+        signed = f"{newest.size:,} of them signed by {newest.at:%Y-%m-%d %H:%M:%S} UTC" if newest else "none signed yet"
+        typer.echo(f"{ledger.leaves:,} leaves, all as they were written, {signed}")
+    if broken is not None:
+        fail(f"Record {broken.sequence} {broken.reason}; the {verdict.records} before it are good.")
+    if fault is not None:
+        fail(f"[{fault.check}] {fault.sentence} The {ledger.leaves:,} leaves checked before are good.")
+
+
+def _parse_head(head: str | None) -> tuple[int, bytes] | None:
+    if head is None:
+        return None
+    sequence, _, digest = head.partition(":")
+    try:
+        return int(sequence), bytes.fromhex(digest)
+    except ValueError:
+        fail("--head must be SEQUENCE:HASH as a verification prints it.")
+
+
+@app.command()
+def witness(
+    state: Annotated[Path, typer.Option(help="Folder where it remembers what it signed; losing it loses its memory.")],
+    key_file: Annotated[Path, typer.Option(help="Its own private key, from `trunkline vault signing-key`.")],
+    log: Annotated[list[str], typer.Option(help="The public key of a log whose checkpoints it signs; more than once.")],
+    host: Annotated[str, typer.Option()] = "127.0.0.1",
+    port: Annotated[int, typer.Option()] = 17086,
+) -> None:
+    """Run a witness: it signs a log's checkpoints as long as each continues the last. Needs no database."""
+    import uvicorn
+
+    from runtime.slow_senders import TimedProtocol
+    from vault_importer.signed_note import NoteError, parse_signer, parse_verifier
+    from vault_importer.witness import Witness
+
+    try:
+        signer = parse_signer(key_file.read_text(encoding="utf-8"))
+        serving = Witness(signer=signer, logs=[parse_verifier(each) for each in log], state=state)
+    except NoteError as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror}.")
+    typer.echo(f"{signer.verifier} on http://{host}:{port}", err=True)
+    uvicorn.run(serving, host=host, port=port, log_level="warning", lifespan="off", http=TimedProtocol)

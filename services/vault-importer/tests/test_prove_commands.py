@@ -1,0 +1,168 @@
+"""Keys, checkpoints, witnesses and verification as an operator runs them: processes with an environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from kit.testing import eventually
+
+pytestmark = pytest.mark.real
+
+RUN = [sys.executable, "-c", "from vault_importer.commands import app; app()"]
+
+
+class Operator:
+    """Runs commands in one environment, which tests add to."""
+
+    def __init__(self, dsn: str) -> None:
+        self.env = {
+            "PATH": os.environ["PATH"],
+            "TRUNKLINE_POSTGRES_DSN": dsn,
+            "TRUNKLINE_DEMO": "true",
+            "TRUNKLINE_VAULT_IMPORTER_APP_PASSWORD": "test",
+            "TRUNKLINE_VAULT_IMPORTER_SYSTEM_PASSWORD": "test",
+        }
+
+    def run(self, *arguments: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*RUN, *map(str, arguments)], env=self.env, capture_output=True, check=False, encoding="utf-8"
+        )
+
+    def told(self, *arguments: object) -> str:
+        done = self.run(*arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+
+@pytest.fixture
+async def operator(vault: Any, postgres_dsn: str, tmp_path: Path) -> Operator:
+    name = (await vault.rows("SELECT current_database() AS name"))[0]["name"]
+    return Operator(postgres_dsn.rsplit("/", 1)[0] + f"/{name}")
+
+
+def _start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+
+
+@pytest.fixture
+def started(operator: Operator) -> Iterator[Any]:
+    """Starts a witness as a process of its own."""
+    processes: list[subprocess.Popen[bytes]] = []
+
+    async def start(*arguments: object) -> str:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        command = [*RUN, "witness", *map(str, arguments), "--port", str(port)]
+        # Without the vault's environment: it runs on another host.
+        environment = {"PATH": os.environ["PATH"]}
+        processes.append(_start(command, environment))
+        url = f"http://127.0.0.1:{port}"
+
+        def answers() -> bool:
+            try:
+                return httpx.get(url).status_code == 404
+            except httpx.HTTPError:
+                return False
+
+        await eventually(answers)
+        return url
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def test_a_key_is_made_once_and_for_its_owner_alone(operator: Operator, tmp_path: Path) -> None:
+    path = tmp_path / "vault.key"
+    public = operator.told("signing-key", "--name", "vault.example.in", "--out", path)
+    assert public.startswith("vault.example.in+")
+    assert path.stat().st_mode & 0o777 == 0o600
+    kept = path.read_text(encoding="utf-8")
+    again = operator.run("signing-key", "--name", "vault.example.in", "--out", path)
+    assert (again.returncode, path.read_text(encoding="utf-8")) == (1, kept)
+    assert "never overwritten" in again.stderr
+    assert operator.run("signing-key", "--name", "a b", "--out", tmp_path / "b").returncode == 1
+
+
+async def test_an_import_is_signed_witnessed_and_verified(
+    operator: Operator, vault: Any, stores: Any, tmp_path: Path, started: Any
+) -> None:
+    operator.told("signing-key", "--name", "vault.example.in", "--out", tmp_path / "vault.key")
+    witness = operator.told("signing-key", "--name", "witness.example.org", "--out", tmp_path / "witness.key")
+    operator.env["TRUNKLINE_VAULT_IMPORTER_SIGNING_KEY_FILE"] = str(tmp_path / "vault.key")
+    log = operator.told("public-key", "--tenant", vault.tenant)
+    assert log.startswith(f"vault.example.in/{vault.tenant}+")
+    url = await started("--state", tmp_path / "witness", "--key-file", tmp_path / "witness.key", "--log", log)
+    operator.env["TRUNKLINE_VAULT_IMPORTER_WITNESSES"] = f"{witness}@{url}"
+
+    plain = stores.plain()
+    operator.told("import", plain, "--account", vault.account.id)
+    signed = await vault.rows("SELECT sequence, size FROM ledger_checkpoint")
+    assert [each["sequence"] for each in signed] == [1]
+    assert len(await vault.rows("SELECT * FROM ledger_cosignature")) == 1
+    again = json.loads(operator.told("checkpoint", "--tenant", vault.tenant, "--json"))
+    assert (again["new"], again["size"], again["witnesses"]) == (False, signed[0]["size"], {})
+    (tmp_path / "noted").write_text(again["note"], encoding="utf-8")
+
+    verdict = json.loads(
+        operator.told("verify", "--tenant", vault.tenant, "--noted", tmp_path / "noted", "--ask-witnesses", "--json")
+    )
+    assert verdict["ok"] is True
+    assert verdict["ledger"] == {
+        "leaves": signed[0]["size"], "shredded": 0, "checkpoints": 1, "signed_leaves": signed[0]["size"],
+        "first_fault": None,
+    }  # fmt: skip
+
+    await vault.rows("UPDATE message SET text = 'Never said' WHERE key_id = 'GROUPMSG99999' RETURNING id")
+    harmed = operator.run("verify", "--tenant", vault.tenant)
+    assert harmed.returncode == 1
+    assert "[commitment]" in harmed.stderr
+    assert "Never said" not in harmed.stderr
+
+
+async def test_whoever_has_the_public_key_verifies_without_the_private_one(
+    operator: Operator, vault: Any, stores: Any, tmp_path: Path
+) -> None:
+    operator.told("signing-key", "--name", "vault.example.in", "--out", tmp_path / "vault.key")
+    operator.env["TRUNKLINE_VAULT_IMPORTER_SIGNING_KEY_FILE"] = str(tmp_path / "vault.key")
+    log = operator.told("public-key", "--tenant", vault.tenant)
+    operator.told("import", stores.plain(), "--account", vault.account.id)
+    del operator.env["TRUNKLINE_VAULT_IMPORTER_SIGNING_KEY_FILE"]
+    blind = operator.run("verify", "--tenant", vault.tenant)
+    assert (blind.returncode, "[signature]" in blind.stderr) == (1, True)
+    assert operator.run("verify", "--tenant", vault.tenant, "--key", log).returncode == 0
+    unsigned = operator.run("checkpoint", "--tenant", vault.tenant)
+    assert (unsigned.returncode, "signing-key" in unsigned.stderr) == (1, True)
+
+
+async def test_a_witness_that_is_away_fails_no_import(
+    operator: Operator, vault: Any, stores: Any, tmp_path: Path
+) -> None:
+    operator.told("signing-key", "--name", "vault.example.in", "--out", tmp_path / "vault.key")
+    witness = operator.told("signing-key", "--name", "witness.example.org", "--out", tmp_path / "witness.key")
+    operator.env["TRUNKLINE_VAULT_IMPORTER_SIGNING_KEY_FILE"] = str(tmp_path / "vault.key")
+    operator.env["TRUNKLINE_VAULT_IMPORTER_WITNESSES"] = f"{witness}@http://127.0.0.1:9"
+    operator.told("import", stores.plain(), "--account", vault.account.id)
+    late = operator.run("checkpoint", "--tenant", vault.tenant)
+    assert (late.returncode, "cannot be reached" in late.stderr) == (1, True)
+    assert operator.run("verify", "--tenant", vault.tenant).returncode == 0
+
+
+def test_a_setting_that_is_no_key_is_named_and_not_shown(operator: Operator, vault: Any) -> None:
+    operator.env["TRUNKLINE_VAULT_IMPORTER_SIGNING_KEY"] = "PRIVATE+KEY+hush"
+    refused = operator.run("verify", "--tenant", vault.tenant)
+    assert refused.returncode == 1
+    assert "TRUNKLINE_VAULT_IMPORTER_SIGNING_KEY" in refused.stderr
+    assert "hush" not in refused.stderr
