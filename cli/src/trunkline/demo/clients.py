@@ -6,7 +6,7 @@ import base64
 import hashlib
 import hmac
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
@@ -85,12 +85,24 @@ class Directory:
         return found
 
 
+def _sent(send: Callable[[], httpx.Response], attempts: int) -> tuple[httpx.Response, float]:
+    """The answer, and the milliseconds it took. What is told to be sent again is sent again, as a PBX does."""
+    begun = time.perf_counter()
+    response = send()
+    ms = (time.perf_counter() - begun) * 1000
+    if response.status_code != 503 or attempts <= 1:
+        return response, ms
+    time.sleep(float(response.headers.get("retry-after", "1")))
+    return _sent(send, attempts - 1)
+
+
 @dataclass(kw_only=True)
 class GenericPbx:
     """A PBX that speaks JSON. Keeps its connection, as a PBX does."""
 
     router_url: str
     hook_path: str
+    attempts: int = 1
     client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=TIMEOUT))
 
     def close(self) -> None:
@@ -103,9 +115,9 @@ class GenericPbx:
         return self._post("status", {"call_id": call_id, "status": status, **fields})
 
     def _post(self, what: str, body: dict[str, Any]) -> Answer:
-        begun = time.perf_counter()
-        response = self.client.post(f"{self.router_url}{self.hook_path}/{what}", json=body)
-        ms = (time.perf_counter() - begun) * 1000
+        response, ms = _sent(
+            lambda: self.client.post(f"{self.router_url}{self.hook_path}/{what}", json=body), self.attempts
+        )
         return Answer(status=response.status_code, body=response.json() if response.content else None, ms=ms)
 
 
@@ -123,6 +135,7 @@ class TwilioPbx:
     hook_path: str
     auth_token: str
     public_url: str = ""
+    attempts: int = 1
     client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=TIMEOUT))
 
     def close(self) -> None:
@@ -143,9 +156,6 @@ class TwilioPbx:
         url = f"{self.public_url or self.router_url}{self.hook_path}/{what}"
         signature = twilio_signature(self.auth_token, url, form)
         headers = {"X-Twilio-Signature": signature, "Content-Type": "application/x-www-form-urlencoded"}
-        begun = time.perf_counter()
-        response = self.client.post(
-            f"{self.router_url}{self.hook_path}/{what}", content=urlencode(form).encode(), headers=headers
-        )
-        ms = (time.perf_counter() - begun) * 1000
+        address, content = f"{self.router_url}{self.hook_path}/{what}", urlencode(form).encode()
+        response, ms = _sent(lambda: self.client.post(address, content=content, headers=headers), self.attempts)
         return Answer(status=response.status_code, body=response.text, ms=ms)

@@ -36,6 +36,8 @@ KOCHI_ROUTING = {
 }
 CUSTOMER_WHATSAPP = "+919847000100"
 PASSWORD_BYTES = 9
+ATTEMPTS = 4
+"""Of a PBX to have a webhook taken: where everything has just started the first may be told to come again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,11 +83,14 @@ class World:
         return self.kochi, self.mumbai
 
     def kochi_pbx(self) -> GenericPbx:
-        return GenericPbx(router_url=self.addresses.router, hook_path=self.kochi.hook_path)
+        return GenericPbx(router_url=self.addresses.router, hook_path=self.kochi.hook_path, attempts=ATTEMPTS)
 
     def mumbai_pbx(self) -> TwilioPbx:
         return TwilioPbx(
-            router_url=self.addresses.router, hook_path=self.mumbai.hook_path, auth_token=self.mumbai.auth_token
+            router_url=self.addresses.router,
+            hook_path=self.mumbai.hook_path,
+            auth_token=self.mumbai.auth_token,
+            attempts=ATTEMPTS,
         )
 
 
