@@ -89,3 +89,15 @@ def test_a_sample_of_any_container_opens_with_the_key_file_beside_it(tmp_path: P
     )  # fmt: skip
     assert sum(isinstance(each, SourceMessage) for each in opened.backup.messages()) == 50
     opened.backup.close()
+
+
+def test_a_sample_holds_what_stands_beside_messages_too(tmp_path: Path) -> None:
+    write_msgstore(tmp_path / "msgstore.db", OPTIONS)
+    backup = recognise(tmp_path / "msgstore.db").open(tmp_path / "msgstore.db", address_book=None, known_aliases={})
+    rows = {side.into: sum(1 for _ in side.rows(0)) for side in backup.sides()}  # type: ignore[attr-defined]
+    backup.close()
+    assert {"media", "quote", "mention", "reaction", "poll_option", "poll_vote", "receipt", "call", "member"} <= set(
+        rows
+    )
+    assert rows["media"] > 50
+    assert rows["receipt"] > 200

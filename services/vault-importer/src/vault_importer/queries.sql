@@ -160,9 +160,12 @@ CREATE TEMPORARY TABLE IF NOT EXISTS staged_message (
 ) ON COMMIT DELETE ROWS
 
 -- name: probe_by_index
--- A chunk is small and the archive large: never let the planner read the whole archive for one chunk.
+-- A chunk is small and the archive large: never let the planner read the whole archive for one chunk. Where a table
+-- has grown since it was last analysed it also takes all rows of a tenant for a handful, and would hold them and go
+-- through them for each row of the chunk.
 SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
-    set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)
+    set_config('enable_seqscan', 'off', true), set_config('enable_material', 'off', true),
+    set_config('enable_bitmapscan', 'off', true), set_config('jit', 'off', true)
 
 -- name: any_message_alias
 -- Whether a message ever had more than one key.

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from identifiers.gstin import check_digit
 from vault_importer.containers.base import IV_BYTES
+from vault_importer.samples.beside import BesideMessages, Said
 from vault_importer.samples.encrypt import encrypt
 from vault_importer.samples.headers import WRITERS
 from vault_importer.samples.phrases import COMPANIES, GROUPS, ITEMS, NAMES, PHRASES, PLACES
@@ -114,6 +115,7 @@ class _Maker:
     def __init__(self, options: SampleOptions) -> None:
         self._options = options
         self._random = random.Random(options.seed)  # noqa: S311 - reproducible on purpose
+        self._beside = BesideMessages(options.seed)
         self._jid_rows = 0
         self.gstins: tuple[str, ...] = ()
 
@@ -127,6 +129,7 @@ class _Maker:
             " received_timestamp, message_type, text_data, sort_id) VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?)",
             self._messages(connection, chats),
         )
+        self._beside.write(connection)
 
     def _jid(self, connection: sqlite3.Connection, user: str, server: str, kind: int) -> int:
         self._jid_rows += 1
@@ -153,12 +156,14 @@ class _Maker:
         for person in people:
             row += 1
             connection.execute("INSERT INTO chat (_id, jid_row_id) VALUES (?, ?)", (row, person.row))
+            self._beside.person(person.row)
             yield _Chat(row, [person], weight=self._random.paretovariate(1.2))
         for index, name in enumerate(GROUPS):
             row += 1
             jid = self._jid(connection, f"120363{index:012d}", "g.us", 1)
             connection.execute("INSERT INTO chat (_id, jid_row_id, subject) VALUES (?, ?, ?)", (row, jid, name))
             members = self._random.sample(people, min(12, len(people)))
+            self._beside.group(jid, [member.lid_row or member.row for member in members])
             yield _Chat(row, members, is_group=True, weight=len(people) / 10)
         if self._options.conflict_number:
             row += 1
@@ -195,6 +200,9 @@ class _Maker:
             text, kind = (stated, 0) if stated else self._content(author, from_me)
             if not stated:
                 self._afterlife(connection, row, kind, sent_at)
+                members = [member.lid_row or member.row for member in chat.members] if chat.is_group else []
+                said = Said(row, chat.row, from_me, key_id, sender, sent_at, kind, text)
+                text, kind = self._beside.message(said, members, author.row)
             status = 13 if from_me else 0
             yield row, chat.row, from_me, key_id, sender, status, sent_at, sent_at + 400, kind, text, row
 
