@@ -31,6 +31,9 @@ class Operator:
             "TRUNKLINE_VAULT_IMPORTER_TEMPORARY_DIR": str(folder),
         }
 
+    def set(self, name: str, value: object) -> None:
+        self._env[f"TRUNKLINE_VAULT_IMPORTER_{name}"] = str(value)
+
     def start(self, *arguments: object) -> subprocess.Popen[bytes]:
         return subprocess.Popen([*RUN, *map(str, arguments)], env=self._env, stderr=subprocess.DEVNULL)
 
@@ -84,6 +87,18 @@ async def test_a_backup_of_a_phones_own_key_is_imported(operator: Operator, vaul
     )["account_id"]
     imported = operator.run("import", made["backup"], "--account", account)
     assert (imported["state"], imported["messages_new"]) == ("completed", 50)
+
+
+async def test_a_sample_brings_its_media(operator: Operator, vault: Any, tmp_path: Path) -> None:
+    made = operator.run("sample", "--out", tmp_path, "--messages", 300, "--media")
+    arguments = ("import", made["backup"], "--account", vault.account.id, "--key-file", made["key_file"])
+    assert operator.start(*arguments, "--media", tmp_path).wait() != 0, "there is no folder to keep them in"
+    operator.set("MEDIA_DIR", tmp_path / "kept")
+    files = operator.run(*arguments, "--media", tmp_path)["manifest"]["media_files"]
+    assert files["new"] > files["skipped"]["missing"] > 0
+    assert files["seen"] == files["new"] + sum(files["skipped"].values())
+    kept = [path for path in (tmp_path / "kept").rglob("*") if path.is_file()]
+    assert 0 < len(kept) < files["new"], "some pictures were sent twice"
 
 
 async def test_a_refusal_says_why_and_fails(operator: Operator, vault: Any, stores: Any) -> None:

@@ -19,6 +19,7 @@ from vault_importer.prove_commands import app as prove_app
 if TYPE_CHECKING:
     from vault_importer.accounts import Account
     from vault_importer.load_backup import Progress
+    from vault_importer.media_files import MediaFolders
     from vault_importer.settings import Settings
     from vault_importer.store import ImportRun
 
@@ -154,6 +155,9 @@ def import_(
     address_book: Annotated[
         Path | None, typer.Option(help="wa.db, plain or encrypted with the same key, for names.")
     ] = None,
+    media: Annotated[
+        Path | None, typer.Option(help="The phone's Media folder: files of messages that have none yet are kept too.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Import a backup: a message store as the app makes it, encrypted (crypt12, crypt14, crypt15) or plain.
@@ -165,11 +169,13 @@ def import_(
     from vault_importer.refusals import BackupRefused
 
     settings = _settings()
+    folders = _media_folders(settings, media)
     began = time.monotonic()
     bar = _progress_bar()
     try:
         with bar as progress:
-            run = complete(settings, _import(settings, file, account, _read_key(key_file), address_book, progress))
+            work = _import(settings, file, account, _read_key(key_file), address_book, folders, progress)
+            run = complete(settings, work)
     except BackupRefused as refused:
         if as_json:
             typer.echo(json.dumps({"state": "failed", "reason": refused.code, "error": str(refused)}))
@@ -181,12 +187,24 @@ def import_(
     _print_import(run, time.monotonic() - began, as_json)
 
 
+def _media_folders(settings: Settings, phone: Path | None) -> MediaFolders | None:
+    from vault_importer.wiring import media_folders
+
+    if phone is None:
+        return None
+    try:
+        return media_folders(settings, phone)
+    except ValueError as error:
+        fail(str(error))
+
+
 async def _import(
     settings: Settings,
     file: Path,
     account_id: UUID,
     backup_key: bytes | None,
     address_book: Path | None,
+    media: MediaFolders | None,
     progress: Callable[[Progress], None],
 ) -> ImportRun | None:
     from vault_importer.import_backup import ImportJob, import_backup
@@ -205,6 +223,7 @@ async def _import(
             path=file,
             backup_key=backup_key or stored_key(account, settings),
             address_book=address_book,
+            media=media,
             limits=limits_of(settings),
             temporary=settings.temporary_dir,
             progress=progress,
@@ -252,6 +271,7 @@ def sample(
         str | None, typer.Option(help="In the direct chat with this number two different GSTINs are stated.")
     ] = None,
     until: Annotated[str | None, typer.Option(help="When the newest message was sent, as an ISO time.")] = None,
+    media: Annotated[bool, typer.Option(help="Write the Media folder as well.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Make an encrypted backup with invented people, numbers and prices."""
@@ -261,7 +281,7 @@ def sample(
 
     end = datetime.fromisoformat(until).astimezone() if until else DEFAULT_END
     options = SampleOptions(messages=messages, seed=seed, conflict_number=conflict_number, end=end)
-    made = write_sample(out, options, container=container)
+    made = write_sample(out, options, container=container, media=media)
     if as_json:
         typer.echo(json.dumps({"backup": str(made.backup), "key_file": str(made.key), "gstins": list(made.gstins)}))
     else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,6 +25,8 @@ from vault_importer.audit_store import append_audit
 from vault_importer.decrypt import Limits
 from vault_importer.ledger_store import append_import_leaf
 from vault_importer.load_backup import LANES, Loading, Progress, load_backup
+from vault_importer.load_media import load_media
+from vault_importer.media_files import MediaFolders
 from vault_importer.open_backup import OpenedBackup, open_backup
 from vault_importer.refusals import BackupRefused
 from vault_importer.store import ImportRun
@@ -55,6 +57,8 @@ class ImportJob:
     backup_key: bytes | None = None
     """Needed by encrypted backups only."""
     address_book: Path | None = None
+    media: MediaFolders | None = None
+    """Where the media files are and where to keep them; also for a backup that was imported before without."""
     limits: Limits = field(default_factory=Limits)
     temporary: Path | None = None
     progress: Callable[[Progress], None] = lambda _: None
@@ -73,7 +77,8 @@ async def import_backup(job: ImportJob) -> ImportRun:
         async with job.database.transaction(job.account.tenant_id) as tx:
             before = await store.last_import_of_file(tx, job.account.id, survey.sha256.hex())
         if before is not None and before.state == "completed":
-            return await _unchanged(job, survey, before)
+            media = await _load_media(job, before, worker)
+            return await _unchanged(job, survey, before, media)
         run = await _begin(job, survey, before)
         try:
             opened = await _open(job, survey, worker)
@@ -92,12 +97,24 @@ async def import_backup(job: ImportJob) -> ImportRun:
         except BackupRefused as refused:
             await _fail(job, run, refused)
             raise
-        done = await _complete(job, run, loading.manifest, opened.app_version)
+        manifest = {**loading.manifest, **await _load_media(job, run, worker)}
+        done = await _complete(job, run, manifest, opened.app_version)
     if job.sealing is not None:
         from vault_importer.seal import seal_quietly
 
         await seal_quietly(job.database, job.account.tenant_id, job.sealing, now=job.now())
     return done
+
+
+async def _load_media(job: ImportJob, run: ImportRun, worker: ThreadPoolExecutor) -> dict[str, Any]:
+    if job.media is None:
+        return {}
+
+    async def in_worker(function: Callable[..., Any], *arguments: object) -> Any:
+        return await _in(worker, function, *arguments)
+
+    files = await load_media(job.database, job.account, job.media, import_id=run.id, in_worker=in_worker)
+    return {"media_files": files}
 
 
 async def _in(worker: ThreadPoolExecutor, function: Callable[..., Any], *arguments: object) -> Any:
@@ -162,14 +179,15 @@ async def _begin(job: ImportJob, survey: Survey, interrupted: ImportRun | None) 
     return run
 
 
-async def _unchanged(job: ImportJob, survey: Survey, before: ImportRun) -> ImportRun:
+async def _unchanged(job: ImportJob, survey: Survey, before: ImportRun, manifest: dict[str, Any]) -> ImportRun:
     run = _run(job, survey, "unchanged", before.newest_message_at, before.format)
+    run = replace(run, manifest=manifest)
     account = job.account
     async with job.database.transaction(account.tenant_id, emits=[str(account.id)]) as tx:
         await store.add_import(tx, run)
         newest = await store.note_newest_message(tx, account.id, None)
         await _tell(tx, account, run, "unchanged", at=run.started_at, newest=newest)
-        await _audit(tx, job, run, "import.unchanged", {"same_as": str(before.id)})
+        await _audit(tx, job, run, "import.unchanged", {"same_as": str(before.id), **manifest})
         await append_import_leaf(tx, run, at=run.started_at)
     metrics.IMPORTS.labels("unchanged").inc()
     metrics.IMPORTED_AT.set_to_current_time()

@@ -37,8 +37,8 @@ ORDER BY state, started_at DESC LIMIT 1
 -- name: add_import
 -- Begin an import, or note that there was nothing to do.
 INSERT INTO import_run (tenant_id, id, account_id, file_name, file_sha256, file_bytes, state, started_at, finished_at,
-    newest_message_at, format)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+    newest_message_at, format, manifest)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 
 -- name: add_lanes
 -- The parts in which an import takes the chats.
@@ -218,6 +218,36 @@ SET key_id = c.key_id, kind = c.kind, raw_kind = c.raw_kind, text = c.text, revo
 FROM changed c
 WHERE m.tenant_id = $1 AND m.id = c.id
 RETURNING m.id, m.revision
+
+-- name: count_media
+-- An account's media, and how many have their file.
+SELECT count(*) AS seen, count(f.message_id) AS linked
+FROM chat h JOIN message m ON m.tenant_id = h.tenant_id AND m.chat_id = h.id
+JOIN message_media a ON a.tenant_id = m.tenant_id AND a.message_id = m.id
+LEFT JOIN message_media_file f ON f.tenant_id = a.tenant_id AND f.message_id = a.message_id
+WHERE h.tenant_id = $1 AND h.account_id = $2
+
+-- name: media_without_file
+-- A page of an account's media that the phone had a file of and the vault has none of.
+SELECT a.message_id, a.file_hash, a.file_path
+FROM message_media a JOIN message m ON m.tenant_id = a.tenant_id AND m.id = a.message_id
+JOIN chat h ON h.tenant_id = m.tenant_id AND h.id = m.chat_id
+WHERE a.tenant_id = $1 AND h.account_id = $2 AND a.message_id > $3 AND a.file_path <> ''
+    AND NOT EXISTS (SELECT FROM message_media_file f WHERE f.tenant_id = $1 AND f.message_id = a.message_id)
+ORDER BY a.message_id LIMIT $4
+
+-- name: add_media_files
+-- Files that are in the store now, and the messages they belong to.
+WITH given AS (
+    SELECT * FROM unnest($2::uuid[], $3::bytea[], $4::bigint[], $5::boolean[]) AS g(message_id, sha256, size, agrees)
+), added AS (
+    INSERT INTO media_file (tenant_id, sha256, bytes, first_import_id)
+    SELECT DISTINCT ON (sha256) $1::uuid, sha256, size, $6::uuid FROM given ORDER BY sha256
+    ON CONFLICT DO NOTHING
+)
+INSERT INTO message_media_file (tenant_id, message_id, sha256, hash_agrees, import_id)
+SELECT $1, message_id, sha256, agrees, $6 FROM given ORDER BY message_id
+ON CONFLICT DO NOTHING
 
 -- name: lock_audit_log
 -- One writer of a tenant's chain at a time, until the end of the transaction.

@@ -27,6 +27,10 @@ class Settings(ServiceSettings, service="vault-importer"):
     watch_seconds: float = Field(2.0, description="Time between two looks at the folder.")
     watch_settle_seconds: float = Field(10.0, description="How long a file must not have changed before it is taken.")
     watch_attempts: int = Field(5, description="How often an import is tried that fails by no fault of its file.")
+    media_dir: Path | None = Field(
+        None, description="Where media files are kept, under their hashes; needed by imports with a media folder."
+    )
+    max_media_bytes: int = Field(4 * 1024**3, description="A larger media file is not taken.")
     signing_key: SecretStr = Field(
         SecretStr(""),
         description="Signs checkpoints, from `trunkline vault signing-key`; without it nothing is signed.",

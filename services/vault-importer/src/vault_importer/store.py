@@ -144,6 +144,7 @@ async def add_import(tx: Transaction, run: ImportRun) -> None:
         run.finished_at,
         run.newest_message_at,
         run.format,
+        json.dumps(run.manifest),
     )
 
 

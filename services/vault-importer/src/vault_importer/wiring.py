@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kit.postgres import Database
 from vault_importer.accounts import Account, open_key, parse_sealing_key
 from vault_importer.decrypt import Limits
+from vault_importer.media_files import MediaFolders
 
 if TYPE_CHECKING:
     from runtime.service import AsgiApp, Component
     from vault_importer.seal import Sealing
     from vault_importer.settings import Settings
 
-__all__ = ["Wired", "build", "limits_of", "make_database", "sealing_of", "stored_key"]
+__all__ = ["Wired", "build", "limits_of", "make_database", "media_folders", "sealing_of", "stored_key"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,15 @@ def make_database(settings: Settings) -> Database:
 
 def limits_of(settings: Settings) -> Limits:
     return Limits(plain_bytes=settings.max_plain_bytes, ratio=settings.max_inflate_ratio)
+
+
+def media_folders(settings: Settings, phone: Path) -> MediaFolders:
+    """Raises ``ValueError`` when there is no such folder, or none to keep media in."""
+    if settings.media_dir is None:
+        raise ValueError("Set TRUNKLINE_VAULT_IMPORTER_MEDIA_DIR, the folder in which media files are kept.")
+    if not phone.is_dir():
+        raise ValueError("The media folder is not a folder that can be read.")
+    return MediaFolders(phone=phone, store=settings.media_dir, largest_bytes=settings.max_media_bytes)
 
 
 def stored_key(account: Account, settings: Settings) -> bytes | None:

@@ -11,9 +11,11 @@ import random
 import sqlite3
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["BesideMessages", "Said", "media_bytes"]
+__all__ = ["BesideMessages", "Said", "media_bytes", "write_media"]
 
 REACTIONS = ("👍", "🙏", "❤", "😂", "")
 LABELS = ("New customer", "Payment due", "Dealer")
@@ -36,7 +38,19 @@ class Said(NamedTuple):
 
 def media_bytes(row: int) -> bytes:
     """The file of a message with a picture."""
-    return hashlib.sha512(f"picture {row // 3}".encode()).digest() * (8 + row % 5)
+    # Some are sent more than once.
+    picture = row // 30
+    return hashlib.sha512(f"picture {picture}".encode()).digest() * (8 + picture % 50)
+
+
+def write_media(store: Path, folder: Path) -> None:
+    """The files of a plain store's media, as a phone has them; every tenth was deleted from it."""
+    with closing(sqlite3.connect(store)) as connection:
+        for at, (row, path) in enumerate(connection.execute("SELECT message_row_id, file_path FROM message_media")):
+            if at % 10 != 9:
+                target = folder / path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(media_bytes(row))
 
 
 class BesideMessages:
@@ -67,7 +81,7 @@ class BesideMessages:
         random_ = self._random
         if said.kind == IMAGE:
             said = self._media(said)
-        elif said.kind == TEXT and members and "GSTIN" not in (said.text or "") and random_.random() < 0.004:
+        elif said.kind == TEXT and members and self._is_poll(said):
             said = self._poll(said, members)
         elif said.kind == TEXT and random_.random() < 0.08 and (earlier := self._last.get(said.chat_row)):
             self._rows["message_quoted"].append(
@@ -90,6 +104,10 @@ class BesideMessages:
             )  # fmt: skip
         self._last[said.chat_row] = said
         return said.text, said.kind
+
+    def _is_poll(self, said: Said) -> bool:
+        # The first chance is taken, so that the smallest sample has one.
+        return "GSTIN" not in (said.text or "") and (not self._options or self._random.random() < 0.004)
 
     def _media(self, said: Said) -> Said:
         data = media_bytes(said.row)

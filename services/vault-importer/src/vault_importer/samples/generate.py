@@ -19,7 +19,7 @@ from pathlib import Path
 
 from identifiers.gstin import check_digit
 from vault_importer.containers.base import IV_BYTES
-from vault_importer.samples.beside import BesideMessages, Said
+from vault_importer.samples.beside import BesideMessages, Said, write_media
 from vault_importer.samples.encrypt import encrypt
 from vault_importer.samples.headers import WRITERS
 from vault_importer.samples.phrases import COMPANIES, GROUPS, ITEMS, NAMES, PHRASES, PLACES
@@ -77,8 +77,8 @@ def sample_gstin(random_: random.Random) -> str:
     return first_fourteen + check_digit(first_fourteen)
 
 
-def write_sample(folder: Path, options: SampleOptions, *, container: str = "crypt15") -> Sample:
-    """Write a backup of a container and the key that opens it into a folder.
+def write_sample(folder: Path, options: SampleOptions, *, container: str = "crypt15", media: bool = False) -> Sample:
+    """Write a backup of a container and the key that opens it into a folder, with its ``Media`` folder if wanted.
 
     That is ``msgstore.db.crypt15`` and ``backup.key`` (64 digits), or ``msgstore.db.crypt14`` and the phone's ``key``.
     """
@@ -91,6 +91,8 @@ def write_sample(folder: Path, options: SampleOptions, *, container: str = "cryp
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         plain = Path(temporary) / "msgstore.db"
         gstins = write_msgstore(plain, options)
+        if media:
+            write_media(plain, folder)
         encrypt(plain, backup, backup_key=backup_key, iv=iv, container=container)
     key.touch(mode=0o600)
     key.write_bytes(writer.key_file(backup_key))

@@ -1,0 +1,54 @@
+"""Which media have their file, in Postgres. The files themselves lie under their hashes in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from kit.postgres import Transaction, load_queries
+
+__all__ = ["Link", "Waiting", "count_media", "link_files", "media_without_file"]
+
+Q = load_queries("vault_importer")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Waiting:
+    """A message's media whose file is not in the store."""
+
+    message_id: UUID
+    file_hash: str
+    file_path: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Link:
+    message_id: UUID
+    sha256: bytes
+    size: int
+    hash_agrees: bool
+    """Whether the file is the one that was sent, as far as the phone's own hash tells."""
+
+
+async def count_media(tx: Transaction, account_id: UUID) -> tuple[int, int]:
+    """Of an account: all media, and those that have their file."""
+    row = await tx.fetchrow(Q.count_media, tx.tenant, account_id)
+    return (row["seen"], row["linked"]) if row else (0, 0)
+
+
+async def media_without_file(tx: Transaction, account_id: UUID, *, after: UUID, limit: int) -> list[Waiting]:
+    rows = await tx.fetch(Q.media_without_file, tx.tenant, account_id, after, limit)
+    return [Waiting(**dict(row)) for row in rows]
+
+
+async def link_files(tx: Transaction, links: Sequence[Link], *, import_id: UUID) -> None:
+    await tx.execute(
+        Q.add_media_files,
+        tx.tenant,
+        [each.message_id for each in links],
+        [each.sha256 for each in links],
+        [each.size for each in links],
+        [each.hash_agrees for each in links],
+        import_id,
+    )
