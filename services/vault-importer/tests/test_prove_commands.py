@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import socket
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -145,6 +147,34 @@ async def test_whoever_has_the_public_key_verifies_without_the_private_one(
     assert operator.run("verify", "--tenant", vault.tenant, "--key", log).returncode == 0
     unsigned = operator.run("checkpoint", "--tenant", vault.tenant)
     assert (unsigned.returncode, "signing-key" in unsigned.stderr) == (1, True)
+
+
+async def test_evidence_is_written_once_and_checked_by_what_is_in_it(
+    operator: Operator, vault: Any, stores: Any, tmp_path: Path
+) -> None:
+    operator.told("signing-key", "--name", "vault.example.in", "--out", tmp_path / "vault.key")
+    operator.env["TRUNKLINE_VAULT_IMPORTER_SIGNING_KEY_FILE"] = str(tmp_path / "vault.key")
+    log = operator.told("public-key", "--tenant", vault.tenant)
+    source = stores.plain()
+    operator.told("import", source, "--account", vault.account.id)
+    chat = (await vault.rows("SELECT id FROM chat WHERE kind = 'group'"))[0]["id"]
+    bundle = tmp_path / "evidence.zip"
+    asked = ("evidence", "--tenant", vault.tenant, "--chat", chat, "--out", bundle, "--json")
+    made = json.loads(operator.told(*asked))
+    assert (made["wordings"], made["sha256"]) == (2, hashlib.sha256(bundle.read_bytes()).hexdigest())
+    with zipfile.ZipFile(bundle) as archive:
+        archive.extract("verify_evidence.py", tmp_path)
+    command = [sys.executable, "-I", "-S", tmp_path / "verify_evidence.py", bundle, "--key", log, "--source", source]
+    checked = subprocess.run(command, capture_output=True, check=False, encoding="utf-8")  # noqa: ASYNC221
+    assert (checked.returncode, checked.stdout[:4]) == (0, "GOOD")
+    again = operator.run(*asked)
+    assert (again.returncode, "never overwritten" in again.stderr) == (1, True)
+    nothing = operator.run("evidence", "--tenant", vault.tenant, "--out", tmp_path / "other.zip")
+    assert (nothing.returncode, "--customer" in nothing.stderr) == (1, True)
+    nobody = ("--customer", "+91 98470 00099", "--out", tmp_path / "other.zip")
+    refused = operator.run("evidence", "--tenant", vault.tenant, *nobody)
+    assert (refused.returncode, "No message" in refused.stderr) == (1, True)
+    assert not os.path.exists(tmp_path / "other.zip")  # noqa: ASYNC240, PTH110
 
 
 async def test_a_witness_that_is_away_fails_no_import(

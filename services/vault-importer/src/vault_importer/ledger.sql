@@ -142,3 +142,25 @@ SET openings = overlay(openings PLACING decode(repeat('00', 32), 'hex') FROM ($2
 WHERE tenant_id = $1 AND first_leaf = (
     SELECT max(first_leaf) FROM ledger_opening WHERE tenant_id = $1 AND first_leaf <= $2
 )
+
+-- name: messages_in_scope
+-- Messages of a chat, of a person by number or id, or some by their ids.
+SELECT m.id FROM message m
+WHERE m.tenant_id = $1 AND (
+    m.chat_id = $2
+    OR m.id = ANY($4::uuid[])
+    OR ($3::text IS NOT NULL AND (
+        m.sender_id IN (SELECT id FROM contact WHERE tenant_id = $1 AND (number = $3 OR id::text = $3))
+        OR m.chat_id IN (
+            SELECT h.id FROM chat h JOIN contact c ON c.tenant_id = h.tenant_id AND c.id = h.contact_id
+            WHERE h.tenant_id = $1 AND (c.number = $3 OR c.id::text = $3)))))
+ORDER BY m.sent_at, m.id
+
+-- name: people_by_id
+-- Who people are, as the address books said.
+SELECT id::text, jid, number, name FROM contact WHERE tenant_id = $1 AND id = ANY($2::uuid[]) ORDER BY id
+
+-- name: chats_by_id
+-- What chats are called.
+SELECT id::text, account_id::text, jid, kind, name, contact_id::text FROM chat
+WHERE tenant_id = $1 AND id = ANY($2::uuid[]) ORDER BY id

@@ -15,6 +15,8 @@ from runtime.commands import complete_on, fail, settings_of
 
 if TYPE_CHECKING:
     from kit.postgres import Database
+    from vault_importer.evidence import Evidence
+    from vault_importer.evidence_store import Scope
     from vault_importer.seal import Sealed, Sealing
     from vault_importer.settings import Settings
     from vault_importer.signed_note import Verifier
@@ -242,3 +244,74 @@ def witness(
         fail(f"{error.filename}: {error.strerror}.")
     typer.echo(f"{signer.verifier} on http://{host}:{port}", err=True)
     uvicorn.run(serving, host=host, port=port, log_level="warning", lifespan="off", http=TimedProtocol)
+
+
+@app.command()
+def evidence(  # long: every option is a way to say which messages
+    tenant: TenantOption,
+    out: Annotated[Path, typer.Option(help="The bundle, a ZIP file; one that exists is not overwritten.")],
+    chat: Annotated[UUID | None, typer.Option(help="All messages of this chat.")] = None,
+    message: Annotated[list[UUID] | None, typer.Option(help="This message; more than once.")] = None,
+    customer: Annotated[str | None, typer.Option(help="By number or contact id: theirs, and direct chats.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write messages into a bundle that is checked offline, with a verifier and the certificate for Indian courts."""
+    from vault_importer.checkpoints import CheckpointRefused
+    from vault_importer.evidence import EvidenceRefused
+    from vault_importer.evidence_store import Scope
+    from vault_importer.wiring import make_database
+
+    settings = _settings()
+    if not (chat or message or customer):
+        fail("Name messages: --chat, --message or --customer.")
+    if out.exists():
+        fail(f"{out} exists; evidence is never overwritten.")
+    scope = Scope(chat=chat, customer=_number(customer), messages=tuple(message or ()))
+    sealing = _sealing(settings)
+
+    async def work(database: Database) -> Evidence:
+        return await _gather(database, tenant, scope, sealing)
+
+    try:
+        made: Evidence = complete_on(make_database, settings, work)
+        with out.open("xb") as file:
+            file.write(made.bundle)
+    except (EvidenceRefused, CheckpointRefused) as refused:
+        fail(str(refused))
+    except OSError as error:
+        fail(f"{out}: {error.strerror}.")
+    told = {"wordings": made.wordings, "imports": made.imports, "shredded": made.shredded, "sha256": made.sha256}
+    if as_json:
+        typer.echo(json.dumps({"bundle": str(out), **told}))
+    else:
+        typer.echo(f"{made.wordings:,} wordings of {made.imports} imports; SHA-256 of the bundle: {made.sha256}")
+        if made.shredded:
+            typer.echo(f"{made.shredded:,} wordings were erased and cannot be proven; they are not in it.")
+
+
+def _number(customer: str | None) -> str | None:
+    """A number however it is written; a contact's id as it is."""
+    from identifiers.phone import to_e164
+
+    return (to_e164(customer) or customer) if customer else None
+
+
+async def _gather(database: Database, tenant: UUID, scope: Scope, sealing: Sealing) -> Evidence:
+    from datetime import UTC, datetime
+
+    from vault_importer.evidence import EvidenceRefused, gather_evidence
+    from vault_importer.seal import seal
+
+    now = datetime.now(UTC)
+    sealed = await seal(database, tenant, sealing, now=now)
+    if sealed.checkpoint is None:
+        raise EvidenceRefused("This tenant's archive is empty.")
+    return await gather_evidence(
+        database,
+        tenant,
+        scope,
+        checkpoint=sealed.checkpoint,
+        signer=sealing.signer,
+        witnesses=sealing.witnesses,
+        now=now,
+    )

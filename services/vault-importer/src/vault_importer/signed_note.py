@@ -32,6 +32,7 @@ __all__ = [
     "parse_signer",
     "parse_verifier",
     "sign_checkpoint",
+    "sign_text",
 ]
 
 SIGNATURE, COSIGNATURE = 0x01, 0x04
@@ -190,6 +191,13 @@ def sign_checkpoint(signer: Signer, checkpoint: Checkpoint, *, at: datetime) -> 
     text = str(checkpoint)
     verifier = signer.verifier
     return f"{text}\n{_line(verifier, signer.sign(text.encode()))}{cosign(signer, text, at=at)}"
+
+
+def sign_text(signer: Signer, text: str) -> str:
+    """A note of any other text. Its first line must not be what the name of a log could be."""
+    if _NAME.fullmatch(text.partition("\n")[0]):
+        raise NoteError("A text that could be taken for a checkpoint is not signed.")
+    return f"{text}\n{_line(signer.verifier, signer.sign(text.encode()))}"
 
 
 def cosign(signer: Signer, text: str, *, at: datetime) -> str:

@@ -1,0 +1,343 @@
+"""Checks an evidence bundle of a Trunkline vault. One file, Python 3.9 or later, nothing else: no database, no network,
+none of the vault's own code. Run it as
+
+    python3 -I -S verify_evidence.py EVIDENCE.zip --key KEY [--witness KEY ...] [--source BACKUP ...]
+
+KEY is the public key of the log, as you know it from elsewhere than the bundle. What is checked, and what it shows:
+
+  sums         every file of the bundle is the one that was signed
+  commitment   each message, and each import, is what the archive committed to when it wrote it
+  inclusion    that commitment is a leaf of the tree whose root is in the checkpoint (RFC 9162)
+  checkpoint   the checkpoint is signed with the log's key, and when
+  cosignature  witnesses elsewhere signed the same checkpoint, so it is not one of several histories
+  source       the messages come from files of these hashes
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import hmac
+import json
+import sys
+import zipfile
+from collections.abc import Sequence
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any, NamedTuple
+
+MAX_BYTES = 2 * 1024**3
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)  # noqa: UP017 - Python 3.9
+SUMS = "SHA256SUMS.txt"
+SUMS_TITLE = "trunkline evidence v1"
+
+
+class Bad(Exception):
+    """A check failed: its name, and a sentence."""
+
+    def __init__(self, check: str, sentence: str) -> None:
+        super().__init__(f"[{check}] {sentence}")
+        self.check = check
+
+
+# Ed25519 (RFC 8032), verification only --------------------------------------------------------------------------
+
+P = 2**255 - 19
+L = 2**252 + 27742317777372353535851937790883648493
+D = -121665 * pow(121666, P - 2, P) % P
+I = pow(2, (P - 1) // 4, P)  # noqa: E741 - its name in the RFC
+Point = tuple[int, int, int, int]
+ZERO: Point = (0, 1, 1, 0)
+
+
+def _add(p: Point, q: Point) -> Point:
+    a, b = (p[1] - p[0]) * (q[1] - q[0]) % P, (p[1] + p[0]) * (q[1] + q[0]) % P
+    c, d = 2 * p[3] * q[3] * D % P, 2 * p[2] * q[2] % P
+    e, f, g, h = b - a, d - c, d + c, b + a
+    return e * f % P, g * h % P, f * g % P, e * h % P
+
+
+def _times(n: int, p: Point) -> Point:
+    q = ZERO
+    while n:
+        if n & 1:
+            q = _add(q, p)
+        p = _add(p, p)
+        n >>= 1
+    return q
+
+
+def _x_of(y: int, sign: int) -> int | None:
+    if y >= P:
+        return None
+    x2 = (y * y - 1) * pow(D * y * y + 1, P - 2, P) % P
+    x = pow(x2, (P + 3) // 8, P)
+    if (x * x - x2) % P:
+        x = x * I % P
+    if (x * x - x2) % P or (x == 0 and sign):
+        return None
+    return P - x if x & 1 != sign else x
+
+
+def _point(raw: bytes) -> Point | None:
+    y = int.from_bytes(raw, "little")
+    sign, y = y >> 255, y & (1 << 255) - 1
+    x = _x_of(y, sign)
+    return None if x is None else (x, y, 1, x * y % P)
+
+
+BASE = _point((4 * pow(5, P - 2, P) % P).to_bytes(32, "little"))
+
+
+def ed25519(public: bytes, message: bytes, signature: bytes) -> bool:
+    """Whether a signature is of this key under this message."""
+    if len(public) != 32 or len(signature) != 64:
+        return False
+    a, r, s = _point(public), _point(signature[:32]), int.from_bytes(signature[32:], "little")
+    if a is None or r is None or BASE is None or s >= L:
+        return False
+    h = int.from_bytes(hashlib.sha512(signature[:32] + public + message).digest(), "little") % L
+    left, right = _times(s, BASE), _add(r, _times(h, a))
+    return (left[0] * right[2] - right[0] * left[2]) % P == 0 and (left[1] * right[2] - right[1] * left[2]) % P == 0
+
+
+# Signed notes (C2SP signed-note, tlog-checkpoint, tlog-cosignature) ---------------------------------------------
+
+
+class Key(NamedTuple):
+    name: str
+    public: bytes
+
+    def number(self, algorithm: int) -> bytes:
+        return hashlib.sha256(self.name.encode() + b"\n" + bytes([algorithm]) + self.public).digest()[:4]
+
+    def __str__(self) -> str:
+        return f"{self.name}+{self.number(1).hex()}+{base64.b64encode(bytes([1]) + self.public).decode()}"
+
+
+def parse_key(text: str) -> Key:
+    name, _, rest = text.strip().partition("+")
+    number, _, material = rest.partition("+")
+    raw = base64.b64decode(material, validate=True)
+    key = Key(name, raw[1:])
+    if len(raw) != 33 or raw[0] not in (1, 4) or key.number(raw[0]).hex() != number:
+        raise ValueError("This is not a public key of a signed note.")
+    return key
+
+
+class Note(NamedTuple):
+    text: str
+    lines: list[tuple[str, bytes]]
+
+    def is_signed(self, key: Key) -> bool:
+        mine = [raw[4:] for name, raw in self.lines if name == key.name and raw[:4] == key.number(1)]
+        return any(ed25519(key.public, self.text.encode(), each) for each in mine)
+
+    def cosigned(self, key: Key) -> int | None:
+        """The second of the epoch in which a key cosigned it."""
+        for name, raw in self.lines:
+            if name == key.name and raw[:4] == key.number(4) and len(raw) == 76:
+                seconds = int.from_bytes(raw[4:12], "big")
+                if ed25519(key.public, f"cosignature/v1\ntime {seconds}\n{self.text}".encode(), raw[12:]):
+                    return seconds
+        return None
+
+
+def parse_note(text: str) -> Note:
+    body, mark, rest = text.rpartition("\n\n")
+    lines = []
+    for line in rest.splitlines():
+        parts = line.split(" ")
+        if len(parts) != 3 or parts[0] != "\u2014":
+            raise ValueError("This is not a signed note.")
+        lines.append((parts[1], base64.b64decode(parts[2], validate=True)))
+    if not mark or not lines:
+        raise ValueError("This is not a signed note.")
+    return Note(body + "\n", lines)
+
+
+# The tree (RFC 9162) --------------------------------------------------------------------------------------------
+
+
+def root_from(leaf: bytes, index: int, size: int, proof: Sequence[bytes]) -> bytes | None:
+    """The root that a proof leads to from a leaf; nothing when it is not a proof of this place."""
+    if not 0 <= index < size:
+        return None
+    place, last, node = index, size - 1, leaf
+    for sibling in proof:
+        if last == 0 or len(sibling) != 32:
+            return None
+        if place & 1 or place == last:
+            node = hashlib.sha256(b"\x01" + sibling + node).digest()
+            while not place & 1 and place:
+                place, last = place >> 1, last >> 1
+        else:
+            node = hashlib.sha256(b"\x01" + node + sibling).digest()
+        place, last = place >> 1, last >> 1
+    return node if last == 0 else None
+
+
+# The bundle -----------------------------------------------------------------------------------------------------
+
+
+def canonical(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({name for name, _ in pairs}) != len(pairs):
+        raise ValueError("a name stands twice")
+    return dict(pairs)
+
+
+def read(path: str) -> dict[str, bytes]:
+    """The files of a bundle. Refuses names that stand twice, and what unpacks to too much."""
+    with zipfile.ZipFile(path) as bundle:
+        infos = bundle.infolist()
+        if len({info.filename for info in infos}) != len(infos) or sum(info.file_size for info in infos) > MAX_BYTES:
+            raise Bad("bundle", "A file stands in it twice, or it is too large.")
+        return {info.filename: bundle.read(info) for info in infos}
+
+
+def check_sums(files: dict[str, bytes], key: Key) -> None:
+    note = parse_note(files[SUMS].decode())
+    title, *lines = note.text[:-1].split("\n")
+    listed = dict(line.split("  ", 1)[::-1] for line in lines)
+    if title != SUMS_TITLE or len(listed) != len(lines):
+        raise Bad("sums", f"{SUMS} is not a list of this bundle.")
+    if set(listed) != set(files) - {SUMS}:
+        raise Bad("sums", "The bundle has other files than were signed.")
+    for name, digest in sorted(listed.items()):
+        if hashlib.sha256(files[name]).hexdigest() != digest:
+            raise Bad("sums", f"{name} is not the file that was signed.")
+    if not note.is_signed(key):
+        raise Bad("sums", f"{SUMS} is not signed with the log's key.")
+
+
+class Checkpoint(NamedTuple):
+    size: int
+    root: bytes
+    at: datetime
+
+
+def check_checkpoint(text: str, key: Key) -> Checkpoint:
+    note = parse_note(text)
+    lines = note.text.split("\n")
+    if lines[0] != key.name:
+        raise Bad("checkpoint", f"The checkpoint is of the log {lines[0]}, the key of {key.name}.")
+    seconds = note.cosigned(key)
+    if not note.is_signed(key) or seconds is None:
+        raise Bad("checkpoint", "The checkpoint is not signed with the log's key.")
+    return Checkpoint(int(lines[1]), base64.b64decode(lines[2], validate=True), EPOCH + timedelta(seconds=seconds))
+
+
+def check_leaf(entry: dict[str, Any], what: str, checkpoint: Checkpoint) -> None:
+    record, opening = entry["record"], bytes.fromhex(entry["opening"])
+    made = hmac.new(opening, canonical(entry["content"]), hashlib.sha256).hexdigest()
+    if len(opening) != 32 or made != record["commitment"]:
+        raise Bad("commitment", f"{what} is not what the archive committed to.")
+    leaf = hashlib.sha256(b"\x00" + canonical(record)).digest()
+    proof = [bytes.fromhex(each) for each in entry["proof"]]
+    if root_from(leaf, entry["leaf"], checkpoint.size, proof) != checkpoint.root:
+        raise Bad("inclusion", f"{what} is not in the tree of the checkpoint.")
+
+
+def check_message(entry: dict[str, Any], checkpoint: Checkpoint) -> tuple[str, int]:
+    record = entry["record"]
+    what = f"Message {record['message']} revision {record['revision']}"
+    if record["type"] != "message" or set(entry) != {"record", "content", "opening", "leaf", "proof", "sent_at"}:
+        raise Bad("record", f"{what} is not a record of a message.")
+    check_leaf(entry, what, checkpoint)
+    sent = EPOCH + timedelta(microseconds=entry["content"]["sent_us"])
+    if entry["sent_at"] != sent.isoformat(timespec="milliseconds"):
+        raise Bad("record", f"The time beside {what} is not its own.")
+    return record["message"], record["revision"]
+
+
+def check_import(entry: dict[str, Any], checkpoint: Checkpoint) -> str:
+    record = entry["record"]
+    if record["type"] != "import" or set(entry) != {"record", "content", "opening", "leaf", "proof"}:
+        raise Bad("record", "This is not a record of an import.")
+    check_leaf(entry, f"Import {record['import']}", checkpoint)
+    return str(record["import"])
+
+
+class Found(NamedTuple):
+    wordings: int
+    imports: dict[str, dict[str, Any]]
+    checkpoint: Checkpoint
+    cosigned: dict[str, datetime]
+    key: Key
+
+
+def verify(files: dict[str, bytes], key: Key | None = None, witnesses: Sequence[Key] = ()) -> Found:
+    """Check a bundle. ``key`` and ``witnesses`` are those known from elsewhere; without them, the bundle's own.
+
+    Raises :class:`Bad`, or any other error for what is not a bundle."""
+    keys = json.loads(files["keys.json"], object_pairs_hook=_once)
+    log = parse_key(keys["log"])
+    if key is not None and key != log:
+        raise Bad("key", f"The bundle is signed with another key than the one that is known: {log}")
+    check_sums(files, log)
+    checkpoint = check_checkpoint(files["checkpoint.txt"].decode(), log)
+    note = parse_note(files["checkpoint.txt"].decode())
+    cosigned = {}
+    for witness in witnesses or [parse_key(each) for each in keys["witnesses"]]:
+        seconds = note.cosigned(witness)
+        if seconds is None:
+            raise Bad("cosignature", f"The checkpoint is not cosigned by {witness.name}.")
+        cosigned[str(witness)] = EPOCH + timedelta(seconds=seconds)
+    imports = {}
+    for entry in json.loads(files["imports.json"], object_pairs_hook=_once):
+        imports[check_import(entry, checkpoint)] = entry["content"]
+    messages = json.loads(files["messages.json"], object_pairs_hook=_once)
+    seen = [check_message(entry, checkpoint) for entry in messages]
+    if len(set(seen)) != len(seen):
+        raise Bad("record", "A message stands twice in the bundle.")
+    unknown = {entry["record"]["import"] for entry in messages} - set(imports)
+    if unknown:
+        raise Bad("source", f"The bundle does not say from which file import {min(unknown)} came.")
+    return Found(len(seen), imports, checkpoint, cosigned, log)
+
+
+def check_sources(paths: Sequence[str], sources: dict[str, str]) -> None:
+    for path in paths:
+        if hashlib.sha256(Path(path).read_bytes()).hexdigest() not in sources:
+            raise Bad("source", f"{path} is none of the files that the messages come from.")
+
+
+def say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Checks an evidence bundle of a Trunkline vault.")
+    parser.add_argument("bundle")
+    parser.add_argument("--key", type=parse_key, help="the log's public key, as known from elsewhere")
+    parser.add_argument("--witness", type=parse_key, action="append", default=[], help="a witness's public key")
+    parser.add_argument("--source", action="append", default=[], help="a backup file that messages should come from")
+    given = parser.parse_args(arguments)
+    try:
+        found = verify(read(given.bundle), given.key, given.witness)
+        sources = {each["file_sha256"]: each["file_name"] for each in found.imports.values()}
+        check_sources(given.source, sources)
+    except Bad as bad:
+        say(f"BAD {bad}")
+        return 1
+    except Exception as error:  # whatever it is, it is not a good bundle
+        say(f"BAD [bundle] This is not a bundle as it was written: {type(error).__name__}.")
+        return 1
+    signed = found.checkpoint
+    say(f"GOOD {found.wordings} wordings of messages, all in the tree that was signed on {signed.at:%Y-%m-%d}")
+    say(f"  checkpoint: {signed.size} leaves, root {signed.root.hex()}, {signed.at}")
+    for name, at in sorted(found.cosigned.items()):
+        say(f"  cosigned {at} by {name}{'' if given.witness else ' (a key from the bundle: compare it)'}")
+    for digest, name in sorted(sources.items()):
+        say(f"  source file: SHA-256 {digest}  {name}")
+    say(f"  log: {found.key}{'' if given.key else ' (a key from the bundle: compare it with the one you know)'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
