@@ -553,7 +553,7 @@ CREATE TABLE missed_due (
 );
 CREATE INDEX missed_due_order ON missed_due (seq) WHERE put_aside IS NULL;
 SELECT protect('missed_due');
-SELECT open_to_system('missed_due', 'SELECT');
+SELECT open_to_system('missed_due', 'SELECT, INSERT');
 
 -- Who has been talked to since.
 CREATE INDEX call_answered ON call (tenant_id, caller, answered_at) WHERE answered_at IS NOT NULL;

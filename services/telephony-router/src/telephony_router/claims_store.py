@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -12,6 +13,7 @@ from telephony_router.call_record import CallRecord
 from telephony_router.claims import Item
 
 __all__ = [
+    "RefusedOrder",
     "began_at",
     "claim",
     "count_again",
@@ -28,6 +30,7 @@ __all__ = [
     "open_item",
     "page",
     "put_aside",
+    "refused_orders",
     "release",
     "release_lapsed",
     "renew",
@@ -41,6 +44,15 @@ __all__ = [
 ]
 
 Q = load_queries("telephony_router")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RefusedOrder:
+    """A call that was to be placed and was not."""
+
+    number: str
+    code: str
+    requested_at: datetime
 
 
 def _item(row: Any) -> Item | None:
@@ -152,6 +164,14 @@ async def waiting(tx: Transaction, limit: int) -> list[tuple[UUID, int, UUID]]:
 
 async def still_due(tx: Transaction, seqs: Sequence[int]) -> list[tuple[int, UUID]]:
     return [(row["seq"], row["call_id"]) for row in await tx.fetch(Q.still_missed_due, list(seqs))]
+
+
+async def refused_orders(tx: Transaction, ids: Iterable[UUID]) -> dict[UUID, RefusedOrder]:
+    """Those of the calls that we were to place and that were not made."""
+    return {
+        row["id"]: RefusedOrder(number=row["to_number"], code=row["code"], requested_at=row["requested_at"])
+        for row in await tx.fetch(Q.refused_orders, list(ids))
+    }
 
 
 async def done_with(tx: Transaction, seqs: Sequence[int]) -> None:

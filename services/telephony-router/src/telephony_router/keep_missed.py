@@ -76,7 +76,9 @@ async def _settle(database: Database, tenant: UUID, due: dict[int, UUID], window
     """False when an item came to be whose key is not held: look again."""
     async with database.transaction(tenant) as tx:
         calls = await _calls(tx, due.values())
+        refused = await claims_store.refused_orders(tx, set(due.values()) - calls.keys())
         numbers = {number for call in calls.values() for number in numbers_of(call)}
+        numbers |= {order.number for order in refused.values()}
         keys = {str(item.id) for item in await claims_store.unresolved(tx, numbers)}
         keys |= {str(call_id) for call_id in calls}
         await tx.hold(*keys, *(f"caller:{number}" for number in numbers))
@@ -87,6 +89,9 @@ async def _settle(database: Database, tenant: UUID, due: dict[int, UUID], window
         for _, call_id in left:
             if call_id in calls and numbers_of(calls[call_id]) <= numbers:
                 await _see_to(tx, calls[call_id], window)
+            elif call_id in refused:
+                order = refused[call_id]
+                await _give_back(tx, [order.number], order.requested_at, f"call back refused: {order.code}")
         await claims_store.done_with(tx, [seq for seq, _ in left])
     return True
 
@@ -153,12 +158,16 @@ async def _who_talked(tx: Transaction, call: CallRecord, item: Item) -> tuple[st
 async def _not_reached(tx: Transaction, call: CallRecord) -> None:
     """A call back that reached nobody: what its caller had claimed before it is everybody's again."""
     began = await claims_store.began_at(tx, call.id)
-    for item in await claims_store.unresolved(tx, numbers_of(call)):
-        if item.state != "claimed" or began is None or item.since > began:
+    if began is not None:
+        await _give_back(tx, numbers_of(call), began, f"call back {call.facts.state}")
+
+
+async def _give_back(tx: Transaction, numbers: Iterable[str], began: datetime, reason: str) -> None:
+    for item in await claims_store.unresolved(tx, numbers):
+        if item.state != "claimed" or item.since > began:
             continue
         free = await claims_store.release(tx, item.id, item.user_id)
         if free is not None:
-            reason = f"call back {call.facts.state}"
             await tell(tx, free, "released", who=(item.user_id, item.user_name), reason=reason)
 
 

@@ -71,6 +71,10 @@ UPDATE outbound_call SET state = $3, code = $4, retryable = $5, settled_at = now
 WHERE (tenant_id, id) = ($1, $2) AND (state = 'submitting' OR (state = 'submission_unknown' AND $3 = 'submitted'))
 RETURNING true
 
+-- name: note_refused_order
+-- A call that will not be made: somebody may have claimed a missed call to make it.
+INSERT INTO missed_due (tenant_id, call_id) VALUES ($1, $2)
+
 -- name: name_outbound_call
 -- The vendor's id of a call whose webhooks were here before the API's answer was.
 UPDATE outbound_call SET vendor_call_id = $3, alias = $4 WHERE (tenant_id, id) = ($1, $2) AND vendor_call_id = ''
@@ -85,8 +89,11 @@ WHERE o.id = b.id AND (o.state <> 'submitted' OR o.vendor_call_id = '')
 
 -- name: expire_requested
 -- Nobody asked the vendor in time; a telephone that rings now would surprise whoever wanted it.
-UPDATE outbound_call SET state = 'refused', code = 'expired', retryable = true, settled_at = now()
-WHERE state = 'requested' AND requested_at <= now() - $1::interval RETURNING vendor
+WITH late AS (
+    UPDATE outbound_call SET state = 'refused', code = 'expired', retryable = true, settled_at = now()
+    WHERE state = 'requested' AND requested_at <= now() - $1::interval RETURNING tenant_id, id, vendor),
+due AS (INSERT INTO missed_due (tenant_id, call_id) SELECT tenant_id, id FROM late)
+SELECT vendor FROM late
 
 -- name: give_up_submitting
 -- Whoever asked the vendor is gone: whether it rang, only the vendor knows.
@@ -95,8 +102,11 @@ WHERE state = 'submitting' AND submitting_at <= now() - $1::interval RETURNING v
 
 -- name: resolve_outbound_call
 -- An operator found out what became of a call.
-UPDATE outbound_call SET state = $2, code = 'operator', retryable = false, settled_at = now()
-WHERE id = $1 AND state = 'submission_unknown' RETURNING true
+WITH known AS (
+    UPDATE outbound_call SET state = $2, code = 'operator', retryable = false, settled_at = now()
+    WHERE id = $1 AND state = 'submission_unknown' RETURNING tenant_id, id),
+due AS (INSERT INTO missed_due (tenant_id, call_id) SELECT tenant_id, id FROM known WHERE $2 = 'refused')
+SELECT true FROM known
 
 -- name: outbound_backlog
 -- By vendor, calls to place and those of which nobody knows whether they rang.

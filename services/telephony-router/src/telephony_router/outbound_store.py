@@ -139,6 +139,8 @@ async def settle(
     """False when the call's webhooks have told more already; then only the vendor's id is filled in."""
     row = (call.tenant, call.id, state, code, retryable, vendor_call_id, alias)
     done = bool(await tx.fetchval(Q.settle_outbound_call, *row))
+    if done and state == "refused":
+        await tx.execute(Q.note_refused_order, call.tenant, call.id)
     if not done and vendor_call_id:
         await tx.execute(Q.name_outbound_call, call.tenant, call.id, vendor_call_id, alias)
     return done

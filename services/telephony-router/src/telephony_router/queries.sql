@@ -167,6 +167,10 @@ SELECT seq, call_id FROM missed_due WHERE seq = ANY($1::bigint[]) ORDER BY seq
 -- These have been seen to.
 DELETE FROM missed_due WHERE seq = ANY($1::bigint[])
 
+-- name: refused_orders
+-- Of calls that we were to place, those that were not made.
+SELECT id, to_number, code, requested_at FROM outbound_call WHERE id = ANY($1::uuid[]) AND state = 'refused'
+
 -- name: put_missed_aside
 -- This cannot be seen to, and why.
 UPDATE missed_due SET put_aside = $2 WHERE seq = $1
