@@ -21,20 +21,23 @@ import uvicorn
 from playwright.async_api import Browser, Page, async_playwright, expect
 from pydantic import SecretStr
 
+from contracts.directory import StaffV1
 from contracts.registry import REGISTRY
 from front_desk import show_on_board
 from front_desk.claims import Claims
 from front_desk.give_back import give_back_claims
 from kit.postgres import Database
 from kit.testing import eventually
-from telephony_router import claims_store
+from telephony_router import claims_store, outbound_store
 from telephony_router.api import admin_app
 from telephony_router.blob_store import FileBlobStore, Verified
 from telephony_router.call_record import CallRecord
 from telephony_router.calls import CallState
 from telephony_router.keep_missed import release_lapsed, settle_some
 from telephony_router.missed_api import missed_api
-from telephony_router.store import put_rows
+from telephony_router.project_directory import project_staff
+from telephony_router.store import add_account, put_rows
+from telephony_router.submit_calls import tidy
 
 pytestmark = pytest.mark.real
 ADMIN = "an admin token for tests"
@@ -88,6 +91,32 @@ class Router:
             await put_rows(tx, "note_missed_due", [(call.id,)])
         await settle_some(self.database, window=timedelta(hours=24))
         return str(call.id)
+
+    async def dials(self, tenant: UUID) -> None:
+        """The business has two people with telephones and an account that can call."""
+        account = uuid4()
+        async with self.database.transaction(tenant) as tx:
+            for staff_id, name, number in (
+                ("desk", "Reception desk", "+919847000010"),
+                ("sales", "Sales desk", "+919847000011"),
+            ):
+                await project_staff(StaffV1(staff_id=staff_id, version=1, name=name, numbers=(number,)), tx)
+            await add_account(tx, account_id=account, vendor="generic", label="", secret=uuid4().hex, sealed_tokens=[])
+            await outbound_store.put_dialling(tx, account, b"sealed", {})
+
+    async def orders(self, tenant: UUID) -> list[tuple[str, str, str]]:
+        """Calls that were ordered: whose telephone, to whom, and what became of it."""
+        async with self.database.transaction(tenant) as tx:
+            rows = await tx.fetch("SELECT staff_id, to_number, state FROM outbound_call ORDER BY requested_at")
+        return [(row["staff_id"], row["to_number"], row["state"]) for row in rows]
+
+    async def refuses(self, tenant: UUID) -> None:
+        """Nobody placed the calls in time."""
+        async with self.database.transaction(tenant) as tx:
+            await tx.execute("UPDATE missed SET since = since - interval '1 hour'")
+            await tx.execute("UPDATE outbound_call SET requested_at = requested_at - interval '1 hour'")
+        await tidy(self.database)
+        await settle_some(self.database, window=timedelta(hours=24))
 
     async def history(self, tenant: UUID, item: str) -> list[tuple[str, str]]:
         async with self.database.transaction(tenant) as tx:
@@ -217,6 +246,65 @@ async def test_what_a_role_may_do_and_what_nobody_may(joined: Any, router: Route
     assert [change for change, _ in await router.history(shop.tenant, item)] == [
         "opened", "claimed", "released", "claimed", "resolved",
     ]  # fmt: skip
+
+
+async def test_who_has_it_calls_back_once_from_their_telephone(joined: Any, router: Router) -> None:
+    shop = await joined.open("malabar")
+    reception = await a_clerk(joined, shop, "reception@malabar.example", "desk", "Reception desk")
+    sales = await a_clerk(joined, shop, "sales@malabar.example", "desk", "Sales desk")
+    item = await router.misses(shop.tenant)
+    assert "data-telephone" not in (await sales.http.get("/t/missed")).text
+    await reception.act("claim", item)
+    assert (await reception.act("call", item, staff="desk")).json()["problem"] == (
+        "Not done: no account of this business is set up to dial: trunkline router dialling set."
+    )
+    await router.dials(shop.tenant)
+    page = (await sales.http.get("/t/missed")).text
+    assert '<option value="desk">Reception desk</option>' in page
+    late = await sales.act("call", item, staff="sales")
+    assert (late.status_code, late.json()["item"]["name"]) == (409, "Reception desk")
+    assert (await reception.act("call", item, staff="nobody")).status_code == 422
+    assert await router.orders(shop.tenant) == []
+    twice = await asyncio.gather(*(reception.act("call", item, staff="desk") for _ in range(2)))
+    assert {each.status_code for each in twice} <= {200, 503}
+    assert (await reception.act("call", item, staff="desk")).json()["item"]["state"] == "claimed"
+    assert await router.orders(shop.tenant) == [("desk", "+919847000021", "requested")]
+    other = await reception.act("call", item, staff="sales")
+    assert other.json()["problem"].startswith("Not done: it was called back already")
+    await router.refuses(shop.tenant)
+    assert (await router.history(shop.tenant, item))[-1] == ("released", "Reception desk")
+    # Taken again, it may be called again.
+    await sales.act("claim", item)
+    assert (await sales.act("call", item, staff="sales")).status_code == 200
+    assert [each[0] for each in await router.orders(shop.tenant)] == ["desk", "sales"]
+
+
+async def test_the_button_that_calls_back(console: Console, chromium: Browser, tmp_path: Path) -> None:
+    shop = await console.desk.open("malabar")
+    await console.desk.user(shop, "desk@malabar.example", "desk", name="Reception desk")
+    await console.router.dials(shop.tenant)
+    item = await console.router.misses(shop.tenant)
+    page = await console.page(chromium, "desk@malabar.example")
+    card = page.locator(f"#missed-{item}")
+    call = card.get_by_role("button", name="Call +91")
+    await expect(call).to_be_hidden()
+    await card.get_by_role("button", name="I call back").click()
+    await expect(call).to_be_visible()
+    await call.click()
+    await expect(card.locator("[data-keep=said]")).to_have_text("Choose your telephone at the top of the page first.")
+    assert await console.router.orders(shop.tenant) == []
+    await page.get_by_label("My telephone").select_option("sales")
+    await call.dblclick()
+    await expect(card.locator("[data-keep=said]")).to_have_text("Your telephone rings; take it, and theirs rings.")
+    await page.screenshot(path=tmp_path / "called.png", full_page=True)
+    await page.reload()
+    await expect(page.get_by_label("My telephone")).to_have_value("sales")
+    await call.click()
+    await expect(card.locator("[data-keep=said]")).to_have_text("Your telephone rings; take it, and theirs rings.")
+    assert await console.router.orders(shop.tenant) == [("sales", "+919847000021", "requested")]
+    await console.router.refuses(shop.tenant)
+    await expect(card).to_contain_text("given back: call back refused: expired")
+    await expect(call).to_be_hidden()
 
 
 async def test_what_a_disabled_user_had_is_given_back_as_soon_as_the_router_hears(joined: Any, router: Router) -> None:

@@ -52,16 +52,15 @@ class Claims(OtherServices):
     def status(self) -> dict[str, object]:
         return {"router": self._url}
 
-    async def answers(self, tenant: UUID) -> bool:
-        """Whether the service can be asked just now."""
+    async def telephones(self, tenant: UUID) -> list[dict[str, str]] | None:
+        """Who can be rung to call somebody back; nobody where nothing can be dialled, None while it cannot be asked."""
         try:
-            await self._ask("GET", "?limit=1", tenant, timeout=LOOK_SECONDS)
+            return list((await self._ask("GET", "/telephones", tenant, timeout=LOOK_SECONDS))["people"])
         except (NotNow, Refused):
-            return False
-        return True
+            return None
 
     async def do(self, tenant: UUID, call: str, what: str, **said: str | None) -> dict[str, Any]:
-        """Claim, renew, release or resolve; how the call stands then. Raises what this module names."""
+        """Claim, renew, release, call back or resolve; how the call stands then. Raises what this module names."""
         return await self._ask("POST", f"/{quote(call, safe='')}/{what}", tenant, body=said)
 
     async def release_all(self, tenant: UUID, user: str, reason: str) -> None:
@@ -87,4 +86,6 @@ class Claims(OtherServices):
             raise Taken(said["detail"], said["item"])
         if answer.status_code >= 500:
             raise NotNow
-        raise Refused(f"the service refused it (HTTP {answer.status_code})")
+        detail = said.get("detail") if isinstance(said, dict) else None
+        # A sentence is for people; a list of wrong fields is not.
+        raise Refused(detail if isinstance(detail, str) else f"the service refused it (HTTP {answer.status_code})")

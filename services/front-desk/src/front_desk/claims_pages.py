@@ -42,13 +42,15 @@ class ClaimsPages:
         self._fields = fields
 
     async def board(self, request: Request, session: Session) -> Response:
-        answers = await self._claims.answers(session.tenant)
+        people = await self._claims.telephones(session.tenant)
         may = "all" if session.role in SUPERIORS else "own" if session.role in ACTORS else "no"
-        return await self._page(request, session, "missed.html", router_answers=answers, may=may)
+        return await self._page(
+            request, session, "missed.html", router_answers=people is not None, people=people, may=may
+        )
 
     async def router(self, request: Request, session: Session) -> Response:
         """Whether anything can be claimed just now."""
-        return JSONResponse({"answers": await self._claims.answers(session.tenant)})
+        return JSONResponse({"answers": await self._claims.telephones(session.tenant) is not None})
 
     async def act(self, request: Request, session: Session) -> Response:
         """Do what a button of the page asks for; the answer says how the call stands."""
@@ -84,6 +86,8 @@ def _said(did: str, fields: dict[str, str], session: Session) -> tuple[str, dict
         if session.role not in SUPERIORS:
             raise HTTPException(403)
         return "release", {"user": None, "by": name, "reason": f"taken away by {name}"}
+    if did == "call":
+        return "call-back", {"user": user, "staff": fields.get("staff", "")[:64]}
     if did == "resolve":
         outcome, note = fields.get("outcome", ""), fields.get("note", "")[:1000]
         return "resolve", {"user": user, "name": name, "outcome": outcome, "note": note}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -14,8 +14,10 @@ from pydantic import BaseModel, Field
 
 from kit.postgres import Database
 from telephony_router import claim_missed, claims_store
+from telephony_router.call_back import call_back, telephones
 from telephony_router.claim_missed import NoSuchItem
 from telephony_router.claims import Item, Taken
+from telephony_router.place_call import BeingAnswered, NotPossible
 from telephony_router.record import DATABASE_FAILURES
 
 __all__ = ["as_json", "missed_api"]
@@ -52,6 +54,12 @@ class Leaving(BaseModel):
     reason: str = Field("", max_length=500)
 
 
+class Calling(BaseModel):
+    user: UserId
+    staff: str = Field(min_length=1, max_length=64)
+    """Whose telephone rings first: one of ``GET /v1/missed/telephones``."""
+
+
 class Resolving(BaseModel):
     user: UserId
     name: Name
@@ -80,13 +88,17 @@ def as_json(item: Item) -> dict[str, Any]:
     }
 
 
-async def _answer(turns: asyncio.Semaphore, doing: Awaitable[Item]) -> JSONResponse:
+async def _answer(turns: asyncio.Semaphore, doing: Awaitable[Item], more: dict[str, str] | None = None) -> JSONResponse:
+    """The item as it stands, and ``more``, which may be filled while it is done."""
     try:
         async with turns:
-            return JSONResponse(as_json(await doing))
-    except DATABASE_FAILURES:
+            item = await doing
+            return JSONResponse({**as_json(item), **(more or {})})
+    except (*DATABASE_FAILURES, BeingAnswered):
         # It may have been done all the same; whoever asks again is answered as the first time.
         raise HTTPException(503, "the database does not answer just now; ask again") from None
+    except NotPossible as error:
+        raise HTTPException(422, str(error)) from None
     except NoSuchItem:
         raise HTTPException(404, GONE) from None
     except Taken as taken:
@@ -107,11 +119,12 @@ def _place(after: str) -> tuple[datetime, UUID] | None:
     return place
 
 
-def missed_api(database: Database, *, lease: timedelta) -> APIRouter:
-    """The routes under ``/v1/missed``."""
+def missed_api(database: Database, *, lease: timedelta, placed: Callable[[], None] = lambda: None) -> APIRouter:
+    """The routes under ``/v1/missed``. ``placed`` is called when a call back was ordered, to be placed at once."""
     api = APIRouter(prefix="/v1/missed", tags=["missed calls"])
     _reading(api, database)
     _acting(api, database, lease)
+    _calling(api, database, placed)
     return api
 
 
@@ -128,6 +141,11 @@ def _reading(api: APIRouter, database: Database) -> None:
         last = found[limit - 1] if len(found) > limit else None
         next_ = f"{last.opened_at.isoformat()}~{last.id}" if last else None
         return {"items": [as_json(item) for item in found[:limit]], "next": next_}
+
+    @api.get("/telephones", summary="Whose telephones can ring to call somebody back")
+    async def get_telephones(tenant: Tenant) -> dict[str, Any]:
+        people = await telephones(database, tenant)
+        return {"people": [{"staff_id": staff_id, "name": name} for staff_id, name in people]}
 
     @api.get("/{call}")
     async def get_one(call: UUID, tenant: Tenant) -> dict[str, Any]:
@@ -162,3 +180,19 @@ def _acting(api: APIRouter, database: Database, lease: timedelta) -> None:
     @api.post("/{call}/resolve", responses=CONFLICT)
     async def post_resolve(call: UUID, body: Resolving, tenant: Tenant) -> JSONResponse:
         return await _answer(turns, claim_missed.resolve(database, tenant, call, **body.model_dump()))
+
+
+def _calling(api: APIRouter, database: Database, placed: Callable[[], None]) -> None:
+    turns = asyncio.Semaphore(AT_ONCE)
+
+    @api.post("/{call}/call-back", responses=CONFLICT)
+    async def post_call_back(call: UUID, body: Calling, tenant: Tenant) -> JSONResponse:
+        """Ring the holder's telephone, then the caller's. One call for each claim, however often it is asked for."""
+        ordered: dict[str, str] = {}
+
+        async def order() -> Item:
+            item, ordered["call"] = await call_back(database, tenant, call, **body.model_dump())
+            placed()
+            return item
+
+        return await _answer(turns, order(), ordered)

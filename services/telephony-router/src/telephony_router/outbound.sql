@@ -14,6 +14,16 @@ WHERE d.account_id = $1 AND a.disabled_at IS NULL
 SELECT a.vendor, a.secret_sha256, EXISTS (SELECT FROM dialling d WHERE d.account_id = a.id) AS dials
 FROM account a WHERE a.id = $1 AND a.disabled_at IS NULL
 
+-- name: account_to_dial
+-- An account that can dial; the one that a call came over before any other.
+SELECT a.id FROM dialling d JOIN account a ON a.id = d.account_id
+WHERE a.disabled_at IS NULL
+ORDER BY a.id = (SELECT c.account_id FROM call c WHERE c.id = $1) DESC NULLS LAST, a.created_at, a.id LIMIT 1
+
+-- name: people_with_telephones
+-- Who can be rung.
+SELECT staff_id, name FROM dir_staff WHERE active AND numbers <> '{}' ORDER BY name, staff_id
+
 -- name: dialling_accounts
 -- Every account that can be asked, of every tenant.
 SELECT d.tenant_id, d.account_id, a.vendor

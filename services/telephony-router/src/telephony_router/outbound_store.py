@@ -74,6 +74,16 @@ async def find_account_of(tx: Transaction, account_id: UUID) -> _Json | None:
     return dict(row) if row is not None else None
 
 
+async def account_to_dial(tx: Transaction, call_id: UUID | None) -> UUID | None:
+    """One that can dial, the account of the call before any other."""
+    found: UUID | None = await tx.fetchval(Q.account_to_dial, call_id)
+    return found
+
+
+async def people_with_telephones(tx: Transaction) -> list[tuple[str, str]]:
+    return [(row["staff_id"], row["name"]) for row in await tx.fetch(Q.people_with_telephones)]
+
+
 async def dialling_tenants(tx: Transaction) -> list[UUID]:
     return list(dict.fromkeys(row["tenant_id"] for row in await tx.fetch(Q.dialling_accounts)))
 
@@ -216,6 +226,7 @@ async def webhooks_of_a_day(tx: Transaction) -> list[_Json]:
 
 
 __all__ += [
+    "account_to_dial",
     "add_call",
     "audit",
     "backlog",
@@ -234,6 +245,7 @@ __all__ += [
     "hold_key",
     "list_breakers",
     "list_stuck",
+    "people_with_telephones",
     "prune_keys",
     "put_breaker",
     "put_dialling",

@@ -277,8 +277,9 @@ def _sweeps(settings: Settings, database: Database, api: VendorApi, seal: Seal) 
 
 def _admin(settings: Settings, database: Database, submitter: CallSubmitter, blobs: Verified) -> AsgiApp:
     lease = timedelta(seconds=settings.claim_lease_seconds)
-    more = [missed_api(database, lease=lease)]
-    return admin_app(database, settings.admin_token, blobs, more, placed=submitter.doorbell.set)
+    placed = submitter.doorbell.set
+    more = [missed_api(database, lease=lease, placed=placed)]
+    return admin_app(database, settings.admin_token, blobs, more, placed=placed)
 
 
 def _missed(settings: Settings, database: Database) -> MissedKeeper:

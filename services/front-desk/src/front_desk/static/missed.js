@@ -8,9 +8,11 @@
   const list = board.querySelector("ol.cards");
   const away = board.querySelector("[data-away]");
   const news = board.querySelector("[data-news]");
+  const telephone = board.querySelector("[data-telephone]");
+  const MINE = "trunkline.telephone";
   const LOOK_MS = 15000;
-  const words = { claim: "Taking it …", renew: "Asking for longer …", release: "Giving it back …", take: "Taking it away …", resolve: "Noting it …" };
-  const done = { claim: "It is yours.", renew: "You have longer.", release: "Given back.", take: "Taken away.", resolve: "Done." };
+  const words = { claim: "Taking it …", renew: "Asking for longer …", release: "Giving it back …", take: "Taking it away …", call: "Ringing your telephone …", resolve: "Noting it …" };
+  const done = { claim: "It is yours.", renew: "You have longer.", release: "Given back.", take: "Taken away.", call: "Your telephone rings; take it, and theirs rings.", resolve: "Done." };
   // Claims begin and lapse by the server's clock, whatever this machine believes.
   let ahead = Number(board.dataset.now) / 1000 - Date.now();
   const now = () => Date.now() + ahead;
@@ -25,7 +27,7 @@
     card.dataset.whose = state;
     for (const each of card.querySelectorAll("[data-for]")) {
       const mine = each.dataset.for.split(" ").includes(state);
-      each.hidden = !mine || may === "no" || (each.dataset.do === "take" && may !== "all");
+      each.hidden = !mine || may === "no" || (each.dataset.do === "take" && may !== "all") || (each.dataset.do === "call" && !telephone);
     }
     tick(card);
   }
@@ -106,6 +108,14 @@
       form.set("outcome", card.querySelector("[name=outcome]").value);
       form.set("note", card.querySelector("[name=note]").value);
     }
+    if (did === "call") {
+      if (!telephone.value) {
+        say(card, "Choose your telephone at the top of the page first.", true);
+        telephone.focus();
+        return;
+      }
+      form.set("staff", telephone.value);
+    }
     const takeBack = did === "claim" ? pretend(card) : () => {};
     card.setAttribute("aria-busy", "true");
     say(card, words[did]);
@@ -152,6 +162,13 @@
     const card = event.target.closest("[data-id]");
     if (card && ["open", "mine"].includes(whose(card))) act(card, "resolve");
   });
+
+  // Whose telephone this is stays with this browser.
+  if (telephone) {
+    const known = localStorage.getItem(MINE);
+    if ([...telephone.options].some((each) => each.value === known)) telephone.value = known;
+    telephone.addEventListener("change", () => localStorage.setItem(MINE, telephone.value));
+  }
 
   async function look() {
     if (document.hidden) return;
