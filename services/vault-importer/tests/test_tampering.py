@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
 import pytest
 
+from vault_importer.adopt import Adopted, adopt
 from vault_importer.checkpoint_store import StoredCheckpoint, cosignatures
 from vault_importer.checkpoints import CheckpointRefused, make_checkpoint, tenant_signer
 from vault_importer.leaves import leaves_of_wordings
@@ -130,6 +133,21 @@ async def newest(vault: Any) -> StoredCheckpoint:
 async def test_each_harm_is_found_by_its_own_check(sealed: Any, superuser: Superuser, harm: str, check: str) -> None:
     await superuser(harm)
     assert (await fault(sealed)).check == check
+
+
+async def test_what_was_archived_before_there_was_a_ledger_is_adopted_once_and_that_is_told(
+    sealed: Any, superuser: Superuser
+) -> None:
+    await superuser("DELETE FROM ledger_batch", "DELETE FROM ledger_opening", "DELETE FROM ledger_checkpoint")
+    assert (await fault(sealed)).check == "unrecorded"
+    adopted = await adopt(sealed.database, sealed.tenant, now=LATER)
+    assert adopted == Adopted(wordings=5, imports=2, audit_records=8)
+    assert (await verify(sealed)).fault is None
+    told = await sealed.rows("SELECT details::text FROM audit_log WHERE action = 'ledger.adopted'")
+    assert [json.loads(row["details"]) for row in told] == [asdict(adopted)]
+    assert await adopt(sealed.database, sealed.tenant, now=LATER) == Adopted(wordings=0, imports=0, audit_records=0)
+    await superuser(f"UPDATE message SET text = 'Never said' WHERE id = {OWN}")
+    assert (await fault(sealed)).check == "commitment"
 
 
 async def test_the_message_that_was_changed_is_named(sealed: Any, superuser: Superuser) -> None:

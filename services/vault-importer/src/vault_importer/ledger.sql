@@ -164,3 +164,18 @@ SELECT id::text, jid, number, name FROM contact WHERE tenant_id = $1 AND id = AN
 -- What chats are called.
 SELECT id::text, account_id::text, jid, kind, name, contact_id::text FROM chat
 WHERE tenant_id = $1 AND id = ANY($2::uuid[]) ORDER BY id
+
+-- name: imports_beside
+-- Imports that have ended and have no leaf.
+SELECT * FROM import_run r
+WHERE r.tenant_id = $1 AND r.state <> 'started' AND NOT EXISTS (
+    SELECT FROM ledger_batch b WHERE b.tenant_id = $1 AND b.kind = 'import' AND b.ids = uuid_send(r.id))
+ORDER BY r.started_at
+
+-- name: audit_beside
+-- Audit records that have no leaf.
+SELECT a.sequence, a.hash FROM audit_log a
+WHERE a.tenant_id = $1 AND NOT EXISTS (
+    SELECT FROM ledger_batch b
+    WHERE b.tenant_id = $1 AND b.kind = 'audit' AND b.ids = decode(lpad(to_hex(a.sequence), 32, '0'), 'hex'))
+ORDER BY a.sequence

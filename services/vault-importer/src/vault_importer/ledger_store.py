@@ -33,10 +33,12 @@ __all__ = [
     "append_leaves",
     "append_wordings",
     "archive_counts",
+    "audit_beside",
     "audit_hashes",
     "ended_imports",
     "first_wording_beside",
     "import_content",
+    "imports_beside",
     "leaf_keys",
     "leaves_of_imports",
     "leaves_of_messages",
@@ -47,11 +49,13 @@ __all__ = [
     "read_only",
     "records_of",
     "shred_openings",
+    "wording_imports",
+    "wording_keys",
     "wordings_of",
 ]
 
 BATCHES_PER_PAGE = 12
-KEYS_PER_PAGE = 20_000
+KEYS_PER_PAGE = 5_000
 
 Q = load_queries("vault_importer", "ledger.sql")
 
@@ -207,12 +211,34 @@ async def first_wording_beside(tx: Transaction) -> tuple[UUID, int] | None:
             first = row["first_leaf"] + 1
             known.update(leaf_keys(row["ids"], row["revisions"]))
     after = (UUID(int=0), 0)
-    while rows := await tx.fetch(Q.page_of_wording_keys, tx.tenant, *after, KEYS_PER_PAGE):
-        for message_id, revision in rows:
+    while keys := await wording_keys(tx, after):
+        for message_id, revision in keys:
             if message_id.bytes + revision.to_bytes(REVISION_BYTES, "big") not in known:
                 return message_id, revision
-        after = (rows[-1]["message_id"], rows[-1]["revision"])
+        after = keys[-1]
     return None
+
+
+async def wording_keys(tx: Transaction, after: tuple[UUID, int]) -> list[tuple[UUID, int]]:
+    """A page of the id and revision of every wording in the archive."""
+    rows = await tx.fetch(Q.page_of_wording_keys, tx.tenant, *after, KEYS_PER_PAGE)
+    return [(row["message_id"], row["revision"]) for row in rows]
+
+
+async def wording_imports(tx: Transaction, message_ids: Sequence[UUID]) -> dict[tuple[UUID, int], UUID]:
+    """Which import brought each wording of some messages."""
+    rows = await tx.fetch(Q.wording_imports, tx.tenant, message_ids)
+    return {(row["message_id"], row["revision"]): row["import_id"] for row in rows}
+
+
+async def imports_beside(tx: Transaction) -> list[ImportRun]:
+    """Imports that have ended and have no leaf."""
+    return [import_run(row) for row in await tx.fetch(Q.imports_beside, tx.tenant)]
+
+
+async def audit_beside(tx: Transaction) -> dict[int, bytes]:
+    """Hashes of audit records that have no leaf, by sequence."""
+    return {row["sequence"]: row["hash"] for row in await tx.fetch(Q.audit_beside, tx.tenant)}
 
 
 def leaf_keys(ids: bytes, revisions: bytes) -> list[bytes]:
@@ -228,14 +254,14 @@ def leaf_keys(ids: bytes, revisions: bytes) -> list[bytes]:
 
 async def leaves_of_messages(tx: Transaction, message_ids: Sequence[UUID]) -> dict[tuple[UUID, int], int]:
     """Where the leaves of all wordings of these messages are, by id and revision."""
-    rows = await tx.fetch(Q.wording_imports, tx.tenant, message_ids)
-    wanted = {row["message_id"].bytes + row["revision"].to_bytes(REVISION_BYTES, "big"): row for row in rows}
+    imports = await wording_imports(tx, message_ids)
+    wanted = {id_.bytes + revision.to_bytes(REVISION_BYTES, "big"): (id_, revision) for id_, revision in imports}
     found: dict[tuple[UUID, int], int] = {}
-    for pack in await tx.fetch(Q.packs_of_messages, tx.tenant, list({row["import_id"] for row in rows})):
-        for index, key in enumerate(leaf_keys(pack["ids"], pack["revisions"]), pack["first_leaf"]):
-            row = wanted.get(key)
-            if row is not None:
-                found[row["message_id"], row["revision"]] = index
+    for pack in await tx.fetch(Q.packs_of_messages, tx.tenant, list(set(imports.values()))):
+        for index, packed in enumerate(leaf_keys(pack["ids"], pack["revisions"]), pack["first_leaf"]):
+            key = wanted.get(packed)
+            if key is not None:
+                found[key] = index
     return found
 
 

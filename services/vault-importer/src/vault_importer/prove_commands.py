@@ -221,6 +221,26 @@ def _parse_head(head: str | None) -> tuple[int, bytes] | None:
 
 
 @app.command()
+def adopt(tenant: TenantOption, as_json: JsonOption = False) -> None:
+    """Give leaves to what was archived before there was a ledger; once, after an upgrade."""
+    from datetime import UTC, datetime
+
+    from vault_importer.adopt import Adopted
+    from vault_importer.adopt import adopt as adopt_all
+    from vault_importer.wiring import make_database
+
+    async def work(database: Database) -> Adopted:
+        return await adopt_all(database, tenant, now=datetime.now(UTC))
+
+    done: Adopted = complete_on(make_database, _settings(), work)
+    told = {"wordings": done.wordings, "imports": done.imports, "audit_records": done.audit_records}
+    if as_json:
+        typer.echo(json.dumps(told))
+    else:
+        typer.echo(", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in told.items()) + " adopted")
+
+
+@app.command()
 def witness(
     state: Annotated[Path, typer.Option(help="Folder where it remembers what it signed; losing it loses its memory.")],
     key_file: Annotated[Path, typer.Option(help="Its own private key, from `trunkline vault signing-key`.")],
