@@ -51,6 +51,18 @@ class Stores:
         connection.close()
         return path
 
+    def legacy(self, *changes: str, name: str = "msgstore.db") -> Path:
+        """A store in the schema of before 2022."""
+        path = self.folder / name
+        path.unlink(missing_ok=True)
+        connection = sqlite3.connect(path)
+        connection.executescript((BESIDE.parent / "legacy.sql").read_text(encoding="utf-8"))
+        for change in changes:
+            connection.execute(change)
+        connection.commit()
+        connection.close()
+        return path
+
     def encrypted(self, *changes: str, name: str = "msgstore.db.crypt15", **options: Any) -> Path:
         path = self.folder / name
         encrypt(self.plain(*changes), path, backup_key=ROOT_KEY, **options)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from vault_importer.formats.base import Format
+from vault_importer.formats.legacy_msgstore import LegacyMsgstore
 from vault_importer.formats.msgstore import ModernMsgstore
 from vault_importer.formats.sqlite_source import SqliteSource
 from vault_importer.refusals import BackupRefused
 
 __all__ = ["FORMATS", "check_address_book", "recognise"]
 
-FORMATS: tuple[Format, ...] = (ModernMsgstore(),)
+FORMATS: tuple[Format, ...] = (ModernMsgstore(), LegacyMsgstore())
 
 
 def recognise(path: Path) -> Format:

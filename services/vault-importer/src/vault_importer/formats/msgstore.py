@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -23,21 +22,17 @@ from vault_importer.formats.base import (
 )
 from vault_importer.formats.msgstore_chats import ChatTables
 from vault_importer.formats.msgstore_messages import PERSON_COLUMNS, MessageTables
-from vault_importer.formats.msgstore_tables import Tables
+from vault_importer.formats.msgstore_tables import LOCATION, Tables, milliseconds, place_of, unread_tables
 from vault_importer.formats.sqlite_source import SqliteSource, clean
 from vault_importer.identity import LID, NUMBERED, canonical, kind_of_chat
 from vault_importer.refusals import BackupRefused
 
-__all__ = ["ModernMsgstore"]
+__all__ = ["ModernMsgstore", "named_in_address_book"]
 
 SENTINEL_ROW = 1
 #: Columns have no types: whatever stands there is some number, and no row may fall between two lanes.
 CHAT_ROW = "CAST(coalesce(chat_row_id, -1) AS INTEGER)"
-#: 9999-12-31: what Python and Postgres both can tell as a date.
-LATEST_MS = 253_402_214_400_000
 READ_TABLES = ("jid", "jid_map", "lid_display_name", "chat", "message")
-#: The manifest holds no text of a stranger's, and a table can have any name.
-PLAIN_NAME = re.compile(r"[A-Za-z0-9_]{1,64}")
 
 
 class ModernMsgstore:
@@ -50,7 +45,8 @@ class ModernMsgstore:
             return False
         try:
             # The old `messages` table can still be there beside the present one, so the present one is asked for.
-            return source.has("message", "chat_row_id", "key_id") and source.has("chat") and source.has("jid")
+            present = source.has("message", "chat_row_id", "key_id") and source.has("chat") and source.has("jid")
+            return present and (source.count("message") > 1 or source.count("messages") <= 1)
         finally:
             source.close()
 
@@ -88,9 +84,7 @@ class _Msgstore:
         return list(sides.values())
 
     def unread(self) -> Mapping[str, int]:
-        read = {*READ_TABLES, *(side.name for side in self.sides())}
-        names = sorted(name for name in self._store.tables.keys() - read if PLAIN_NAME.fullmatch(name))
-        return {name: count for name in names if (count := self._store.count(name))}
+        return unread_tables(self._store, {*READ_TABLES, *(side.name for side in self.sides())})
 
     def _canonical(self, user: object, server: object) -> str:
         return canonical(clean(user), clean(server), self._known)
@@ -132,7 +126,7 @@ class _Msgstore:
             jid = self._jids.get(row)
             if jid is not None and kind_of_chat(jid) == "direct":
                 yield SourceContact(jid=jid)
-        yield from chain(self._named_by_themselves(), self._named_in_address_book())
+        yield from chain(self._named_by_themselves(), named_in_address_book(self._address_book, self._known))
 
     def _named_by_themselves(self) -> Iterator[SourceContact]:
         if not self._store.has("lid_display_name", "lid_row_id", "display_name"):
@@ -140,21 +134,6 @@ class _Msgstore:
         for row, name in self._store.select("SELECT lid_row_id, display_name FROM lid_display_name"):
             if row in self._jids and clean(name).strip():
                 yield SourceContact(jid=self._jids[row], name=clean(name).strip(), name_source="own_profile")
-
-    def _named_in_address_book(self) -> Iterator[SourceContact | SkippedRow]:
-        book = self._address_book
-        if book is None or not book.has("wa_contacts", "jid"):
-            return
-        columns = ", ".join(book.column("wa_contacts", name) for name in ("display_name", "wa_name"))
-        for address, display_name, wa_name in book.select(f"SELECT jid, {columns} FROM wa_contacts"):  # noqa: S608
-            user, _, server = clean(address).rpartition("@")
-            if kind_of_chat(clean(address)) != "direct" or not user:
-                yield SkippedRow("wa_contacts", "not_a_person")
-                continue
-            own = clean(display_name).strip()
-            source: NameSource = "address_book" if own else "own_profile"
-            name = own or clean(wa_name).strip()
-            yield SourceContact(jid=self._canonical(user, server), name=name, name_source=source if name else "none")
 
     def chats(self) -> Iterator[SourceChat | SkippedRow]:
         subject = self._store.column("chat", "subject")
@@ -237,7 +216,7 @@ class _Msgstore:
         if chat is None:
             reason = "sentinel" if row_id == SENTINEL_ROW and chat_row == -1 else "no_chat"
             return SkippedRow("message", reason)
-        sent_at = _milliseconds(sent) or _milliseconds(received)
+        sent_at = milliseconds(sent) or milliseconds(received)
         if not key_id or not sent_at:
             return SkippedRow("message", "no_key" if not key_id else "no_time")
         raw_kind = code if isinstance(code, int) and abs(code) < 2**31 else -1
@@ -252,7 +231,7 @@ class _Msgstore:
             KINDS.get(raw_kind, "other"),
             raw_kind,
             clean(text or caption),
-            _milliseconds(edited) if edited else 0,
+            milliseconds(edited) if edited else 0,
             raw_kind in REVOKED_KINDS or revoked_key is not None,
             forwarded if isinstance(forwarded, int) and abs(forwarded) < 2**31 else 0,
             _details(action, place),
@@ -266,11 +245,23 @@ class _Msgstore:
         return self._jids.get(sender_row, "")
 
 
-LOCATION = ("latitude", "longitude", "place_name", "place_address", "url")
-
-
-def _milliseconds(value: object) -> int:
-    return value if isinstance(value, int) and 0 < value < LATEST_MS else 0
+def named_in_address_book(
+    book: SqliteSource | None, known_aliases: Mapping[str, str]
+) -> Iterator[SourceContact | SkippedRow]:
+    """Whom a ``wa.db`` names, whichever store it belongs to."""
+    if book is None or not book.has("wa_contacts", "jid"):
+        return
+    columns = ", ".join(book.column("wa_contacts", name) for name in ("display_name", "wa_name"))
+    for address, display_name, wa_name in book.select(f"SELECT jid, {columns} FROM wa_contacts"):  # noqa: S608
+        user, _, server = clean(address).rpartition("@")
+        if kind_of_chat(clean(address)) != "direct" or not user:
+            yield SkippedRow("wa_contacts", "not_a_person")
+            continue
+        own = clean(display_name).strip()
+        source: NameSource = "address_book" if own else "own_profile"
+        name = own or clean(wa_name).strip()
+        jid = canonical(user, server, known_aliases)
+        yield SourceContact(jid=jid, name=name, name_source=source if name else "none")
 
 
 def _earlier(key_id: object, *others: object) -> tuple[str, ...]:
@@ -281,10 +272,7 @@ def _earlier(key_id: object, *others: object) -> tuple[str, ...]:
 def _details(action: object, place: list[Any]) -> Mapping[str, Any] | None:
     if action is None and not any(value is not None for value in place):
         return None
-    details: dict[str, Any] = {} if action is None else {"system_action": action if isinstance(action, int) else -1}
-    for name, value in zip(LOCATION, place, strict=True):
-        if isinstance(value, float) and abs(value) <= 360:
-            details[name] = value
-        elif isinstance(value, str) and value:
-            details[name] = clean(value)
+    details = place_of(dict(zip(LOCATION, place, strict=True)))
+    if action is not None:
+        details["system_action"] = action if isinstance(action, int) else -1
     return details

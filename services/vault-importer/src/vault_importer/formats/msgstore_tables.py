@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import base64
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from vault_importer.formats.sqlite_source import SqliteSource, clean
 from vault_importer.refusals import BackupRefused
 
-__all__ = ["MAX_KEY_CHARACTERS", "Tables", "quoted_name", "row_number"]
+__all__ = [
+    "LOCATION",
+    "MAX_KEY_CHARACTERS",
+    "Tables",
+    "milliseconds",
+    "place_of",
+    "quoted_name",
+    "row_number",
+    "unread_tables",
+]
 
 #: A longer blob in a table that is read as it is, is kept as its length.
 MAX_BLOB_BYTES = 4096
 #: Of what is part of a key: an index takes no more than some 2,700 bytes.
 MAX_KEY_CHARACTERS = 200
+#: 9999-12-31: what Python and Postgres both can tell as a date.
+LATEST_MS = 253_402_214_400_000
+#: The manifest holds no text of a stranger's, and a table can have any name.
+PLAIN_NAME = re.compile(r"[A-Za-z0-9_]{1,64}")
+LOCATION = ("latitude", "longitude", "place_name", "place_address", "url")
 
 
 class Tables:
@@ -85,6 +100,28 @@ class Tables:
 
     def chat(self, row: object) -> str:
         return self._chats.get(row, "") if isinstance(row, int) else ""
+
+
+def unread_tables(store: SqliteSource, read: set[str]) -> dict[str, int]:
+    """All other tables that hold anything, but those of SQLite itself, with how many rows."""
+    others = (name for name in store.tables.keys() - read if PLAIN_NAME.fullmatch(name))
+    names = sorted(name for name in others if not name.startswith("sqlite_"))
+    return {name: count for name in names if (count := store.count(name))}
+
+
+def milliseconds(value: object) -> int:
+    return value if isinstance(value, int) and 0 < value < LATEST_MS else 0
+
+
+def place_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a place can be kept, by the names in ``LOCATION``."""
+    place: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, float) and abs(value) <= 360:
+            place[name] = value
+        elif isinstance(value, str) and value:
+            place[name] = clean(value)
+    return place
 
 
 def row_number(value: object) -> int:
