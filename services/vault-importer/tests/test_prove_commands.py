@@ -196,3 +196,12 @@ def test_a_setting_that_is_no_key_is_named_and_not_shown(operator: Operator, vau
     assert refused.returncode == 1
     assert "TRUNKLINE_VAULT_IMPORTER_SIGNING_KEY" in refused.stderr
     assert "hush" not in refused.stderr
+
+
+def test_an_authority_without_its_roots_is_not_trusted(operator: Operator, vault: Any, tmp_path: Path) -> None:
+    operator.told("signing-key", "--name", "vault.example.in", "--out", tmp_path / "vault.key")
+    operator.env["TRUNKLINE_VAULT_IMPORTER_SIGNING_KEY_FILE"] = str(tmp_path / "vault.key")
+    operator.env["TRUNKLINE_VAULT_IMPORTER_TSA_URL"] = "http://127.0.0.1:9"
+    for command in ("checkpoint", "verify"):
+        refused = operator.run(command, "--tenant", vault.tenant)
+        assert (refused.returncode, "TSA_CA_FILE" in refused.stderr) == (1, True)

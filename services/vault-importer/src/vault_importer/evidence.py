@@ -32,6 +32,7 @@ from vault_importer.ledger_store import (
     wordings_of,
 )
 from vault_importer.signed_note import Signer, sign_text
+from vault_importer.timestamps import stamped_text
 from vault_importer.witness_client import WitnessAddress
 
 __all__ = ["Evidence", "EvidenceRefused", "gather_evidence"]
@@ -95,6 +96,7 @@ async def gather_evidence(
         "checkpoint.txt": (checkpoint.note + "".join(signed[each.name] for each in known)).encode(),
         "keys.json": _json({"log": str(key.verifier), "witnesses": [str(each.cosigner()) for each in known]}),
         "transcript.txt": _transcript(messages, who).encode(),
+        **({"checkpoint_text.txt": stamped_text(checkpoint)} if tokens else {}),
         **{f"timestamps/{n}.tsr": token for n, token in enumerate(tokens.values(), 1)},
     }
     digests = {name: sha256(part).hexdigest() for name, part in parts.items()}

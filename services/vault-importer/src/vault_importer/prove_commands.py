@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from vault_importer.signed_note import Verifier
     from vault_importer.verify_audit import Verdict
     from vault_importer.verify_ledger import LedgerVerdict
-    from vault_importer.witness_client import WitnessAddress
 
 __all__ = ["app"]
 
@@ -68,9 +67,13 @@ def public_key(tenant: TenantOption) -> None:
 
 
 def _sealing(settings: Settings) -> Sealing:
+    from vault_importer.timestamps import TimestampRefused
     from vault_importer.wiring import sealing_of
 
-    sealing = sealing_of(settings)
+    try:
+        sealing = sealing_of(settings)
+    except TimestampRefused as refused:
+        fail(str(refused))
     if sealing is None:
         fail("No key: set TRUNKLINE_VAULT_IMPORTER_SIGNING_KEY_FILE; `trunkline vault signing-key` makes one.")
     return sealing
@@ -119,44 +122,44 @@ def verify(  # long: every option is one that a verification needs
 ) -> None:
     """Check the audit log, and the archive against the ledger; names the first thing that is not as it was written."""
     from vault_importer.signed_note import NoteError
-    from vault_importer.wiring import make_database
+    from vault_importer.timestamps import TimestampRefused
+    from vault_importer.wiring import authority_of, make_database
 
     settings = _settings()
     expected = _parse_head(head)
     try:
-        keys, witnesses = _keys(settings, tenant, key or [])
+        keys = _keys(settings, tenant, key or [])
+        authority_of(settings)
         kept = [path.read_text(encoding="utf-8") for path in noted or []]
-    except NoteError as error:
+    except (NoteError, TimestampRefused) as error:
         fail(str(error))
     except OSError as error:
         fail(f"{error.filename}: {error.strerror}.")
 
     async def work(database: Database) -> tuple[Verdict, LedgerVerdict]:
-        return await _verify(database, tenant, expected, keys=keys, noted=kept, witnesses=witnesses, ask=ask_witnesses)
+        return await _verify(database, settings, tenant, expected, keys=keys, noted=kept, ask=ask_witnesses)
 
     verdict, ledger = complete_on(make_database, settings, work)
     _print_verdict(verdict, ledger, as_json)
 
 
-def _keys(settings: Settings, tenant: UUID, given: Sequence[str]) -> tuple[list[Verifier], Sequence[WitnessAddress]]:
+def _keys(settings: Settings, tenant: UUID, given: Sequence[str]) -> list[Verifier]:
     from vault_importer.checkpoints import tenant_signer
-    from vault_importer.signed_note import parse_verifier
-    from vault_importer.wiring import sealing_of
-    from vault_importer.witness_client import parse_witnesses
+    from vault_importer.signed_note import parse_signer, parse_verifier
 
-    sealing = sealing_of(settings)
-    known = [tenant_signer(sealing.signer, tenant).verifier] if sealing else []
-    return [*known, *map(parse_verifier, given)], parse_witnesses(settings.witnesses)
+    own = settings.signing_key.get_secret_value()
+    known = [tenant_signer(parse_signer(own), tenant).verifier] if own else []
+    return [*known, *map(parse_verifier, given)]
 
 
 async def _verify(
     database: Database,
+    settings: Settings,
     tenant: UUID,
     head: tuple[int, bytes] | None,
     *,
     keys: Sequence[Verifier],
     noted: list[str],
-    witnesses: Sequence[WitnessAddress],
     ask: bool,
 ) -> tuple[Verdict, LedgerVerdict]:
     from datetime import UTC, datetime
@@ -165,8 +168,10 @@ async def _verify(
 
     from vault_importer.verify_audit import verify_audit
     from vault_importer.verify_ledger import verify_ledger
-    from vault_importer.witness_client import WitnessRefused, last_cosigned
+    from vault_importer.wiring import authority_of
+    from vault_importer.witness_client import WitnessRefused, last_cosigned, parse_witnesses
 
+    witnesses, authority = parse_witnesses(settings.witnesses), authority_of(settings)
     if ask:
         for witness in witnesses:
             for key in keys:
@@ -183,6 +188,7 @@ async def _verify(
             now=datetime.now(UTC),
             noted=noted,
             witnesses=[each.verifier for each in witnesses],
+            tsa_roots=authority.roots if authority else (),
         ),
     )
 

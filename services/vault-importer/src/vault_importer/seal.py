@@ -13,6 +13,7 @@ from vault_importer.checkpoint_store import StoredCheckpoint, newest_checkpoint
 from vault_importer.checkpoints import CheckpointRefused, make_checkpoint
 from vault_importer.manage_accounts import list_accounts
 from vault_importer.signed_note import Signer
+from vault_importer.timestamps import Authority, have_timestamped
 from vault_importer.witness_client import WitnessAddress, have_cosigned
 
 __all__ = ["Sealed", "Sealing", "seal", "seal_all", "seal_quietly"]
@@ -26,6 +27,7 @@ class Sealing:
 
     signer: Signer
     witnesses: tuple[WitnessAddress, ...] = ()
+    authority: Authority | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,9 +48,11 @@ async def seal(database: Database, tenant: UUID, sealing: Sealing, *, now: datet
     if newest is None:
         async with database.transaction(tenant) as tx:
             newest = await newest_checkpoint(tx)
-    others: Mapping[str, str | None] = {}
+    others: dict[str, str | None] = {}
     if newest is not None and sealing.witnesses:
-        others = await have_cosigned(database, tenant, newest, sealing.witnesses)
+        others |= await have_cosigned(database, tenant, newest, sealing.witnesses)
+    if newest is not None and sealing.authority:
+        others |= await have_timestamped(database, tenant, newest, sealing.authority)
     return Sealed(checkpoint=newest, new=made is not None, others=others)
 
 
@@ -63,7 +67,7 @@ async def seal_quietly(database: Database, tenant: UUID, sealing: Sealing, *, no
     else:
         for name, reason in sealed.others.items():
             if reason is not None:
-                log.warning("witness_did_not_sign", witness=name, reason=reason)
+                log.warning("checkpoint_not_signed_elsewhere", by=name, reason=reason)
 
 
 async def seal_all(database: Database, sealing: Sealing, now: Callable[[], datetime]) -> None:

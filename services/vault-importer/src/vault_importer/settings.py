@@ -38,6 +38,9 @@ class Settings(ServiceSettings, service="vault-importer"):
     checkpoint_seconds: float = Field(900.0, description="Time between two checkpoints, beside one after each import.")
     witnesses: str = Field("", description="Who else signs checkpoints: PUBLIC-KEY@URL, several with commas.")
 
+    tsa_url: str | None = Field(None, description="A time-stamping authority (RFC 3161) that stamps checkpoints.")
+    tsa_ca_file: Path | None = Field(None, description="PEM of the roots that its certificate leads to.")
+
     @field_validator("signing_key")
     @classmethod
     def _is_a_key(cls, value: SecretStr) -> SecretStr:

@@ -11,6 +11,11 @@ KEY is the public key of the log, as you know it from elsewhere than the bundle.
   checkpoint   the checkpoint is signed with the log's key, and when
   cosignature  witnesses elsewhere signed the same checkpoint, so it is not one of several histories
   source       the messages come from files of these hashes
+
+timestamps/*.tsr are answers of time-stamping authorities. That they are of this checkpoint is checked here, who signed
+them is checked with the authority's certificate:
+
+    openssl ts -verify -in timestamps/1.tsr -data checkpoint_text.txt -CAfile AUTHORITY.pem
 """
 
 from __future__ import annotations
@@ -288,6 +293,9 @@ def verify(files: dict[str, bytes], key: Key | None = None, witnesses: Sequence[
         if seconds is None:
             raise Bad("cosignature", f"The checkpoint is not cosigned by {witness.name}.")
         cosigned[str(witness)] = EPOCH + timedelta(seconds=seconds)
+    for name in sorted(each for each in files if each.startswith("timestamps/")):
+        if hashlib.sha256(note.text.encode()).digest() not in files[name]:
+            raise Bad("timestamp", f"{name} is not of this checkpoint.")
     imports = {}
     for entry in json.loads(files["imports.json"], object_pairs_hook=_once):
         imports[check_import(entry, checkpoint)] = entry["content"]

@@ -8,11 +8,11 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 from kit.postgres import Database, Transaction
-from vault_importer.checkpoint_store import StoredCheckpoint, checkpoints_after, cosignatures
+from vault_importer.checkpoint_store import StoredCheckpoint, checkpoints_after, cosignatures, timestamps
 from vault_importer.leaves import SHREDDED, Leaf, LeafKind, audit_content, commitment, committed, record_of, unpack
 from vault_importer.ledger_store import (
     Batch,
@@ -45,6 +45,10 @@ from vault_importer.signed_note import (
     parse_checkpoint,
     parse_note,
 )
+from vault_importer.timestamps import TimestampRefused, stamped_at, stamped_text
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
 
 __all__ = ["Check", "Fault", "LedgerVerdict", "verify_ledger"]
 
@@ -55,6 +59,7 @@ Check = Literal[
     "time",  # earlier than the one before, in the future, or not as signed
     "consistency",  # the stored proof does not lead from one checkpoint to the next
     "cosignature",  # a witness that is known did not sign this
+    "timestamp",  # an authority's token is not of this checkpoint, or from before it
     "gap",  # leaves are missing in between
     "leaf",  # a record is not what its leaf was made of
     "tree",  # a stored node is not what the leaves make
@@ -108,6 +113,7 @@ class _Checking:
     tx: Transaction
     keys: Sequence[Verifier]
     witnesses: Sequence[Verifier]
+    roots_of_authorities: Sequence[Certificate]
     verdict: LedgerVerdict
     roots: dict[int, list[_Root]] = field(default_factory=lambda: defaultdict(list))
     tree: Frontier = EMPTY
@@ -123,13 +129,14 @@ async def verify_ledger(
     now: datetime,
     noted: Sequence[str] = (),
     witnesses: Sequence[Verifier] = (),
+    tsa_roots: Sequence[Certificate] = (),
 ) -> LedgerVerdict:
     """``keys`` are the public keys that this tenant's checkpoints may be signed with; ``noted`` are checkpoints that
     were kept elsewhere: only they show that the end was cut off, or that all was written anew."""
     verdict = LedgerVerdict()
     async with database.transaction(tenant) as tx:
         await read_only(tx)
-        checking = _Checking(tx=tx, keys=keys, witnesses=witnesses, verdict=verdict)
+        checking = _Checking(tx=tx, keys=keys, witnesses=witnesses, roots_of_authorities=tsa_roots, verdict=verdict)
         try:
             await _check_checkpoints(checking, now)
             for note in noted:
@@ -150,6 +157,7 @@ async def _check_checkpoints(checking: _Checking, now: datetime) -> None:
         for each in page:
             said = _check_checkpoint(checking, each, before, now)
             await _check_cosignatures(checking, each)
+            await _check_timestamps(checking, each)
             where = f"checkpoint {each.sequence}"
             checking.roots[said.size].append(
                 _Root(root=said.root, check="root", where=where, sentence="The leaves do not make the root signed in")
@@ -202,6 +210,21 @@ async def _check_cosignatures(checking: _Checking, each: StoredCheckpoint) -> No
         if line is not None and cosigned_at(parse_note(each.note + line), witness) is None:
             where = f"checkpoint {each.sequence}"
             raise _Found("cosignature", where, f"{where.capitalize()} is not cosigned by {witness.name} as it says.")
+
+
+async def _check_timestamps(checking: _Checking, each: StoredCheckpoint) -> None:
+    if not checking.roots_of_authorities:
+        return
+    where = f"checkpoint {each.sequence}"
+    for authority, token in (await timestamps(checking.tx, each.sequence)).items():
+        try:
+            at = stamped_at(token, stamped_text(each), checking.roots_of_authorities)
+        except TimestampRefused:
+            raise _Found(
+                "timestamp", where, f"{where.capitalize()} is not stamped by {authority} as it says."
+            ) from None
+        if at + SKEW < each.at:
+            raise _Found("timestamp", where, f"{authority} stamped {where} before the time that it says it was signed.")
 
 
 def _note(checking: _Checking, note: str) -> None:

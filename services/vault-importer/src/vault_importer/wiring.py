@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from runtime.service import AsgiApp, Component
     from vault_importer.seal import Sealing
     from vault_importer.settings import Settings
+    from vault_importer.timestamps import Authority
 
-__all__ = ["Wired", "build", "limits_of", "make_database", "media_folders", "sealing_of", "stored_key"]
+__all__ = ["Wired", "authority_of", "build", "limits_of", "make_database", "media_folders", "sealing_of", "stored_key"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +62,7 @@ def stored_key(account: Account, settings: Settings) -> bytes | None:
 
 
 def sealing_of(settings: Settings) -> Sealing | None:
-    """What checkpoints are signed with; nothing when no key is set. Raises :class:`NoteError`."""
+    """What checkpoints are signed with; nothing when no key is set."""
     from vault_importer.seal import Sealing
     from vault_importer.signed_note import parse_signer
     from vault_importer.witness_client import parse_witnesses
@@ -69,7 +70,20 @@ def sealing_of(settings: Settings) -> Sealing | None:
     key = settings.signing_key.get_secret_value()
     if not key:
         return None
-    return Sealing(signer=parse_signer(key), witnesses=parse_witnesses(settings.witnesses))
+    return Sealing(
+        signer=parse_signer(key), witnesses=parse_witnesses(settings.witnesses), authority=authority_of(settings)
+    )
+
+
+def authority_of(settings: Settings) -> Authority | None:
+    """Who stamps the time; nothing when nobody is named. Raises :class:`TimestampRefused` without its roots."""
+    from vault_importer.timestamps import Authority, TimestampRefused, read_roots
+
+    if settings.tsa_url is None:
+        return None
+    if settings.tsa_ca_file is None:
+        raise TimestampRefused("TRUNKLINE_VAULT_IMPORTER_TSA_URL needs TRUNKLINE_VAULT_IMPORTER_TSA_CA_FILE beside it.")
+    return Authority(settings.tsa_url, read_roots(settings.tsa_ca_file))
 
 
 def build(settings: Settings) -> Wired:
