@@ -39,6 +39,7 @@ from vault_importer.formats.base import (
 from vault_importer.identity import number_digits
 from vault_importer.ledger_store import append_wordings
 from vault_importer.load_sides import LoadingSides, load_sides
+from vault_importer.lookups import Outcomes, accounted
 from vault_importer.refusals import ImportBusy
 from vault_importer.row_map import RowMap
 from vault_importer.sides import Names
@@ -75,6 +76,7 @@ class Loading:
     progress: Callable[[Progress], None] = lambda _: None
     people: dict[str, Person] = field(default_factory=dict)
     chats: dict[str, Chat] = field(default_factory=dict)
+    outcomes: Outcomes = field(default_factory=Outcomes)
     messages: RowMap = field(default_factory=RowMap)
     manifest: dict[str, Any] = field(default_factory=dict)
 
@@ -111,13 +113,18 @@ async def _load_contacts(loading: Loading, backup: Backup) -> None:
     account, run = loading.account, loading.run
     if aliases:
         async with loading.database.transaction(account.tenant_id) as tx:
-            await store.add_aliases(tx, aliases, numbers, account_id=account.id, import_id=run.id, at=loading.now())
+            added = await store.add_aliases(
+                tx, aliases, numbers, account_id=account.id, import_id=run.id, at=loading.now()
+            )
+        for pair in [(alias.lid, alias.jid) for alias in aliases]:
+            loading.outcomes.pairs[pair] = "new" if pair in added else "unchanged"
     counts: Counter[str] = Counter()
     for chunk in _chunks(list(contacts.values()), CONTACTS_PER_CHUNK):
         rows = [(uuid7(), c.jid, numbers[c.jid], c.name, NAME_RANKS[c.name_source]) for c in chunk]
         async with loading.database.transaction(account.tenant_id) as tx:
             merged = await store.merge_contacts(tx, rows, import_id=run.id)
             loading.people.update(await store.people(tx, [c.jid for c in chunk]))
+        loading.outcomes.note((c.jid for c in chunk), merged.written)
         counts["new"] += merged.new
         counts["changed"] += merged.changed
     await _note_step(loading, "contacts", seen=len(contacts), counts=counts, skipped=skipped)
@@ -157,6 +164,8 @@ async def _load_chats(loading: Loading, backup: Backup) -> None:
         async with loading.database.transaction(account.tenant_id) as tx:
             merged = await store.merge_chats(tx, rows, account_id=account.id, import_id=loading.run.id)
             loading.chats.update(await store.chats(tx, account.id, loading.people, [c.jid for c in chunk]))
+        # Of a direct chat the person counts, who has the same address.
+        loading.outcomes.note((c.jid for c in chunk if c.jid not in loading.people), merged.written)
         counts["new"] += merged.new
         counts["changed"] += merged.changed
     await _note_step(loading, "chats", seen=len(chats), counts=counts, skipped=skipped)
@@ -310,6 +319,8 @@ async def _load_beside(loading: Loading, backup: Backup) -> dict[str, Any]:
     async with loading.database.transaction(loading.account.tenant_id) as tx:
         lanes = await store.lanes_of(tx, loading.run.id)
     tables: dict[str, Any] = {"message": _messages_accounted(lanes)}
+    if isinstance(backup, HasSides):
+        tables.update(await loading.in_worker(_look_up, backup, loading.outcomes))
     newest = max((lane.newest_message_at for lane in lanes if lane.newest_message_at), default=None)
     if newest is None or not isinstance(backup, HasSides):
         return tables
@@ -334,6 +345,10 @@ async def _load_beside(loading: Loading, backup: Backup) -> dict[str, Any]:
         }
     loading.manifest["unread"] = dict(await loading.in_worker(backup.unread))
     return tables
+
+
+def _look_up(backup: HasSides, outcomes: Outcomes) -> dict[str, dict[str, Any]]:
+    return accounted(backup.lookups(), outcomes)
 
 
 def _messages_accounted(lanes: Sequence[store.Lane]) -> dict[str, Any]:

@@ -103,6 +103,7 @@ INSERT INTO jid_alias (tenant_id, lid, jid, source, first_import_id, first_seen_
 SELECT $1, a.lid, a.jid, a.source, $5, $6 FROM unnest($2::text[], $3::text[], $4::text[]) AS a(lid, jid, source)
 ORDER BY a.lid, a.jid
 ON CONFLICT DO NOTHING
+RETURNING lid, jid
 
 -- name: rename_contacts
 -- A person whose number became known keeps their id and gets the numbered address.
@@ -127,7 +128,7 @@ WHERE NOT EXISTS (
         AND (s.name = '' OR s.name_rank < c.name_rank OR (c.name = s.name AND c.name_rank = s.name_rank)))
 ORDER BY s.jid
 ON CONFLICT (tenant_id, jid) DO UPDATE SET name = excluded.name, name_rank = excluded.name_rank
-RETURNING (xmax = 0) AS is_new
+RETURNING jid, (xmax = 0) AS is_new
 
 -- name: people
 -- The people of some addresses.
@@ -144,7 +145,7 @@ WHERE NOT EXISTS (
 ORDER BY s.jid
 ON CONFLICT (tenant_id, account_id, jid) DO UPDATE
 SET name = CASE WHEN excluded.name = '' THEN chat.name ELSE excluded.name END, contact_id = excluded.contact_id
-RETURNING (xmax = 0) AS is_new
+RETURNING jid, (xmax = 0) AS is_new
 
 -- name: chats_by_jid
 -- The chats of some addresses of an account.

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -58,6 +58,8 @@ class ImportRun:
 class Merged:
     new: int
     changed: int
+    written: Mapping[str, bool] = field(default_factory=dict)
+    """Of people and chats: the addresses that were written, and whether they are new."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -225,14 +227,16 @@ async def add_aliases(
     account_id: UUID,
     import_id: UUID,
     at: datetime,
-) -> None:
-    """Keep pairs of identities, and let people and chats that were known by the hidden one have the other."""
+) -> set[tuple[str, str]]:
+    """Keep pairs of identities, and let people and chats that were known by the hidden one have the other; the pairs
+    that are new."""
     lids, jids = [a.lid for a in aliases], [a.jid for a in aliases]
-    await tx.execute(Q.add_aliases, tx.tenant, lids, jids, [a.source for a in aliases], import_id, at)
+    added = await tx.fetch(Q.add_aliases, tx.tenant, lids, jids, [a.source for a in aliases], import_id, at)
     # Of two hidden identities with one number the first takes it; the other stays a person of its own.
     first = {alias.jid: alias.lid for alias in reversed(aliases)}
     await tx.execute(Q.rename_contacts, list(first.values()), list(first), [numbers.get(jid) for jid in first])
     await tx.execute(Q.rename_chats, account_id, list(first.values()), list(first))
+    return {(row["lid"], row["jid"]) for row in added}
 
 
 async def merge_contacts(
@@ -260,8 +264,9 @@ async def merge_chats(
 
 
 def _merged(rows: Sequence[Any]) -> Merged:
-    new = sum(row["is_new"] for row in rows)
-    return Merged(new=new, changed=len(rows) - new)
+    written = {row["jid"]: row["is_new"] for row in rows}
+    new = sum(written.values())
+    return Merged(new=new, changed=len(rows) - new, written=written)
 
 
 async def chats(

@@ -18,6 +18,7 @@ __all__ = [
     "ChatKind",
     "Format",
     "HasSides",
+    "LookedUp",
     "MessageRows",
     "NameSource",
     "Side",
@@ -116,6 +117,18 @@ class SideRow(NamedTuple):
 SideRows = Generator[SideRow | SkippedRow, None, None]
 
 
+class LookedUp(NamedTuple):
+    """A row of a table that says who is who."""
+
+    table: str
+    address: str
+    """Canonical: of a person or a chat."""
+    other: str = ""
+    """With ``address`` a pair of identities, as :class:`Alias` has them."""
+    reason: str = ""
+    """Why nothing can come of the row."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Side:
     """One table beside the messages."""
@@ -135,6 +148,10 @@ class HasSides(Protocol):
     def sides(self) -> Sequence[Side]:
         """The tables that hold anything, in the order in which they are to be taken. Their messages are known by
         then."""
+        ...
+
+    def lookups(self) -> Iterator[LookedUp]:
+        """One item for each row of the tables from which people, chats and identities were made."""
         ...
 
     def unread(self) -> Mapping[str, int]:

@@ -12,6 +12,7 @@ from vault_importer.formats.android_kinds import KINDS, REVOKED_KINDS
 from vault_importer.formats.base import (
     Alias,
     Backup,
+    LookedUp,
     MessageRows,
     Side,
     SideRow,
@@ -21,7 +22,7 @@ from vault_importer.formats.base import (
     SourceContact,
     SourceMessage,
 )
-from vault_importer.formats.msgstore import ModernMsgstore, named_in_address_book
+from vault_importer.formats.msgstore import ModernMsgstore, looked_up_in_address_book, named_in_address_book
 from vault_importer.formats.msgstore_chats import ChatTables
 from vault_importer.formats.msgstore_messages import MessageTables
 from vault_importer.formats.msgstore_tables import (
@@ -214,6 +215,15 @@ class _Legacy:
         others = {side.name: side for tables in (MessageTables, ChatTables) for side in tables(self._tables).sides()}
         filled = [side for side in own if side.name not in store.tables or store.count(side.name)]
         return [*filled, *(side for name, side in others.items() if name not in read)]
+
+    def lookups(self) -> Iterator[LookedUp]:
+        for jid in self._jids.values():
+            yield LookedUp("jid", jid)
+        if self._store.has("chat_list", "key_remote_jid"):
+            for (value,) in self._store.select("SELECT key_remote_jid FROM chat_list"):
+                jid = self._address(value)
+                yield LookedUp("chat_list", jid, reason="" if jid else "no_jid")
+        yield from looked_up_in_address_book(self._address_book, self._known)
 
     def unread(self) -> Mapping[str, int]:
         return unread_tables(self._store, {*READ_TABLES, *(side.name for side in self.sides())})

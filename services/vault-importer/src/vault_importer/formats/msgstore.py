@@ -12,6 +12,7 @@ from vault_importer.formats.android_kinds import KINDS, REVOKED_KINDS
 from vault_importer.formats.base import (
     Alias,
     Backup,
+    LookedUp,
     MessageRows,
     NameSource,
     Side,
@@ -27,7 +28,7 @@ from vault_importer.formats.sqlite_source import SqliteSource, clean
 from vault_importer.identity import LID, NUMBERED, canonical, kind_of_chat
 from vault_importer.refusals import BackupRefused
 
-__all__ = ["ModernMsgstore", "named_in_address_book"]
+__all__ = ["ModernMsgstore", "looked_up_in_address_book", "named_in_address_book"]
 
 SENTINEL_ROW = 1
 #: Columns have no types: whatever stands there is some number, and no row may fall between two lanes.
@@ -82,6 +83,28 @@ class _Msgstore:
     def sides(self) -> Sequence[Side]:
         sides = {side.name: side for tables in reversed(self._beside) for side in tables.sides()}
         return list(sides.values())
+
+    def lookups(self) -> Iterator[LookedUp]:
+        store = self._store
+        for jid in self._jids.values():
+            yield LookedUp("jid", jid)
+        if store.has("jid_map", "lid_row_id", "jid_row_id"):
+            for row in store.select(
+                "SELECT l.user, l.server, p.user, p.server FROM jid_map m LEFT JOIN jid l ON l._id = m.lid_row_id"
+                " LEFT JOIN jid p ON p._id = m.jid_row_id"
+            ):
+                users = {row[1]: clean(row[0]), row[3]: clean(row[2])}
+                if users.keys() == {LID, NUMBERED}:
+                    lid, jid = (canonical(users[server], server, {}) for server in (LID, NUMBERED))
+                    yield LookedUp("jid_map", lid, jid)
+                else:
+                    yield LookedUp("jid_map", "", reason="no_pair")
+        if store.has("lid_display_name", "lid_row_id", "display_name"):
+            for row, name in store.select("SELECT lid_row_id, display_name FROM lid_display_name"):
+                jid = self._jids.get(row, "")
+                reason = "no_jid" if not jid else "" if clean(name).strip() else "no_name"
+                yield LookedUp("lid_display_name", jid, reason=reason)
+        yield from looked_up_in_address_book(self._address_book, self._known)
 
     def unread(self) -> Mapping[str, int]:
         return unread_tables(self._store, {*READ_TABLES, *(side.name for side in self.sides())})
@@ -262,6 +285,14 @@ def named_in_address_book(
         name = own or clean(wa_name).strip()
         jid = canonical(user, server, known_aliases)
         yield SourceContact(jid=jid, name=name, name_source=source if name else "none")
+
+
+def looked_up_in_address_book(book: SqliteSource | None, known_aliases: Mapping[str, str]) -> Iterator[LookedUp]:
+    for each in named_in_address_book(book, known_aliases):
+        if isinstance(each, SkippedRow):
+            yield LookedUp(each.table, "", reason=each.reason)
+        else:
+            yield LookedUp("wa_contacts", each.jid)
 
 
 def _earlier(key_id: object, *others: object) -> tuple[str, ...]:
