@@ -314,7 +314,7 @@ CREATE TABLE recording_fetch (
     recording_key text NOT NULL,
     account_id uuid NOT NULL,
     vendor text NOT NULL,
-    state text NOT NULL CHECK (state IN ('pending', 'fetching', 'stored', 'absent', 'failed')),
+    state text NOT NULL CHECK (state IN ('pending', 'fetching', 'stored', 'absent', 'failed', 'expired')),
     reason text NOT NULL DEFAULT '',
     attempts integer NOT NULL DEFAULT 0,
     due_since timestamptz,
@@ -353,7 +353,9 @@ CREATE TABLE recording_file (
     FOREIGN KEY (tenant_id, recording_id) REFERENCES recording_fetch ON DELETE CASCADE
 );
 CREATE INDEX recording_file_call ON recording_file (tenant_id, call_id);
-SELECT protect('recording_file', 'SELECT, INSERT');
+CREATE INDEX recording_file_age ON recording_file (stored_at);
+SELECT protect('recording_file', 'SELECT, INSERT, DELETE');
+SELECT open_to_system('recording_file', 'SELECT');
 
 -- From where an account's recordings may come, and with what. Credentials are sealed as auth tokens are.
 CREATE TABLE recording_access (

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from contracts.calls import RecordingStoredV1
 from kit import outbox
-from kit.postgres import Database
+from kit.postgres import Database, Transaction
 from kit.telemetry import get_logger
 from telephony_router import recording_store
 from telephony_router.audio import CutShort, NotAudio
@@ -34,7 +34,7 @@ log = get_logger(__name__)
 LOOK_SECONDS = 10.0
 AWAY_SECONDS = 30.0
 OUTCOMES = ("stored", "again", "failed", "lost")
-STATES = ("pending", "fetching", "stored", "absent", "failed")
+STATES = ("pending", "fetching", "stored", "absent", "failed", "expired")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -277,12 +277,24 @@ class RecordingFetcher:
             stored_at=file.stored_at,
         )
         async with self._database.transaction(claim.tenant_id, emits=[str(claim.call_id)]) as tx:
+            await self._still_there(tx, file)
             ours = await recording_store.end(tx, claim, "stored")
             if ours:
                 await recording_store.add_file(tx, claim, file)
                 await outbox.append(tx, event)
         METRICS.recording_attempts.labels(claim.vendor, "stored" if ours else "lost").inc()
         self._stored += ours
+
+    async def _still_there(self, tx: Transaction, file: StoredFile) -> None:
+        """The same bytes may have been another recording's, whose time was over just now."""
+        blobs = [file.sha256, *(half[0] for half in (file.agent, file.customer) if half is not None)]
+        await recording_store.hold_blobs(tx, blobs)
+        try:
+            there = [await self._store.stat(tx.tenant, blob) for blob in blobs]
+        except StoreAway:
+            there = [None]
+        if None in there:
+            raise _Unsuccessful("store_away", counted=False)
 
     async def _settle(self, claim: Claim, error: _Unsuccessful) -> None:
         again = error.again and not (error.counted and claim.attempts >= self._pace.attempts_max)

@@ -670,6 +670,35 @@ WHERE f.call_id = $1 ORDER BY f.created_at, f.id
 -- One stored recording of a call.
 SELECT sha256, content_type, agent_sha256, customer_sha256 FROM recording_file WHERE call_id = $1 AND recording_id = $2
 
+-- name: find_expired_recording
+-- When a recording of a call was let go.
+SELECT finished_at FROM recording_fetch WHERE call_id = $1 AND id = $2 AND state = 'expired'
+
+-- name: recordings_older_than
+-- Stored longer ago than this, the oldest first. As the system role.
+SELECT tenant_id, recording_id FROM recording_file WHERE stored_at < now() - $1::interval ORDER BY stored_at LIMIT $2
+
+-- name: blobs_of_recording
+-- The hashes of what is stored of a recording.
+SELECT DISTINCT b FROM recording_file, unnest(ARRAY[sha256, agent_sha256, customer_sha256]) AS b
+WHERE recording_id = $1 AND b IS NOT NULL ORDER BY b
+
+-- name: hold_blobs
+-- Whoever stores or forgets the same bytes waits. Until the end of the transaction, in one order for everybody.
+SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || ' blob ' || $1 || b, 0))
+FROM unnest($2::text[]) AS b
+
+-- name: expire_recording
+-- A stored recording is let go.
+WITH gone AS (DELETE FROM recording_file WHERE recording_id = $1 RETURNING recording_id)
+UPDATE recording_fetch f SET state = 'expired', finished_at = now() FROM gone WHERE f.id = gone.recording_id
+RETURNING f.call_id
+
+-- name: unnamed_blobs
+-- Those of the hashes that no recording names.
+SELECT b FROM unnest($1::text[]) AS b
+WHERE NOT EXISTS (SELECT FROM recording_file l WHERE b IN (l.sha256, l.agent_sha256, l.customer_sha256))
+
 -- name: list_recordings
 -- A tenant's recordings, those that wait longest first; with a state, only those.
 SELECT id, call_id, vendor, state, reason, attempts, due_since, next_attempt_at, finished_at FROM recording_fetch

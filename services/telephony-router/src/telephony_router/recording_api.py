@@ -71,6 +71,9 @@ def add_recordings(app: FastAPI, database: Database, blobs: Verified) -> None:
             raise HTTPException(422, "say who asks in X-Operator")
         async with database.transaction(tenant) as tx:
             file = await recording_store.find_file(tx, call_id, recording_id)
+            gone = await recording_store.expired_at(tx, call_id, recording_id) if file is None else None
+        if gone is not None:
+            raise HTTPException(410, f"recordings are kept for a time; this one was let go on {gone:%Y-%m-%d}")
         sha256 = file[{"all": "sha256"}.get(voice, f"{voice}_sha256")] if file is not None else None
         if file is None or sha256 is None:
             raise HTTPException(404, "there is no such recording, or its speakers are not told apart")

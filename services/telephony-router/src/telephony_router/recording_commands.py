@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 app = typer.Typer(name="recordings", help="Recordings of calls: fetched, waiting, failed.", no_args_is_help=True)
 
 HOST = re.compile(r"(\*\.)?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
-State = Literal["pending", "fetching", "stored", "absent", "failed"]
+State = Literal["pending", "fetching", "stored", "absent", "failed", "expired"]
 
 
 @app.command("list")

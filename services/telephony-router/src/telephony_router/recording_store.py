@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -17,17 +17,23 @@ __all__ = [
     "StoredFile",
     "add_file",
     "audit",
+    "blobs_of",
     "claim",
     "counts",
     "end",
+    "expire",
+    "expired_at",
     "find_fetch",
     "find_file",
+    "hold_blobs",
     "list_all",
     "of_call",
+    "older_than",
     "put_access",
     "renew",
     "retry",
     "show",
+    "unnamed",
 ]
 
 
@@ -116,6 +122,37 @@ async def of_call(tx: Transaction, call_id: UUID) -> list[dict[str, Any]]:
 
 async def find_file(tx: Transaction, call_id: UUID, recording_id: UUID) -> Any | None:
     return await tx.fetchrow(Q.find_recording_file, call_id, recording_id)
+
+
+async def expired_at(tx: Transaction, call_id: UUID, recording_id: UUID) -> datetime | None:
+    """When a recording was let go because its time was over; None for any other."""
+    found: datetime | None = await tx.fetchval(Q.find_expired_recording, call_id, recording_id)
+    return found
+
+
+async def older_than(tx: Transaction, keep: timedelta, limit: int) -> list[tuple[UUID, UUID]]:
+    """(tenant, recording) of what was stored longer ago. A system transaction."""
+    return [(row["tenant_id"], row["recording_id"]) for row in await tx.fetch(Q.recordings_older_than, keep, limit)]
+
+
+async def blobs_of(tx: Transaction, recording_id: UUID) -> list[str]:
+    return [row["b"] for row in await tx.fetch(Q.blobs_of_recording, recording_id)]
+
+
+async def hold_blobs(tx: Transaction, blobs: Sequence[str]) -> None:
+    """Until the end of the transaction nobody else stores or forgets these bytes."""
+    await tx.execute(Q.hold_blobs, str(tx.tenant), sorted(blobs))
+
+
+async def expire(tx: Transaction, recording_id: UUID) -> UUID | None:
+    """Forget what is stored of a recording; its call, or None when that was done by others."""
+    found: UUID | None = await tx.fetchval(Q.expire_recording, recording_id)
+    return found
+
+
+async def unnamed(tx: Transaction, blobs: Sequence[str]) -> list[str]:
+    """Those that no recording of the tenant names."""
+    return [row["b"] for row in await tx.fetch(Q.unnamed_blobs, list(blobs))]
 
 
 async def list_all(tx: Transaction, state: str | None, limit: int) -> list[dict[str, Any]]:

@@ -70,6 +70,8 @@ class Settings(ServiceSettings, service="telephony-router"):
     """After the first attempt; it doubles, up to an hour."""
     recording_lease_seconds: float = Field(60.0, gt=0)
     """How long after a fetcher was killed another one takes its recording up."""
+    recording_keep_days: int = Field(0, ge=0)
+    """After so many days a stored recording is let go; 0 keeps all."""
     recording_max_bytes: int = Field(256 * 1024 * 1024, ge=1)
     recording_total_seconds: float = Field(900.0, gt=0)
     recording_allow_http: bool = False

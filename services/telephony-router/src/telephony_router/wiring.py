@@ -26,7 +26,9 @@ from telephony_router.blob_store import BlobStore, FileBlobStore, Verified
 from telephony_router.budget import Budget
 from telephony_router.consumers import SUBSCRIPTIONS
 from telephony_router.count_webhooks import count_webhooks
+from telephony_router.drain_journal import JournalDrain
 from telephony_router.drift import DriftWatch
+from telephony_router.expire_recordings import expire_recordings
 from telephony_router.fetch_recordings import Pace, RecordingFetcher
 from telephony_router.hooks import Hooks
 from telephony_router.journal import Journal
@@ -38,7 +40,7 @@ from telephony_router.missed_api import missed_api
 from telephony_router.peers import networks
 from telephony_router.process_intake import IntakeProcessor
 from telephony_router.reconcile import Reconciler
-from telephony_router.record import DATABASE_FAILURES, PostgresIntakes, Recorder, drain
+from telephony_router.record import DATABASE_FAILURES, PostgresIntakes, Recorder
 from telephony_router.recording_source import Limits, RecordingSource
 from telephony_router.s3_blob_store import Credentials, S3BlobStore
 from telephony_router.seal import Seal
@@ -51,7 +53,7 @@ from telephony_router.vendor_tokens import VendorTokens
 from telephony_router.vendors import VENDORS
 from telephony_router.view import RedisView
 
-__all__ = ["Behind", "JournalDrain", "Wired", "build", "make_blob_store", "make_database", "make_view", "serve"]
+__all__ = ["Behind", "Wired", "build", "make_blob_store", "make_database", "make_view", "serve"]
 
 log = get_logger(__name__)
 
@@ -85,53 +87,6 @@ class Behind:
 
     def status(self) -> dict[str, object]:
         return {"serving": self._part.ready() or "yes", **self._part.status()}
-
-
-class JournalDrain:
-    """Brings the journal to Postgres when it is back; at the end waits for what is being recorded."""
-
-    name = "journal"
-
-    def __init__(self, journal: Journal, recorder: Recorder, intakes: PostgresIntakes, *, seconds: float = 1.0) -> None:
-        self._journal = journal
-        self._recorder = recorder
-        self._intakes = intakes
-        self._seconds = seconds
-        self._drained = 0
-        self._task: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name=self.name)
-
-    async def stop(self) -> None:
-        await self._recorder.close()
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
-        # The journal stays open: HTTP is served until after the last part has stopped.
-
-    def alive(self) -> str | None:
-        return "the journal is not drained any more" if self._task is not None and self._task.done() else None
-
-    def ready(self) -> str | None:
-        return None
-
-    def status(self) -> dict[str, object]:
-        return {"bytes": self._journal.size(), "drained": self._drained}
-
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(self._seconds)
-            try:
-                self._journal.open()
-                if not self._journal.empty:
-                    self._drained += (count := await drain(self._journal, self._intakes))
-                    log.info("journal_drained", webhooks=count)
-            except DATABASE_FAILURES as error:
-                log.warning("journal_waits", error=type(error).__name__, bytes=self._journal.size())
-            except Exception:
-                log.exception("journal_not_drained")
 
 
 def make_database(
@@ -199,6 +154,7 @@ def build(settings: Settings) -> Wired:
         understanding = _intake(settings, database, bells, answerer, leases)
         behind = [*_plumbing(settings, database), understanding, sweeper, missed, *behind]
         behind += [submitter, *_sweeps(settings, database, api, seal), _recordings(settings, database, blobs, seal)]
+        behind += _retention(settings, database, blobs)
     admin = _admin(settings, database, submitter, Verified(blobs))
     closing = Closing([view, leases, intakes, api, blobs], ringing, database)
     return Wired(
@@ -348,6 +304,17 @@ def _recordings(settings: Settings, database: Database, blobs: BlobStore, seal: 
             lease_seconds=settings.recording_lease_seconds,
         ),
     )
+
+
+def _retention(settings: Settings, database: Database, blobs: BlobStore) -> list[Component]:
+    if not settings.recording_keep_days:
+        return []
+    keep = timedelta(days=settings.recording_keep_days)
+
+    async def expire() -> None:
+        await expire_recordings(database, blobs, keep=keep)
+
+    return [Every("recordings-retention", 600, expire)]
 
 
 class Closes(Protocol):

@@ -29,6 +29,7 @@ from telephony_router import recording_store, store
 from telephony_router.answer_ring import intake_of
 from telephony_router.api import admin_app
 from telephony_router.blob_store import FileBlobStore, Verified, blob_name
+from telephony_router.expire_recordings import expire_recordings
 from telephony_router.fetch_recordings import Pace, RecordingFetcher
 from telephony_router.peers import networks
 from telephony_router.process_intake import process_some
@@ -542,3 +543,36 @@ async def test_a_recording_is_listened_to_whole_and_in_parts_by_who_says_their_n
         ("Reception desk", "listen", detail) for detail in ("all", "all bytes 44-1043", "all", "agent", "all bytes 0-9")
     ]
     assert {each["recording_id"] for each in rows} == {recording}
+
+
+@real
+async def test_who_stores_bytes_that_are_let_go_at_that_moment_stores_them_anew(
+    office: Office, vendor: Any, replies: Any, sounds: Any
+) -> None:
+    sound = sounds.stereo(1)
+    vendor.replies |= {"/1": replies.answer(sound), "/2": replies.answer(sound)}
+    old = await office.hears(Recording(url=vendor.url("/1")), call="/1")
+    async with office.fetching():
+        await office.becomes(old, "stored")
+    async with office.database.transaction(office.account.tenant) as tx:
+        await tx.execute("CREATE TEMPORARY TABLE old ON COMMIT DROP AS TABLE recording_file")
+        await tx.execute("UPDATE old SET stored_at = stored_at - interval '100 days'")
+        await tx.execute("DELETE FROM recording_file")
+        await tx.execute("INSERT INTO recording_file TABLE old")
+
+    class Late(FileBlobStore):
+        """Time for the other's to be let go between the bytes and what is told of them."""
+
+        expired = 0
+
+        async def put(self, tenant: UUID, sha256: str, source: Path) -> None:
+            await super().put(tenant, sha256, source)
+            if sha256 == hashlib.sha256(sound).hexdigest():
+                self.expired += await expire_recordings(office.database, office.blobs, keep=timedelta(days=90))
+
+    late = Late(office.folder / "store")
+    young = await office.hears(Recording(url=vendor.url("/2")), call="/2")
+    async with office.fetching(blobs=late):
+        row = await office.becomes(young, "stored")
+    assert late.expired == 1
+    assert (office.folder / "store" / blob_name(office.account.tenant, row["sha256"])).read_bytes() == sound

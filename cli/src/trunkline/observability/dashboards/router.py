@@ -82,7 +82,7 @@ MISSED = Row("Missed calls", (
 
 RECORDINGS = Row("Recordings", (
     graph("Recordings by state", "short", "What waits, what is being fetched, what failed: trunkline recordings list.",
-          Query('max by (state) (trunkline_recordings{state!="stored"})', "{{state}}")),
+          Query('max by (state) (trunkline_recordings{state!~"stored|expired"})', "{{state}}")),
     graph("The longest wait", "s", "Since when the recording that waits longest could have been fetched.",
           Query("max(trunkline_recordings_oldest_age_seconds)", "oldest"), limit=3600),
     graph("Attempts by outcome", "ops", "Stored, tried again later, failed for good, or lost to another fetcher.",
