@@ -18,6 +18,7 @@ from kit import outbox
 from kit.postgres import Database, Transaction
 from kit.telemetry import get_logger
 from telephony_router import recording_store
+from telephony_router.application_token import NotAKey
 from telephony_router.audio import CutShort, NotAudio
 from telephony_router.blob_store import BlobStore, Corrupt, StoreAway
 from telephony_router.metrics import METRICS
@@ -241,7 +242,7 @@ class RecordingFetcher:
             raise _Unsuccessful(error.reason, again=error.again) from None
         except NotAudio as error:
             raise _Unsuccessful("cut_short" if isinstance(error, CutShort) else "not_audio") from None
-        except SealBroken:
+        except (SealBroken, NotAKey):
             raise _Unsuccessful("credential_cannot_be_opened") from None
         except Corrupt:
             raise _Unsuccessful("changed_on_the_way") from None
@@ -259,7 +260,8 @@ class RecordingFetcher:
             credential = own_credential(claim.vendor, told["url"], tokens, claim.attempts)
         hosts = (*HOSTS.get(claim.vendor, ()), *told["hosts"])
         # Who only knows the secret address must not choose where we go.
-        return Access(hosts=hosts, authorization=authorization(credential), listed_only=not told["confirmed"])
+        shown = authorization(credential, datetime.now(UTC))
+        return Access(hosts=hosts, authorization=shown, listed_only=not told["confirmed"])
 
     async def _tell(self, claim: Claim, file: StoredFile) -> None:
         event = RecordingStoredV1(

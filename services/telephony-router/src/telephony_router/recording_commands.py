@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from uuid import UUID
 
@@ -112,9 +113,12 @@ def access_command(
 ) -> None:
     """From where an account's recordings may come, with what credential, and which channel is the agent's.
 
-    The credential is user:password or Bearer TOKEN. It is kept sealed and shown to the listed hosts only.
+    The credential is user:password or Bearer TOKEN; for Vonage an application's id, a colon and its private key (PEM),
+    which signs a token for each fetch. It is kept sealed and shown to the listed hosts only.
     """
     from telephony_router import recording_store
+    from telephony_router.application_token import NotAKey
+    from telephony_router.recording_source import authorization
     from telephony_router.seal import Seal
 
     for each in host or []:
@@ -125,7 +129,12 @@ def access_command(
     settings = _settings()
     sealed = None
     for path in credential_file or []:
-        sealed = Seal(settings.secret_key.get_secret_value()).close(account, _token(path))
+        credential = _token(path)
+        try:
+            authorization(credential, datetime.now(UTC))
+        except NotAKey as error:
+            _fail(f"{path}: {error}")
+        sealed = Seal(settings.secret_key.get_secret_value()).close(account, credential)
 
     async def put(tx: Transaction) -> dict[str, Any] | None:
         kept = await recording_store.put_access(tx, account, hosts=host, sealed=sealed, agent_channel=agent_channel)

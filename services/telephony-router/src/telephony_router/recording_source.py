@@ -18,12 +18,14 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urljoin, urlsplit
 
 import httpcore
 
+from telephony_router.application_token import application_token
 from telephony_router.audio import SNIFF_BYTES, sniff
 from telephony_router.peers import Network
 
@@ -119,10 +121,14 @@ class Fetched:
     size_bytes: int
 
 
-def authorization(credential: str) -> str:
-    """``user:password`` as Basic; a text that begins with ``Bearer `` as it is."""
+def authorization(credential: str, now: datetime) -> str:
+    """``user:password`` as Basic; a text that begins with ``Bearer `` as it is; of an application's id and its private
+    key (``ID:-----BEGIN …``) a token of this moment. Raises :class:`NotAKey`."""
     if credential.lower().startswith("bearer "):
         return credential
+    name, _, secret = credential.partition(":")
+    if secret.lstrip().startswith("-----BEGIN "):
+        return f"Bearer {application_token(name, secret.lstrip(), now)}"
     return "Basic " + base64.b64encode(credential.encode()).decode() if credential else ""
 
 

@@ -7,6 +7,7 @@ import hashlib
 import os
 import socket
 import sys
+from base64 import urlsafe_b64decode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -19,6 +20,8 @@ from uuid import UUID, uuid4
 import asyncpg
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from pydantic import SecretStr
 
 from contracts.calls import RecordingStoredV1
@@ -272,6 +275,25 @@ async def test_twilios_recordings_are_opened_with_the_account_that_their_address
         await office.becomes(recording, "stored")
     [(_, headers)] = vendor.asked
     assert httpx.BasicAuth(f"AC{'0' * 32}", "token")._auth_header == headers["authorization"]
+
+
+@real
+async def test_vonages_recordings_are_opened_with_a_token_that_the_application_signs(
+    office: Office, vendor: Any, replies: Any, sounds: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("telephony_router.fetch_recordings.HOSTS", {"vonage": (NAME,)})
+    vendor.replies["/v1/files/1"] = replies.answer(sounds.stereo(1))
+    account = await an_account(office.database, office.account.tenant, "vonage")
+    key = generate_private_key(65537, 2048).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    sealed = Seal(KEY).close(account.id, f"an-application:{key}")
+    async with office.database.transaction(account.tenant) as tx:
+        await recording_store.put_access(tx, account.id, hosts=[], sealed=sealed, agent_channel=None)
+    recording = await office.hears(Recording(id="1", url=vendor.url("/v1/files/1")), account=account)
+    async with office.fetching():
+        await office.becomes(recording, "stored")
+    [(_, headers)] = vendor.asked
+    claims = headers["authorization"].removeprefix("Bearer ").split(".")[1]
+    assert b'"application_id":"an-application"' in urlsafe_b64decode(claims + "=" * (-len(claims) % 4))
 
 
 @real

@@ -70,6 +70,9 @@ async def test_operators_see_retry_and_give_access_and_it_is_written_down(
     credential = ("--credential-file", tmp_path / "credential")
     kept = run("access", account, "--tenant", tenant, "--host", "*.example.com", *credential, "--json")
     assert json.loads(kept.stdout) == {"hosts": ["*.example.com"], "has_credential": True, "agent_channel": None}
+    (tmp_path / "key").write_text("application:-----BEGIN PRIVATE KEY-----\nnothing\n")
+    refused = run("access", account, "--tenant", tenant, "--credential-file", tmp_path / "key")
+    assert (refused.exit_code, "the private key is not PEM" in refused.stderr) == (1, True)
     kept = run("access", account, "--tenant", tenant, "--agent-channel", 1, "--json")
     assert json.loads(kept.stdout) == {"hosts": ["*.example.com"], "has_credential": True, "agent_channel": 1}
     assert run("access", account, "--tenant", uuid4(), "--agent-channel", 1).exit_code == 1

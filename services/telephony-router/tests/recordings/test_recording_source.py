@@ -8,6 +8,7 @@ import hashlib
 import ipaddress
 import socket
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from telephony_router.recording_source import (
     is_public,
 )  # fmt: skip
 
+NOW = datetime(2026, 3, 4, 6, 30, tzinfo=UTC)
 NAME, OTHER = "recordings.example.com", "elsewhere.example.com"
 LOOPBACK = ("127.0.0.0/8",)
 OPEN = Access()
@@ -180,7 +182,7 @@ async def test_credentials_go_to_the_listed_host_and_no_further(
     source: Any, vendor: Any, listen: Listen, replies: Any, sounds: Any, tmp_path: Path
 ) -> None:
     storage = await listen(tls=OTHER)
-    access = Access(hosts=("*.example.com",), authorization=authorization("key:secret"))
+    access = Access(hosts=("*.example.com",), authorization=authorization("key:secret", NOW))
     vendor.replies["/here"] = replies.redirect("/there")
     vendor.replies["/there"] = replies.redirect(storage.url("/file", OTHER))
     storage.replies["/file"] = replies.redirect(vendor.url("/back"))
