@@ -59,11 +59,12 @@ def signing_key(
 
 
 @app.command("public-key")
-def public_key(tenant: TenantOption) -> None:
+def public_key(tenant: TenantOption, as_json: JsonOption = False) -> None:
     """Print the public key of a tenant's log: for witnesses, auditors, and whoever checks evidence."""
     from vault_importer.checkpoints import tenant_signer
 
-    typer.echo(str(tenant_signer(_sealing(_settings()).signer, tenant).verifier))
+    key = str(tenant_signer(_sealing(_settings()).signer, tenant).verifier)
+    typer.echo(json.dumps({"public_key": key}) if as_json else key)
 
 
 def _sealing(settings: Settings) -> Sealing:
