@@ -35,6 +35,10 @@ SECONDS = 6
 WRK_CONNECTIONS = 32
 OPEN_LOOP_CONNECTIONS = 32
 DID = "+914842000100"
+ANYWHERE = -1
+BEHIND = ["nice", "-n", "10", sys.executable, "-m", "telephony_router"]
+"""What understands webhooks yields to what answers them, as it would on a machine of its own."""
+ANSWERS_ONLY = {"TRUNKLINE_TELEPHONY_ROUTER_ANSWERS_ONLY": "true"}
 CUSTOMERS = 2000
 HELLO = """
 from fastapi import FastAPI
@@ -68,14 +72,21 @@ async def _run(addresses: Addresses) -> list[Result]:
         async with fresh_database(
             addresses.postgres_dsn, service="telephony-router", package="telephony_router"
         ) as database:
-            ours, latencies, rss = await _router(addresses, database, Path(folder))
+            secret = secrets.token_urlsafe(16)
+            name = await directory(database, secret)
+            ours, latencies, rss = await _router(addresses, name, secret, Path(folder))
+            alone, together = [await _replicas(addresses, name, secret, Path(folder), count) for count in (1, 2)]
     p50, p95, p99 = (percentile(latencies, share) for share in (0.5, 0.95, 0.99))
     return [
         Result(
             name="midring", value=ours, unit="rps", limit_name="rps, bare FastAPI hello", limit=hello,
             ratio=ours / hello, p50_ms=p50, p95_ms=p95, p99_ms=p99, rss_mb=rss,
             note=f"one worker, each answer durable first; latency open loop at {RATE}/s",
-        )
+        ),
+        Result(
+            name="midring_replicas", value=together, unit="rps", limit_name="rps, one worker", limit=alone,
+            ratio=together / alone, note="two workers; servers and senders on the same two cores",
+        ),
     ]  # fmt: skip
 
 
@@ -88,19 +99,32 @@ async def _hello(folder: Path) -> float:
         return await _wrk(port, "/hello", folder)
 
 
-async def _router(addresses: Addresses, database: Database, folder: Path) -> tuple[float, list[float], float]:
-    secret = secrets.token_urlsafe(16)
-    name = await directory(database, secret)
+async def _replicas(addresses: Addresses, name: str, secret: str, folder: Path, count: int) -> float:
+    """What so many workers answer together, each with a sender of its own, wherever the machine lets them run."""
+    ports = [free_port() for _ in range(count)]
+    with contextlib.ExitStack() as running:
+        for port in ports:
+            data = folder / f"replica-{count}-{port}"
+            environment = settings(addresses, name, port, data) | ANSWERS_ONLY
+            command = [sys.executable, "-m", "telephony_router"]
+            running.enter_context(pinned(command, environment, data.with_suffix(".log"), core=ANYWHERE))
+        for port in ports:
+            await listening(port)
+            await open_loop(port, f"/v1/hooks/generic/{secret}/ring", seconds=1)
+        path = f"/v1/hooks/generic/{secret}/ring"
+        return sum(await asyncio.gather(*(_wrk(port, path, folder, core=ANYWHERE) for port in ports)))
+
+
+async def _router(addresses: Addresses, name: str, secret: str, folder: Path) -> tuple[float, list[float], float]:
     port = free_port()
     environment = settings(addresses, name, port, folder / "router")
     path = f"/v1/hooks/generic/{secret}/ring"
     behind = settings(addresses, name, free_port(), folder / "behind")
-    answers_only = {"TRUNKLINE_TELEPHONY_ROUTER_ANSWERS_ONLY": "true"}
     with (
         # What was taken in is understood and published meanwhile, by another process on the other core.
-        pinned([sys.executable, "-m", "telephony_router"], behind, folder / "behind.log", core=0),
+        pinned(BEHIND, behind, folder / "behind.log", core=0),
         pinned(
-            [sys.executable, "-m", "telephony_router"], environment | answers_only, folder / "router.log"
+            [sys.executable, "-m", "telephony_router"], environment | ANSWERS_ONLY, folder / "router.log"
         ) as process,
     ):
         await listening(port)
@@ -166,8 +190,7 @@ def pinned(
     command: list[str], environment: dict[str, str], log: Path, *, core: int | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A process on one core, by default the last; the load is made on the first."""
-    on = str(cores() - 1 if core is None else core)
-    prefix = ["taskset", "-c", on] if cores() > 1 and shutil.which("taskset") else []
+    prefix = _on(cores() - 1 if core is None else core)
     with log.open("wb") as output:
         process = subprocess.Popen([*prefix, *command], env={**os.environ, **environment}, stderr=output, stdout=output)
         try:
@@ -196,12 +219,17 @@ async def listening(port: int) -> None:
     raise SystemExit("the server under measurement did not start within 30 s")
 
 
-async def _wrk(port: int, path: str, folder: Path) -> float:
-    script = folder / "ring.lua"
+def _on(core: int) -> list[str]:
+    """How a command begins that runs on one core."""
+    pins = core != ANYWHERE and cores() > 1 and shutil.which("taskset")
+    return ["taskset", "-c", str(core)] if pins else []
+
+
+async def _wrk(port: int, path: str, folder: Path, *, core: int = 0) -> float:
+    script = folder / f"ring-{port}.lua"
     text = WRK_SCRIPT.replace("{did}", DID).replace("{path}", path).replace("{customers}", str(CUSTOMERS))
     script.write_text(text)
-    prefix = ["taskset", "-c", "0"] if cores() > 1 and shutil.which("taskset") else []
-    command = [*prefix, "wrk", "-t1", f"-c{WRK_CONNECTIONS}", f"-d{SECONDS}s", "-s", str(script)]
+    command = [*_on(core), "wrk", "-t1", f"-c{WRK_CONNECTIONS}", f"-d{SECONDS}s", "-s", str(script)]
     process = await asyncio.create_subprocess_exec(*command, f"http://127.0.0.1:{port}", stdout=asyncio.subprocess.PIPE)
     output = (await process.communicate())[0].decode()
     if failed := re.search(r"Non-2xx or 3xx responses: (\d+)", output):

@@ -22,7 +22,7 @@ from uuid import UUID
 import asyncpg
 from redis.asyncio import Redis
 
-from bench.midring import free_port, listening, pinned, rss_mb, settings
+from bench.midring import ANSWERS_ONLY, BEHIND, free_port, listening, pinned, rss_mb, settings
 from bench.results import Addresses, Result, percentile
 from kit.postgres import Database, schema_of
 from kit.testing import fresh_database
@@ -134,14 +134,13 @@ async def _seed(addresses: Addresses, database: Database) -> list[str]:
 async def _rings(addresses: Addresses, database: Database, paths: list[str]) -> tuple[_Rings, float]:
     async with database.system() as tx:
         name = str(await tx.fetchval("SELECT current_database()"))
-    answers_only = {"TRUNKLINE_TELEPHONY_ROUTER_ANSWERS_ONLY": "true"}
     command = [sys.executable, "-m", "telephony_router"]
     with tempfile.TemporaryDirectory(prefix="fleet") as folder:
         behind = settings(addresses, name, free_port(), Path(folder) / "behind")
         port = free_port()
-        ours = settings(addresses, name, port, Path(folder) / "router") | answers_only
+        ours = settings(addresses, name, port, Path(folder) / "router") | ANSWERS_ONLY
         with (
-            pinned(command, behind, Path(folder) / "behind.log", core=0),
+            pinned(BEHIND, behind, Path(folder) / "behind.log", core=0),
             pinned(command, ours, Path(folder) / "router.log") as process,
         ):
             await listening(port)
