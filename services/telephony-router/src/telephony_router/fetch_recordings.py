@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from telephony_router.audio import CutShort, NotAudio
 from telephony_router.blob_store import BlobStore, Corrupt, StoreAway
 from telephony_router.metrics import METRICS
 from telephony_router.record import DATABASE_FAILURES
+from telephony_router.recording_links import LINK_APIS, address_of, named_file
 from telephony_router.recording_source import Access, Fetched, RecordingSource, Refused, authorization
 from telephony_router.recording_store import Claim, StoredFile
 from telephony_router.recording_vendors import HOSTS, agent_channel, own_credential
@@ -80,6 +81,7 @@ class RecordingFetcher:
         spool: Path,
         pace: Pace,
         listen: Listen = listen_apart,
+        link_apis: Mapping[str, str] = LINK_APIS,
     ) -> None:
         self._database = database
         self._source = source
@@ -88,6 +90,7 @@ class RecordingFetcher:
         self._spool = spool
         self._pace = pace
         self._listen = listen
+        self._link_apis = link_apis
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
         self._running: list[asyncio.Task[None]] = []
         self._freed = asyncio.Event()
@@ -222,7 +225,7 @@ class RecordingFetcher:
             told = await recording_store.find_fetch(tx, claim)
         if told is None:
             return
-        if not told["url"]:
+        if not told["url"] and (told["told"] == "pending" or claim.vendor not in self._link_apis):
             raise _Unsuccessful("never_told_of" if told["told"] == "pending" else "no_address", again=False)
         with METRICS.recording_seconds.labels(claim.vendor).time():
             file = await self._obtain(claim, told, paths)
@@ -232,7 +235,8 @@ class RecordingFetcher:
         """Everything outside Postgres: fetch, take apart, store."""
         whole, first, second = paths
         try:
-            fetched = await self._source.fetch(told["url"], whole, self._access(claim, told))
+            url, access = await self._whence(claim, told)
+            fetched = await self._source.fetch(url, whole, access)
             METRICS.recording_bytes.inc(fetched.size_bytes)
             heard = await self._listen(whole, first, second, claim.attempts >= self._pace.attempts_max)
             await self._store.put(claim.tenant_id, fetched.sha256, whole)
@@ -250,6 +254,21 @@ class RecordingFetcher:
             log.warning("recordings_cannot_be_kept", error=type(error).__name__)
             raise _Unsuccessful("store_away", counted=False) from None
         return _stored_file(fetched, heard, agent_channel(told["agent_channel"], told["direction"]))
+
+    async def _whence(self, claim: Claim, told: Any) -> tuple[str, Access]:
+        """Where it is, and what may be shown there. Vendors that only name it are asked, with the account's token."""
+        api = self._link_apis.get(claim.vendor)
+        if api is None:
+            return told["url"], self._access(claim, told)
+        name, sealed = named_file(claim.recording_key, told["url"]), told["sealed_credential"]
+        if sealed is not None and name:
+            token = self._seal.open(claim.account_id, sealed)
+            # The vendor itself says where, under TLS, and for this one file: there is nothing to show there.
+            return await address_of(self._source, api, token, name), Access()
+        if not told["url"]:
+            raise Refused("no_credential", again=False)
+        # The token is for the API's query, and no password of whoever has the page.
+        return told["url"], replace(self._access(claim, told), authorization="")
 
     def _access(self, claim: Claim, told: Any) -> Access:
         account = claim.account_id

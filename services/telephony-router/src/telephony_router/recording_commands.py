@@ -114,7 +114,8 @@ def access_command(
     """From where an account's recordings may come, with what credential, and which channel is the agent's.
 
     The credential is user:password or Bearer TOKEN; for Vonage an application's id, a colon and its private key (PEM),
-    which signs a token for each fetch. It is kept sealed and shown to the listed hosts only.
+    which signs a token for each fetch; for MyOperator its API's token. It is kept sealed and shown to the listed
+    hosts only.
     """
     from telephony_router import recording_store
     from telephony_router.application_token import NotAKey

@@ -16,11 +16,12 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import httpcore
@@ -42,6 +43,8 @@ __all__ = [
 ]
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+T = TypeVar("T")
+Take = Callable[[httpcore.Response], Awaitable[T]]
 
 # Beyond what Python calls not global: ways to write an IPv4 address inside an IPv6 one, relays, and the one
 # metadata service that lives at an address that looks public.
@@ -61,6 +64,7 @@ FOR_GOOD = frozenset({410})
 # Besides audio/*: what stores say of files that they know nothing of.
 TYPES = frozenset({"", "application/octet-stream", "binary/octet-stream", "application/ogg", "application/x-wav"})
 CHUNK_BYTES = 65_536
+TEXT_BYTES = 65_536
 
 
 class Refused(Exception):
@@ -161,9 +165,16 @@ class RecordingSource:
 
     async def fetch(self, url: str, into: Path, access: Access) -> Fetched:
         """Leave what is at ``url`` in ``into``. Raises :class:`Refused`."""
+        return await self._guarded(url, access, partial(self._take, into=into))
+
+    async def read(self, url: str, access: Access) -> bytes:
+        """The short text at ``url``: what a vendor's API says of a recording. Raises :class:`Refused`."""
+        return await self._guarded(url, access, _read)
+
+    async def _guarded(self, url: str, access: Access, take: Take[T]) -> T:
         try:
             async with asyncio.timeout(self._limits.total_seconds):
-                return await self._follow(url, into, access)
+                return await self._follow(url, access, take)
         except TimeoutError:
             raise Refused("timed_out", again=True) from None
         except httpcore.ConnectError as error:
@@ -172,7 +183,7 @@ class RecordingSource:
             timed = isinstance(error, httpcore.TimeoutException)
             raise Refused("timed_out" if timed else "broken_off", again=True) from None
 
-    async def _follow(self, url: str, into: Path, access: Access) -> Fetched:
+    async def _follow(self, url: str, access: Access, take: Take[T]) -> T:
         # A pool for each fetch: no connection outlives the check of the address it goes to.
         async with httpcore.AsyncConnectionPool(
             ssl_context=self._tls, network_backend=self._backend, max_connections=REDIRECTS_MAX + 1, retries=0
@@ -186,7 +197,7 @@ class RecordingSource:
                 sent = secret if target.scheme == "https" and access.lists(target.host) else ""
                 async with self._asked(pool, target, sent) as response:
                     if response.status not in REDIRECTS:
-                        return await self._take(response, into)
+                        return await take(response)
                     onward = self._target(_join(url, _header(response, b"location")))
                 if (onward.scheme, onward.host, onward.port) != (target.scheme, target.host, target.port):
                     secret = ""
@@ -233,8 +244,9 @@ class RecordingSource:
         finally:
             await response.aclose()
 
-    async def _take(self, response: httpcore.Response, into: Path) -> Fetched:
+    async def _take(self, response: httpcore.Response, *, into: Path) -> Fetched:
         _check_head(response, self._limits.bytes_max)
+        _check_audio(response)
         digest, size, head = hashlib.sha256(), 0, b""
         began, so_far = time.monotonic(), 0
         # A file on a local disk: writing a chunk takes less than handing it to a thread.
@@ -286,17 +298,30 @@ def _header(response: httpcore.Response, name: bytes) -> str:
     return values[-1].decode("latin-1").strip() if values else ""
 
 
+async def _read(response: httpcore.Response) -> bytes:
+    _check_head(response, TEXT_BYTES)
+    text = b""
+    async for chunk in response.aiter_stream():
+        text += chunk
+        if len(text) > TEXT_BYTES:
+            raise Refused("too_large", again=False)
+    return text
+
+
 def _check_head(response: httpcore.Response, bytes_max: int) -> None:
     if response.status != 200:
         raise Refused(f"http_{response.status}", again=response.status not in FOR_GOOD)
     if _header(response, b"content-encoding").lower() not in ("", "identity"):
         raise Refused("compressed", again=False)
-    kind = _header(response, b"content-type").partition(";")[0].strip().lower()
-    if not kind.startswith("audio/") and kind not in TYPES:
-        raise Refused("not_audio", again=True)
     length = _header(response, b"content-length")
     if length.isascii() and length.isdigit() and int(length) > bytes_max:
         raise Refused("too_large", again=False)
+
+
+def _check_audio(response: httpcore.Response) -> None:
+    kind = _header(response, b"content-type").partition(";")[0].strip().lower()
+    if not kind.startswith("audio/") and kind not in TYPES:
+        raise Refused("not_audio", again=True)
 
 
 def _is_tls(error: BaseException) -> bool:
