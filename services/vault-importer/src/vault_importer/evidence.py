@@ -21,7 +21,7 @@ from vault_importer.certificate import certificate_html, certificate_text
 from vault_importer.checkpoint_store import StoredCheckpoint, cosignatures, timestamps
 from vault_importer.checkpoints import tenant_signer
 from vault_importer.evidence_store import Scope, chats_of, messages_in, people_of, proofs
-from vault_importer.leaves import EPOCH, SHREDDED, Wording, committed, record_of
+from vault_importer.leaves import EPOCH, SHREDDED, Wording, canonical, committed, record_of
 from vault_importer.ledger_store import (
     Record,
     ended_imports,
@@ -77,11 +77,14 @@ async def gather_evidence(
         ids = await messages_in(tx, scope)
         if not ids:
             raise EvidenceRefused("No message is in this scope.")
+        encoded: list[bytes] = []
         messages: list[dict[str, Any]] = []
         shredded = 0
         for at in range(0, len(ids), MESSAGES_PER_PAGE):
             page, gone = await _messages(tx, ids[at : at + MESSAGES_PER_PAGE], checkpoint.size)
-            messages += page
+            # Proofs are the bulk of it, and are needed no more once they are written.
+            encoded += [canonical(each) for each in page]
+            messages += [{"record": each["record"], "content": each["content"]} for each in page]
             shredded += gone
         imports = await _imports(tx, {UUID(each["record"]["import"]) for each in messages}, checkpoint.size)
         signed = await cosignatures(tx, checkpoint.sequence)
@@ -90,7 +93,7 @@ async def gather_evidence(
     known = [each.verifier for each in witnesses if each.verifier.name in signed]
     key = tenant_signer(signer, tenant)
     parts: dict[str, bytes] = {
-        "messages.json": _json(messages),
+        "messages.json": b"[\n" + b",\n".join(encoded) + b"\n]\n",
         "imports.json": _json(imports),
         "people.json": _json(who),
         "checkpoint.txt": (checkpoint.note + "".join(signed[each.name] for each in known)).encode(),
