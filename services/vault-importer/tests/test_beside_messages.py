@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -174,6 +175,20 @@ async def test_an_older_backup_that_comes_late_does_not_undo_a_change(vault: Any
     await vault.import_(stores.beside())
     [media] = await _of(vault, "message_media", "PHOTO1")
     assert media["file_path"] == "Media/moved.jpg"
+
+
+async def test_a_phone_with_a_wrong_clock_does_not_make_later_backups_old(vault: Any, stores: Any) -> None:
+    wrong = "UPDATE message SET timestamp = 4000000000000 WHERE _id = 8004"
+    await vault.import_(stores.beside(wrong), now=lambda: datetime(2023, 11, 1, tzinfo=UTC))
+    run = await vault.import_(stores.beside("UPDATE message_media SET file_path = 'Media/moved.jpg'"))
+    assert run.manifest["tables"]["message_media"]["changed"] == 1
+
+
+async def test_a_store_without_messages_is_taken_and_accounted_for(vault: Any, stores: Any) -> None:
+    run = await vault.import_(stores.beside("DELETE FROM message"))
+    assert run.manifest["tables"]["call_log"]["new"] == 2
+    assert run.manifest["tables"]["receipt_user"]["skipped"] == {"no_message": 3, "no_jid": 1}
+    assert run.manifest["unread"]["wa_nobody_knows"] == 2
 
 
 @pytest.mark.parametrize("changes", [(), ("DELETE FROM message WHERE _id = 8001",), (

@@ -98,7 +98,11 @@ async def test_an_edit_between_two_backups_is_one_message_with_a_second_revision
     assert (newest["message_id"], newest["revision"]) == (str(message["id"]), 2)
 
 
-async def test_a_revocation_after_an_edit_is_the_third_revision_of_the_same_message(vault: Any, stores: Any) -> None:
+@pytest.mark.parametrize("kept_in_mind", [300_000, 0])
+async def test_a_revocation_after_an_edit_is_the_third_revision_of_the_same_message(
+    vault: Any, stores: Any, kept_in_mind: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load_backup, "MOST_ALIASES", kept_in_mind)
     for changes in (WRITTEN, EDIT, REVOKE):
         await vault.import_(stores.encrypted(*changes))
     messages = await vault.rows("SELECT revision, revoked, text FROM message WHERE chat_id IN (SELECT id FROM chat"

@@ -53,6 +53,8 @@ LANES = 2
 CONTACTS_PER_CHUNK = 5_000
 #: About a third of a second on two cores.
 MESSAGES_PER_CHUNK = 5_000
+#: Of messages that were edited or revoked, all keys are kept in mind up to so many: some 60 MB.
+MOST_ALIASES = 300_000
 NAME_RANKS: dict[NameSource, int] = {"none": 0, "own_profile": 1, "verified": 2, "address_book": 3}
 
 
@@ -77,6 +79,9 @@ class Loading:
     people: dict[str, Person] = field(default_factory=dict)
     chats: dict[str, Chat] = field(default_factory=dict)
     outcomes: Outcomes = field(default_factory=Outcomes)
+    aliases: dict[UUID, UUID] | None = None
+    """Other keys of the account's messages; the chunks add theirs. Nobody else adds any: an account's chats are its
+    own, and it is imported by one process at a time."""
     messages: RowMap = field(default_factory=RowMap)
     manifest: dict[str, Any] = field(default_factory=dict)
 
@@ -211,6 +216,7 @@ async def _load_messages(loading: Loading, backup: Backup, *, total: int) -> Non
     """All lanes side by side: each has chats of its own, so none waits for another's events."""
     async with loading.database.transaction(loading.account.tenant_id) as tx:
         lanes = await store.lanes_of(tx, loading.run.id)
+        loading.aliases = await store.message_aliases(tx, MOST_ALIASES)
     done = Counter({lane.lane: lane.rows_done for lane in lanes})
 
     def show(lane: int, rows: int) -> None:
@@ -242,7 +248,7 @@ async def _load_lane(
             if again:
                 again -= chunk.rows
                 async with loading.database.transaction(loading.account.tenant_id) as tx:
-                    _know(loading, chunk.staged, await store.known_keys(tx, chunk.staged))
+                    _know(loading, chunk.staged, await store.known_keys(tx, chunk.staged, loading.aliases))
                 continue
             skipped.update(chunk.skipped)
             await _load_chunk(loading, chunk, lane=lane.lane, done=done, skipped=skipped)
@@ -279,7 +285,7 @@ async def _load_chunk(loading: Loading, chunk: _Chunk, *, lane: int, done: int, 
     account, run = loading.account, loading.run
     emits = {row.chat.id_text for row in chunk.staged}
     async with loading.database.transaction(account.tenant_id, emits=emits) as tx:
-        known = await store.known_keys(tx, chunk.staged)
+        known = await store.known_keys(tx, chunk.staged, loading.aliases)
         staged, repeated = settle(chunk.staged, known)
         written = await store.merge_messages(tx, staged, import_id=run.id, at=loading.now()) if staged else {}
         account_id = str(account.id)
@@ -304,6 +310,10 @@ async def _load_chunk(loading: Loading, chunk: _Chunk, *, lane: int, done: int, 
         if not await store.advance_lane(tx, run.id, lane, done, step):
             raise ImportBusy("This file is being imported by another process at this moment.")
         await append_wordings(tx, staged, written, import_id=run.id, at=loading.now())
+    if loading.aliases is not None:
+        for row in staged:
+            for key in row.other_keys:
+                loading.aliases.setdefault(key, row.id)
     _know(loading, chunk.staged, known)
 
 
@@ -321,14 +331,15 @@ async def _load_beside(loading: Loading, backup: Backup) -> dict[str, Any]:
     tables: dict[str, Any] = {"message": _messages_accounted(lanes)}
     if isinstance(backup, HasSides):
         tables.update(await loading.in_worker(_look_up, backup, loading.outcomes))
-    newest = max((lane.newest_message_at for lane in lanes if lane.newest_message_at), default=None)
-    if newest is None or not isinstance(backup, HasSides):
+    else:
         return tables
+    newest = max((lane.newest_message_at for lane in lanes if lane.newest_message_at), default=loading.run.started_at)
     beside = LoadingSides(
         database=loading.database,
         account=loading.account,
         import_id=loading.run.id,
-        as_of=newest,
+        # A clock that was wrong on one phone must not make all later backups old.
+        as_of=min(newest, loading.now()),
         names=Names(
             account_id=loading.account.id, message=loading.messages.get, people=loading.people, chats=loading.chats
         ),

@@ -168,9 +168,9 @@ SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin'
     set_config('enable_seqscan', 'off', true), set_config('enable_material', 'off', true),
     set_config('enable_bitmapscan', 'off', true), set_config('jit', 'off', true)
 
--- name: any_message_alias
--- Whether a message ever had more than one key.
-SELECT EXISTS (SELECT FROM message_alias WHERE tenant_id = $1)
+-- name: message_aliases
+-- All other keys of messages, as far as they are not too many.
+SELECT key_hash, message_id FROM message_alias WHERE tenant_id = $1 LIMIT $2
 
 -- name: known_keys
 -- Under which id the vault knows messages that have, or may have had, several keys.

@@ -282,12 +282,24 @@ async def chats(
     return found
 
 
-async def known_keys(tx: Transaction, staged: Sequence[Staged]) -> dict[UUID, UUID]:
-    """Ids of messages in the vault by those keys that are not simply their id."""
+async def message_aliases(tx: Transaction, most: int) -> dict[UUID, UUID] | None:
+    """Every key that is not simply its message's id; nothing when there are more than can be kept in mind."""
+    rows = await tx.fetch(Q.message_aliases, tx.tenant, most + 1)
+    return {row["key_hash"]: row["message_id"] for row in rows} if len(rows) <= most else None
+
+
+async def known_keys(
+    tx: Transaction, staged: Sequence[Staged], aliases: Mapping[UUID, UUID] | None
+) -> dict[UUID, UUID]:
+    """Ids of messages in the vault by those keys that are not simply their id. ``aliases`` are all that there are,
+    when they are known."""
     several = [key for row in staged if row.other_keys for key in (row.id, *row.other_keys)]
-    if not several and not await tx.fetchval(Q.any_message_alias, tx.tenant):
-        return {}
     await tx.execute(Q.probe_by_index)
+    if aliases is not None:
+        rows = await tx.fetch(Q.known_keys, tx.tenant, [], several) if several else []
+        found = {row["key_hash"]: row["message_id"] for row in rows}
+        every = (key for row in staged for key in (row.id, *row.other_keys))
+        return {**found, **{key: aliases[key] for key in every if key in aliases}}
     keys = several + [row.id for row in staged if not row.other_keys]
     rows = await tx.fetch(Q.known_keys, tx.tenant, keys, several)
     # An alias says more than a key that happens to be an id as well, and comes first.
