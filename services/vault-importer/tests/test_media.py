@@ -72,6 +72,14 @@ def test_links_are_not_followed(folders: MediaFolders) -> None:
     assert not folders.store.exists()
 
 
+def test_a_media_folder_that_is_a_link_is_not_followed(folders: MediaFolders, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "Media").symlink_to(folders.phone / "Media")
+    linked = MediaFolders(phone=other, store=folders.store, largest_bytes=100_000)
+    assert keep_file(linked, TENANT, f"{IMAGES}/IMG-1.jpg") in ("missing", "unreadable")
+
+
 def test_what_is_no_file_is_not_read(folders: MediaFolders) -> None:
     os.mkfifo(folders.phone / IMAGES / "pipe.jpg")
     assert keep_file(folders, TENANT, f"{IMAGES}/pipe.jpg") == "not_a_file"

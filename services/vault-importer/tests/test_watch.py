@@ -34,7 +34,13 @@ class Watched:
         self.watch = Watch(
             database=database or vault.database,
             key_of=lambda _: ROOT_KEY,
-            options=WatchOptions(folder=folder / "watch", settle_seconds=10, attempts=2, temporary=vault.temporary),
+            options=WatchOptions(
+                folder=folder / "watch",
+                settle_seconds=10,
+                attempts=2,
+                temporary=vault.temporary,
+                media_store=folder / "kept",
+            ),
             clock=self.clock,
         )
 
@@ -162,3 +168,17 @@ async def test_two_that_watch_one_folder_import_and_tell_once(
     assert [row["state"] for row in await vault.rows("SELECT state FROM import_run")] == ["completed"]
     assert watched.names("done") == ["msgstore.db.crypt15"]
     assert watched.names("refused") == []
+
+
+async def test_media_that_lie_beside_a_backup_are_taken_with_it(watched: Any, vault: Any, stores: Any) -> None:
+    images = watched.inbox / "Media" / "WhatsApp Images"
+    images.mkdir(parents=True)
+    (images / "IMG-1.jpg").write_bytes(b"a picture of a bill")
+    shutil.copy(stores.beside(), watched.inbox)
+    await watched.look_after(0)
+    await watched.look_after(11)
+    assert watched.names("done") == ["msgstore.db"]
+    [file] = await vault.rows(
+        "SELECT f.bytes, l.hash_agrees FROM media_file f JOIN message_media_file l USING (sha256)"
+    )
+    assert file == {"bytes": 19, "hash_agrees": False}

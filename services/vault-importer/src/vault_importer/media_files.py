@@ -10,13 +10,13 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
 from uuid import UUID, uuid4
 
-__all__ = ["KeptFile", "MediaFolders", "MediaReason", "keep_file"]
+__all__ = ["PREFIX", "KeptFile", "MediaFolders", "MediaReason", "keep_file"]
 
 MediaReason = Literal["bad_path", "missing", "not_a_file", "too_large", "unreadable"]
 
@@ -47,7 +47,7 @@ def keep_file(folders: MediaFolders, tenant: UUID, file_path: str) -> KeptFile |
     if parts is None:
         return "bad_path"
     try:
-        with _opened(_media_folder(folders.phone), parts) as source:
+        with _opened(folders.phone, parts) as source:
             found = os.fstat(source.fileno())
             if not stat.S_ISREG(found.st_mode):
                 return "not_a_file"
@@ -66,11 +66,6 @@ def _parts(file_path: str) -> list[str] | None:
     if not parts or "\\" in file_path or "\x00" in file_path or any(part in ("", ".", "..") for part in parts):
         return None
     return parts
-
-
-def _media_folder(phone: Path) -> Path:
-    inner = phone / PREFIX
-    return inner if inner.is_dir() else phone
 
 
 class _Unreadable(Exception):
@@ -96,10 +91,11 @@ def _open_below(folder: Path, parts: list[str]) -> int:
     """Reached name by name and through no link. Does not wait where a pipe stands."""
     at = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
+        # The folder that is given is the media folder, or the one it lies in.
+        with suppress(FileNotFoundError):
+            at = _into(at, PREFIX)
         for name in parts[:-1]:
-            inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
-            os.close(at)
-            at = inner
+            at = _into(at, name)
         found = os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
     finally:
         os.close(at)
@@ -107,6 +103,12 @@ def _open_below(folder: Path, parts: list[str]) -> int:
         os.close(found)
         raise IsADirectoryError
     return found
+
+
+def _into(folder: int, name: str) -> int:
+    inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    os.close(folder)
+    return inner
 
 
 def _chunks(source: IO[bytes]) -> Iterator[bytes]:

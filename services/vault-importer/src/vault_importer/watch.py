@@ -25,6 +25,7 @@ from vault_importer.containers import CONTAINERS
 from vault_importer.decrypt import Limits
 from vault_importer.import_backup import ImportJob, import_backup
 from vault_importer.manage_accounts import find_account
+from vault_importer.media_files import PREFIX, MediaFolders
 from vault_importer.refusals import BackupRefused
 from vault_importer.seal import Sealing
 from vault_importer.store import alone_with_account
@@ -47,6 +48,9 @@ class WatchOptions:
     temporary: Path | None = None
     limits: Limits = field(default_factory=Limits)
     sealing: Sealing | None = None
+    media_store: Path | None = None
+    """Where the files of a ``Media`` folder beside the backups are kept; without it, they are not taken."""
+    largest_media_bytes: int = 4 * 1024**3
 
 
 @dataclass
@@ -146,10 +150,17 @@ class Watch(Background):
             path=path,
             backup_key=self._key_of(account),
             address_book=book,
+            media=self._media(path.parent),
             temporary=self._options.temporary,
             limits=self._options.limits,
             sealing=self._options.sealing,
         )
+
+    def _media(self, inbox: Path) -> MediaFolders | None:
+        store, phone = self._options.media_store, inbox / PREFIX
+        if store is None or phone.is_symlink() or not phone.is_dir():
+            return None
+        return MediaFolders(phone=inbox, store=store, largest_bytes=self._options.largest_media_bytes)
 
     async def _refuse(self, path: Path, reason: str) -> None:
         self._refused += 1

@@ -123,6 +123,8 @@ def build(settings: Settings) -> Wired:
                     temporary=settings.temporary_dir,
                     limits=limits_of(settings),
                     sealing=sealing,
+                    media_store=settings.media_dir,
+                    largest_media_bytes=settings.max_media_bytes,
                 ),
             )
         )
