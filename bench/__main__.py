@@ -13,7 +13,18 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import consume, degraded, event_age, guarantees, importing, midring, midring_fleet, outbox_history, relay
+from bench import (
+    consume,
+    degraded,
+    event_age,
+    guarantees,
+    importing,
+    midring,
+    midring_fleet,
+    outbox_history,
+    relay,
+    searching,
+)  # fmt: skip
 from bench.results import Addresses, Result, cores
 
 LOAD = os.getloadavg()[0]
@@ -23,6 +34,7 @@ BENCHES: dict[str, Callable[[Addresses], Sequence[Result]]] = {
     "midring_fleet": midring_fleet.run,
     "degraded": degraded.run,
     "import": importing.run,
+    "search": searching.run,
     "event_age": event_age.run,
     "relay": relay.run,
     "outbox_history": outbox_history.run,

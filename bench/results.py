@@ -40,6 +40,7 @@ TARGETS = {
     "consume_batch": Target(value=25_000),
     "event_age": Target(p99_ms=50),
     "midring_fleet": Target(p99_ms=5),
+    "search": Target(p99_ms=100),
 }
 
 

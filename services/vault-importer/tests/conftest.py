@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import httpx
 import pytest
 
 from kit.postgres import Database
 from vault_importer import store
 from vault_importer.accounts import Account
+from vault_importer.api import make_api
+from vault_importer.archive import Chat, Staged
+from vault_importer.formats.base import SourceChat
 from vault_importer.import_backup import ImportJob, import_backup
+from vault_importer.index_messages import index_tenant
+from vault_importer.ledger_store import append_wordings
 from vault_importer.samples import encrypt
 from vault_importer.store import ImportRun
 
@@ -117,3 +124,64 @@ async def vault(make_database: Callable[..., Awaitable[Database]], tmp_path: Pat
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     return Vault(database=database, account=account, temporary=temporary)
+
+
+BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Archive:
+    """A vault that is told what was said, and asked for it over HTTP."""
+
+    def __init__(self, vault: Any) -> None:
+        self.vault = vault
+        self.client = httpx.AsyncClient(
+            transport=httpx.ASGITransport(app=make_api(vault.database, "t0ken")),
+            base_url="http://vault",
+            headers={"Authorization": "Bearer t0ken", "X-Tenant": str(vault.tenant)},
+        )
+        self.minute = 0
+
+    async def say(self, *texts: str, chat: str = "919847000010@s.whatsapp.net", **different: Any) -> list[UUID]:
+        """Messages a minute apart, in one import of their own."""
+        import_id = uuid4()
+        async with self.vault.database.transaction(self.vault.tenant) as tx:
+            person = (uuid4(), chat, f"+{chat.partition('@')[0]}", "Kottakkal Traders", 3)
+            await store.merge_contacts(tx, [person], import_id=import_id)
+            people = await store.people(tx, [chat])
+            source = SourceChat(jid=chat, kind="direct", name="")
+            await store.merge_chats(
+                tx, [(uuid4(), source, people[chat])], account_id=self.vault.account.id, import_id=import_id
+            )
+            found = (await store.chats(tx, self.vault.account.id, people, [chat]))[chat]
+            staged = [self._staged(at, text, found, different) for at, text in enumerate(texts)]
+            written = await store.merge_messages(tx, staged, import_id=import_id, at=BEGAN)
+            await append_wordings(tx, staged, written, import_id=import_id, at=BEGAN)
+        return [row.id for row in staged]
+
+    def _staged(self, at: int, text: str, chat: Chat, different: dict[str, Any]) -> Staged:
+        self.minute += 1
+        values: dict[str, Any] = {
+            "n": at, "id": uuid4(), "chat_id": chat.id, "from_me": False, "key_id": "K", "sender_id": chat.peer.id,
+            "sent_at": BEGAN + timedelta(minutes=self.minute), "kind": "text", "raw_kind": 0, "text": text,
+            "revoked": False, "edited_at": None, "wording_rank": 0, "forward_score": 0, "details": None,
+            "chat": chat, "sender": chat.peer, "other_keys": (), "row": at,
+        }  # fmt: skip
+        return Staged(**{**values, **different})
+
+    async def index(self) -> None:
+        await index_tenant(self.vault.database, self.vault.tenant)
+
+    async def ask(self, q: str, **params: Any) -> dict[str, Any]:
+        answer = await self.client.get("/v1/search", params={"q": q, **params})
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    async def texts(self, q: str, **params: Any) -> list[str]:
+        return [each["snippet"] for each in (await self.ask(q, **params))["results"]]
+
+
+@pytest.fixture
+async def archive(vault: Any) -> AsyncIterator[Archive]:
+    archive = Archive(vault)
+    yield archive
+    await archive.client.aclose()

@@ -15,6 +15,8 @@ from kit.postgres import schema_of
 
 __all__ = ["Migration", "MigrationError", "migrate", "migrations_of", "provision"]
 
+#: Every service may index with these. Only a superuser may create them; Debian's server package brings them.
+EXTENSIONS = ("btree_gin", "pg_trgm")
 _FILE_NAME = re.compile(r"^\d{4}_[a-z0-9_]+\.sql$")
 
 
@@ -35,7 +37,8 @@ class Migration:
 
 
 async def provision(admin_dsn: str, *, service: str, passwords: dict[str, str]) -> None:
-    """Create a service's schema and its four roles, or bring them up to date. Needs a superuser; idempotent.
+    """Create a service's schema, its four roles and the extensions, or bring them up to date. Needs a superuser;
+    idempotent.
 
     ``passwords`` has one entry each for ``owner``, ``app``, ``system`` and ``ro``. None of the roles is a
     superuser or may bypass row-level security; each sees its own schema only.
@@ -45,6 +48,10 @@ async def provision(admin_dsn: str, *, service: str, passwords: dict[str, str]) 
     connection = await asyncpg.connect(admin_dsn)
     try:
         async with connection.transaction():
+            # Services are provisioned side by side, and two that create one extension collide.
+            await connection.execute("SELECT pg_advisory_xact_lock(hashtext('extensions'))")
+            for extension in EXTENSIONS:
+                await connection.execute(f"CREATE EXTENSION IF NOT EXISTS {extension} SCHEMA public")
             await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema} AUTHORIZATION {schema}_owner")
             await connection.execute(f"GRANT USAGE ON SCHEMA {schema} TO {schema}_app, {schema}_system, {schema}_ro")
             # Where a replay's effects are kept apart until they are promoted. Empty but for that.

@@ -11,6 +11,8 @@ from fastapi import Depends, FastAPI, Header, HTTPException, Query
 from kit.postgres import Database
 from runtime.tracing import QUIET
 from vault_importer import store
+from vault_importer.reading_api import reading_routes
+from vault_importer.search_api import search_routes
 
 __all__ = ["make_api"]
 
@@ -52,6 +54,8 @@ def make_api(database: Database, admin_token: str) -> FastAPI:
         last = rows[-1] if len(rows) == limit else None
         return {"messages": rows, "next": f"{last['sent_at'].isoformat()}_{last['id']}" if last else None}
 
+    app.include_router(search_routes(database, tenant))
+    app.include_router(reading_routes(database, tenant))
     return app
 
 

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["Wired", "authority_of", "build", "limits_of", "make_database", "media_folders", "sealing_of", "stored_key"]
 
 
+#: How long a message that was imported is not found at most, while the index keeps up.
+INDEX_SECONDS = 2.0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Wired:
     http: AsgiApp
@@ -130,8 +134,16 @@ def build(settings: Settings) -> Wired:
         )
     if sealing is not None:
         components.append(_checkpoints(database, sealing, settings.checkpoint_seconds))
+    components.append(_indexing(database))
     http = beside(make_api(database, token), database, admin_token=token)
     return Wired(http=http, components=components)
+
+
+def _indexing(database: Database) -> Component:
+    from runtime.service import Every
+    from vault_importer.index_messages import index_all
+
+    return Every("search index", INDEX_SECONDS, lambda: index_all(database))
 
 
 def _checkpoints(database: Database, sealing: Sealing, seconds: float) -> Component:

@@ -3,7 +3,7 @@ disagree about, are ``other``: their text is kept and the raw code beside it."""
 
 from __future__ import annotations
 
-__all__ = ["KINDS", "REVOKED_KINDS", "WAITING"]
+__all__ = ["KINDS", "MEDIA_KINDS", "REVOKED_KINDS", "WAITING"]
 
 KINDS: dict[int, str] = {
     0: "text",
@@ -50,6 +50,10 @@ KINDS: dict[int, str] = {
     116: "hidden",
 }
 
+#: What has a file beside it.
+MEDIA_KINDS = frozenset(
+    {"image", "audio", "video", "document", "gif", "sticker", "view_once_image", "view_once_video", "view_once_audio"}
+)
 REVOKED_KINDS = frozenset({15, 64})
 WAITING = 11
 """The phone had the envelope but not yet the key: a later backup has the message itself."""

@@ -1,0 +1,74 @@
+-- name: chat_head
+-- One chat.
+SELECT h.id, h.account_id, a.name AS account_name, h.kind, coalesce(nullif(h.name, ''), p.name, p.number, '') AS name,
+    p.number, h.contact_id
+FROM chat h JOIN account a ON a.tenant_id = h.tenant_id AND a.id = h.account_id
+LEFT JOIN contact p ON p.tenant_id = h.tenant_id AND p.id = h.contact_id
+WHERE h.tenant_id = $1 AND h.id = $2
+
+-- name: place_of_message
+-- Where a message stands in its chat.
+SELECT sent_at, id FROM message WHERE tenant_id = $1 AND chat_id = $2 AND id = $3
+
+-- name: messages_before
+-- The last messages before a place, the newest first.
+SELECT m.id, m.from_me, m.sent_at, m.kind, m.raw_kind, m.text, m.revision, m.revoked, m.edited_at, m.forward_score,
+    c.id AS sender_id, c.name AS sender_name, c.number AS sender_number
+FROM message m LEFT JOIN contact c ON c.tenant_id = m.tenant_id AND c.id = m.sender_id
+WHERE m.tenant_id = $1 AND m.chat_id = $2 AND m.sent_at <= $3 AND (m.sent_at, m.id) < ($3, $4)
+ORDER BY m.sent_at DESC, m.id DESC LIMIT $5
+
+-- name: messages_after
+-- The first messages after a place, the oldest first.
+SELECT m.id, m.from_me, m.sent_at, m.kind, m.raw_kind, m.text, m.revision, m.revoked, m.edited_at, m.forward_score,
+    c.id AS sender_id, c.name AS sender_name, c.number AS sender_number
+FROM message m LEFT JOIN contact c ON c.tenant_id = m.tenant_id AND c.id = m.sender_id
+WHERE m.tenant_id = $1 AND m.chat_id = $2 AND m.sent_at >= $3 AND (m.sent_at, m.id) > ($3, $4)
+ORDER BY m.sent_at, m.id LIMIT $5
+
+-- name: media_of
+-- Media of some messages.
+SELECT message_id, mime_type, bytes, duration_seconds, width, height, pages, name, caption, file_hash
+FROM message_media WHERE tenant_id = $1 AND message_id = ANY($2::uuid[])
+
+-- name: quotes_of
+-- What some messages answer.
+SELECT q.message_id, q.quoted_message_id, q.quoted_chat_id, q.quoted_from_me, q.quoted_at, q.of_status, q.text,
+    coalesce(nullif(c.name, ''), c.number, '') AS quoted_name
+FROM message_quote q LEFT JOIN contact c ON c.tenant_id = q.tenant_id AND c.id = q.quoted_contact_id
+WHERE q.tenant_id = $1 AND q.message_id = ANY($2::uuid[])
+
+-- name: reactions_of
+-- The reactions that stand: the newest of each person, unless it was taken back.
+SELECT r.message_id, r.reaction, r.reacted_at, coalesce(nullif(c.name, ''), c.number, '') AS name,
+    r.contact_id = '00000000-0000-0000-0000-000000000000' AS from_me
+FROM (SELECT DISTINCT ON (message_id, contact_id) message_id, contact_id, reaction, reacted_at FROM message_reaction
+    WHERE tenant_id = $1 AND message_id = ANY($2::uuid[])
+    ORDER BY message_id, contact_id, reacted_at DESC, reaction DESC) r
+LEFT JOIN contact c ON c.tenant_id = $1 AND c.id = r.contact_id
+WHERE r.reaction <> '' ORDER BY r.reacted_at
+
+-- name: revisions_of
+-- What some messages said before, the oldest first.
+SELECT message_id, revision, text, kind, revoked, edited_at, replaced_at
+FROM message_revision WHERE tenant_id = $1 AND message_id = ANY($2::uuid[]) ORDER BY message_id, revision
+
+-- name: contacts_of_numbers
+-- People by their numbers.
+SELECT id, number, name FROM contact WHERE tenant_id = $1 AND number = ANY($2::text[]) ORDER BY name, id
+
+-- name: conversations_of
+-- Chats with some people, and groups in which they are or were, the newest activity first.
+SELECT h.id, h.account_id, a.name AS account_name, h.kind,
+    coalesce(nullif(h.name, ''), p.name, p.number, '') AS name, l.id AS last_message_id, l.sent_at AS last_at,
+    l.from_me AS last_from_me, l.kind AS last_kind, l.text AS last_text, l.revoked AS last_revoked
+FROM (SELECT id FROM chat WHERE tenant_id = $1 AND contact_id = ANY($2::uuid[])
+    UNION SELECT chat_id FROM chat_member WHERE tenant_id = $1 AND contact_id = ANY($2::uuid[])
+    UNION SELECT chat_id FROM chat_past_member WHERE tenant_id = $1 AND contact_id = ANY($2::uuid[])) theirs
+JOIN chat h ON h.tenant_id = $1 AND h.id = theirs.id
+JOIN account a ON a.tenant_id = $1 AND a.id = h.account_id
+LEFT JOIN contact p ON p.tenant_id = $1 AND p.id = h.contact_id
+LEFT JOIN LATERAL (SELECT m.id, m.sent_at, m.from_me, m.kind, m.text, m.revoked FROM message m
+    WHERE m.tenant_id = $1 AND m.chat_id = h.id ORDER BY m.sent_at DESC, m.id DESC LIMIT 1) l ON true
+WHERE (coalesce(l.sent_at, to_timestamp(0)), h.id) < ($3, $4)
+ORDER BY coalesce(l.sent_at, to_timestamp(0)) DESC, h.id DESC LIMIT $5
