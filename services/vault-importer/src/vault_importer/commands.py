@@ -166,7 +166,7 @@ def import_(
     is in the archive already is recognised.
     """
     from vault_importer.accounts import SealingError
-    from vault_importer.refusals import BackupRefused
+    from vault_importer.refusals import BackupRefused, ReaderLost
 
     settings = _settings()
     folders = _media_folders(settings, media)
@@ -182,6 +182,8 @@ def import_(
         fail(f"Refused: {refused}")
     except SealingError as error:
         fail(str(error))
+    except ReaderLost as error:
+        fail(f"Interrupted: {error}. Run this again; it continues.")
     if run is None:
         fail("No account has this id; `trunkline vault account list` shows them.")
     _print_import(run, time.monotonic() - began, as_json)

@@ -13,7 +13,7 @@ import hashlib
 import os
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import GCM
 
+from vault_importer.apart import Allowance
 from vault_importer.containers import identify
 from vault_importer.containers.base import START_BYTES, TAG_BYTES, Container, Header
 from vault_importer.refusals import BackupRefused
@@ -36,10 +37,11 @@ RATIO_APPLIES_FROM_BYTES = 16 * 1024 * 1024
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """How large a backup may become."""
+    """How large a backup may become, and what reading it may take."""
 
     plain_bytes: int = 16 * 1024**3
     ratio: int = 250
+    reading: Allowance = field(default_factory=Allowance)
 
 
 def decrypt(

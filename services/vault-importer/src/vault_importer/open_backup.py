@@ -1,4 +1,4 @@
-"""From a file as it arrived to an opened backup: decrypted where needed, authentic, recognised.
+"""From a file as it arrived to an opened backup: decrypted where needed, authentic, recognised, read apart.
 
 The plain text exists as a file only between its authentication and its opening: once the reader holds it open, its
 name is removed, so it goes when the process goes. What an earlier process left behind is swept first.
@@ -12,8 +12,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from vault_importer.apart import open_apart
 from vault_importer.decrypt import Limits, decrypt
-from vault_importer.formats import check_address_book, recognise
 from vault_importer.formats.base import Backup
 from vault_importer.refusals import BackupRefused
 from vault_importer.survey import SQLITE_MAGIC, Survey, survey_file
@@ -50,9 +50,8 @@ def open_backup(
     try:
         plain, app_version = _plain(path, survey, backup_key, private, limits)
         book = _address_book(address_book, backup_key, private / "address-book", limits) if address_book else None
-        chosen = recognise(plain)
-        backup = chosen.open(plain, address_book=book, known_aliases=known_aliases)
-        return OpenedBackup(backup, format_name=chosen.name, app_version=app_version)
+        backup, name = open_apart(plain, address_book=book, known_aliases=known_aliases, allowance=limits.reading)
+        return OpenedBackup(backup, format_name=name, app_version=app_version)
     finally:
         shutil.rmtree(private, ignore_errors=True)
 
@@ -62,7 +61,6 @@ def _address_book(path: Path, backup_key: bytes | None, into: Path, limits: Limi
     into.mkdir(mode=0o700)
     try:
         plain, _ = _plain(path, survey_file(path), backup_key, into, limits)
-        check_address_book(plain)
     except BackupRefused as refused:
         raise BackupRefused(refused.code, f"The address book cannot be used. {refused}") from None
     return plain

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-__all__ = ["BackupRefused", "ImportBusy", "RefusalCode"]
+__all__ = ["BackupRefused", "ImportBusy", "ReaderLost", "RefusalCode"]
 
 RefusalCode = Literal[
     "bad_key",
     "bomb",
     "changed_while_read",
+    "harmful",
     "not_a_backup",
     "not_authentic",
     "not_sqlite",
@@ -30,3 +31,7 @@ class BackupRefused(Exception):
 
 class ImportBusy(Exception):
     """Another process imports the same file at this moment."""
+
+
+class ReaderLost(Exception):
+    """The process that reads the file ended by no fault of the file, as far as can be told: it may be tried again."""

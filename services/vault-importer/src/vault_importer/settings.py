@@ -21,6 +21,12 @@ class Settings(ServiceSettings, service="vault-importer"):
     )
     max_plain_bytes: int = Field(16 * 1024**3, description="A backup that decompresses to more is refused.")
     max_inflate_ratio: int = Field(250, description="A backup that grows more than so many times is refused.")
+    read_memory_bytes: int = Field(
+        1024**3, ge=128 * 1024**2, description="What the process that reads a backup may take of memory."
+    )
+    read_seconds: int = Field(
+        900, ge=3, description="Of computing that reading a backup may take; ten times as long may pass by the clock."
+    )
     watch_dir: Path | None = Field(
         None, description="Files in <watch_dir>/<account id>/ are imported; no folder, no watching."
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from kit.postgres import Database
 from vault_importer.accounts import Account, open_key, parse_sealing_key
+from vault_importer.apart import Allowance
 from vault_importer.decrypt import Limits
 from vault_importer.media_files import MediaFolders
 
@@ -41,7 +42,8 @@ def make_database(settings: Settings) -> Database:
 
 
 def limits_of(settings: Settings) -> Limits:
-    return Limits(plain_bytes=settings.max_plain_bytes, ratio=settings.max_inflate_ratio)
+    reading = Allowance(memory_bytes=settings.read_memory_bytes, seconds=settings.read_seconds)
+    return Limits(plain_bytes=settings.max_plain_bytes, ratio=settings.max_inflate_ratio, reading=reading)
 
 
 def media_folders(settings: Settings, phone: Path) -> MediaFolders:

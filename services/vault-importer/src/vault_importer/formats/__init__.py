@@ -34,8 +34,15 @@ def recognise(path: Path) -> Format:
 
 def check_address_book(path: Path) -> None:
     """Raises :class:`BackupRefused` for a file that holds no address book."""
-    if not _is_address_book(path):
-        raise BackupRefused("unknown_schema", "It is a database without the table of contacts; give wa.db.")
+    try:
+        found = _is_address_book(path)
+    except BackupRefused as refused:
+        raise BackupRefused(refused.code, f"The address book cannot be used. {refused}") from None
+    if not found:
+        raise BackupRefused(
+            "unknown_schema",
+            "The address book cannot be used. It is a database without the table of contacts; give wa.db.",
+        )
 
 
 def _is_address_book(path: Path) -> bool:

@@ -1,8 +1,14 @@
-"""Opens a SQLite file that a stranger made: read-only, immutable, bounded, with whatever columns it happens to have."""
+"""Opens a SQLite file that a stranger made: read-only, immutable, bounded, with whatever columns it happens to have.
+
+Nothing that the file brings along runs: only its plain tables are read, never a view, a trigger or a virtual table,
+and a query that would touch one is not even compiled.
+"""
 
 from __future__ import annotations
 
+import resource
 import sqlite3
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -16,6 +22,28 @@ __all__ = ["SqliteSource", "clean"]
 #: No text, blob or row may be larger; a message has at most 65,536 characters.
 MAX_VALUE_BYTES = 64 * 1024 * 1024
 CACHE_KIB = 32 * 1024
+#: Real ones: a table's text has a few thousand characters, a row 150 columns, our queries ten tables.
+LIMITS = {
+    sqlite3.SQLITE_LIMIT_LENGTH: MAX_VALUE_BYTES,
+    sqlite3.SQLITE_LIMIT_SQL_LENGTH: 256 * 1024,
+    sqlite3.SQLITE_LIMIT_COLUMN: 1_000,
+    sqlite3.SQLITE_LIMIT_EXPR_DEPTH: 100,
+    sqlite3.SQLITE_LIMIT_COMPOUND_SELECT: 32,
+    sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 1_000,
+    sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH: 1,
+    sqlite3.SQLITE_LIMIT_ATTACHED: 0,
+    sqlite3.SQLITE_LIMIT_WORKER_THREADS: 0,
+}
+#: SQLite's errors can quote what is damaged, and that need not be text.
+DAMAGED = (sqlite3.DatabaseError, UnicodeDecodeError)
+#: How often the time is looked at: about every 20 ms.
+STEPS = 1_000_000
+#: Before the process is ended for good.
+SECONDS_TO_SAY_SO = 1
+#: Of SQLite itself, and what our queries unfold JSON with.
+OWN_TABLES = frozenset({"sqlite_master", "json_each"})
+ALLOWED = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_RECURSIVE})
+FORBIDDEN_FUNCTIONS = frozenset({"load_extension", "fts3_tokenizer"})
 
 
 def clean(value: object) -> str:
@@ -37,7 +65,10 @@ class SqliteSource:
         try:
             self._configure()
             self.tables = self._tables()
-        except sqlite3.DatabaseError:
+            # It is made when it is first used, by statements that a query may not have.
+            self._connection.execute("SELECT 1 FROM json_each('[]')").fetchall()
+            self._connection.set_authorizer(self._authorize)
+        except DAMAGED:
             self.close()
             raise BackupRefused("not_sqlite", "The file is not a SQLite database, or a damaged one.") from None
 
@@ -45,8 +76,9 @@ class SqliteSource:
         connection = self._connection
         # Broken emoji halves are common in real stores; one must not end the import.
         connection.text_factory = partial(str, encoding="utf-8", errors="replace")
-        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
-        connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+        for limit, bound in LIMITS.items():
+            connection.setlimit(limit, bound)
+        connection.set_progress_handler(_out_of_time, STEPS)
         for pragma in (
             "query_only=1",
             "trusted_schema=0",
@@ -58,14 +90,25 @@ class SqliteSource:
             connection.execute(f"PRAGMA {pragma}")
 
     def _tables(self) -> dict[str, frozenset[str]]:
+        # SQLite writes these words itself, whatever was typed; a virtual table begins otherwise.
         names = self._connection.execute(
-            "SELECT name FROM sqlite_master WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%'"
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND sql GLOB 'CREATE TABLE *'"
         ).fetchall()
         return {
             name: frozenset(row[1] for row in self._connection.execute(f"PRAGMA table_info({_quoted(name)})"))
             for (name,) in names
             if isinstance(name, str)
         }
+
+    def _authorize(self, action: int, first: str | None, second: str | None, _: str | None, inner: str | None) -> int:
+        """What a query may do while it is compiled; ``inner`` is the view or trigger that wants it."""
+        if inner is None and (
+            action in ALLOWED
+            or (action == sqlite3.SQLITE_READ and (first in self.tables or first in OWN_TABLES))
+            or (action == sqlite3.SQLITE_FUNCTION and second not in FORBIDDEN_FUNCTIONS)
+        ):
+            return sqlite3.SQLITE_OK
+        return sqlite3.SQLITE_DENY
 
     def has(self, table: str, *columns: str) -> bool:
         return table in self.tables and self.tables[table].issuperset(columns)
@@ -84,14 +127,28 @@ class SqliteSource:
         """Rows of a query. Raises :class:`BackupRefused` when the file turns out to be damaged."""
         try:
             yield from self._connection.execute(sql, arguments)
-        except sqlite3.DatabaseError as error:
-            raise BackupRefused("not_sqlite", f"The database is damaged: {_kind_of(error)}.") from None
+        except DAMAGED as error:
+            raise _refusal(error) from None
 
     def close(self) -> None:
         self._connection.close()
 
 
-def _kind_of(error: sqlite3.DatabaseError) -> str:
+def _out_of_time() -> bool:
+    """Whether the process has all but used up the computing time that it was given; one that was given none never."""
+    bound, _ = resource.getrlimit(resource.RLIMIT_CPU)
+    return bound != resource.RLIM_INFINITY and time.process_time() > bound - SECONDS_TO_SAY_SO
+
+
+def _refusal(error: Exception) -> BackupRefused:
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
+        return BackupRefused(
+            "harmful", "Reading the file takes longer than it may (read_seconds): it is damaged or made to do harm."
+        )
+    return BackupRefused("not_sqlite", f"The database is damaged: {_kind_of(error)}.")
+
+
+def _kind_of(error: Exception) -> str:
     # The text of the error can quote the statement or the data; its name cannot.
     return getattr(error, "sqlite_errorname", None) or type(error).__name__
 
