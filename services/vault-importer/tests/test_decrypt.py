@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import io
 import tracemalloc
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -112,21 +114,30 @@ def test_an_authentic_file_that_is_not_compressed_is_refused_for_that(stores: An
     assert "key is right" in str(refused)
 
 
-@pytest.mark.parametrize(("content", "word"), [(b"hello", "not a SQLite"), (b"PK\x03\x04zip", "incremental")])
-def test_an_authentic_file_that_is_no_database_is_refused_for_that(tmp_path: Path, content: bytes, word: str) -> None:
+def _zip(name: str) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as made:
+        made.writestr(name, b"content")
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "word"),
+    [
+        (b"hello", "not_sqlite", "not a SQLite"),
+        (_zip("sticker.webp"), "unknown_schema", "stickers"),
+        (b"PK\x03\x04zip", "not_a_backup", "damaged"),
+    ],
+)
+def test_an_authentic_file_that_is_no_store_is_refused_for_that(
+    tmp_path: Path, content: bytes, code: str, word: str
+) -> None:
     plain, path = tmp_path / "plain", tmp_path / "other.crypt15"
     plain.write_bytes(content)
     encrypt(plain, path, backup_key=ROOT_KEY)
     refused = _refused(path, tmp_path)
-    assert refused.code == "not_sqlite"
+    assert refused.code == code
     assert word in str(refused)
-
-
-def test_an_incremental_backup_is_refused_with_what_to_send(tmp_path: Path) -> None:
-    plain, path = tmp_path / "plain", tmp_path / "msgstore-increment-1.db.crypt15"
-    plain.write_bytes(b"PK\x03\x04zip")
-    encrypt(plain, path, backup_key=ROOT_KEY)
-    assert "send the whole backup" in str(_refused(path, tmp_path))
 
 
 def test_an_address_book_is_not_taken_for_a_store(stores: Any, tmp_path: Path) -> None:

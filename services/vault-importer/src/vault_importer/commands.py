@@ -162,7 +162,7 @@ def import_(
 ) -> None:
     """Import a backup: a message store as the app makes it, encrypted (crypt12, crypt14, crypt15) or plain.
 
-    Incremental backups, and those of stickers and settings, are refused. Run again after any interruption; a file that
+    Incremental backups too; those of stickers and settings are refused. Run again after any interruption; a file that
     is in the archive already is recognised.
     """
     from vault_importer.accounts import SealingError

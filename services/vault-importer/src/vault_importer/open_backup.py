@@ -22,7 +22,6 @@ __all__ = ["OpenedBackup", "open_backup", "sweep_left_behind"]
 
 PREFIX = "trunkline-vault-"
 ZIP_MAGIC = b"PK\x03\x04"
-INCREMENT_PREFIX = "msgstore-increment-"
 
 
 class OpenedBackup:
@@ -72,20 +71,8 @@ def _plain(path: Path, survey: Survey, backup_key: bytes | None, into: Path, lim
     plain, header = decrypt(path, backup_key=backup_key, survey=survey, into=into, limits=limits)
     with plain.open("rb") as stream:
         magic = stream.read(len(SQLITE_MAGIC))
-    if magic == SQLITE_MAGIC:
+    if magic == SQLITE_MAGIC or magic.startswith(ZIP_MAGIC):
         return plain, header.app_version
-    if magic.startswith(ZIP_MAGIC) and path.name.startswith(INCREMENT_PREFIX):
-        raise BackupRefused(
-            "not_sqlite",
-            "This is an incremental backup, which holds only what came after a whole one, and is not imported; send"
-            " the whole backup, msgstore.db.crypt15, which the app makes from time to time.",
-        )
-    if magic.startswith(ZIP_MAGIC):
-        raise BackupRefused(
-            "not_sqlite",
-            "The backup is authentic but not a message store: incremental, sticker and wallpaper backups are not"
-            " imported; send msgstore.db.crypt15.",
-        )
     raise BackupRefused("not_sqlite", "The backup is authentic, but what it holds is not a SQLite database.")
 
 

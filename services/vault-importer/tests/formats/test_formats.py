@@ -12,7 +12,17 @@ from vault_importer.formats import FORMATS, recognise
 from vault_importer.formats.base import SkippedRow, SourceChat, SourceContact, SourceMessage
 from vault_importer.refusals import BackupRefused
 
-HELPERS = {"base", "android_kinds", "msgstore_chats", "msgstore_messages", "msgstore_tables", "sqlite_source"}
+HELPERS = {
+    "android_kinds",
+    "base",
+    "gathered",
+    "msgstore_chats",
+    "msgstore_messages",
+    "msgstore_tables",
+    "sqlite_source",
+    "sync_message",
+    "zip_source",
+}
 
 
 def _open(path: Path, address_book: Path | None = None, **known: str) -> Any:

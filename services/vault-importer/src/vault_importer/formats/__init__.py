@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from vault_importer.formats.base import Format
+from vault_importer.formats.increment import Increment
 from vault_importer.formats.legacy_msgstore import LegacyMsgstore
 from vault_importer.formats.msgstore import ModernMsgstore
 from vault_importer.formats.sqlite_source import SqliteSource
+from vault_importer.formats.zip_source import ZipSource, is_zip
 from vault_importer.refusals import BackupRefused
 
 __all__ = ["FORMATS", "check_address_book", "recognise"]
 
-FORMATS: tuple[Format, ...] = (ModernMsgstore(), LegacyMsgstore())
+FORMATS: tuple[Format, ...] = (ModernMsgstore(), LegacyMsgstore(), Increment())
 
 
 def recognise(path: Path) -> Format:
@@ -20,6 +22,13 @@ def recognise(path: Path) -> Format:
     for candidate in FORMATS:
         if candidate.recognises(path):
             return candidate
+    if is_zip(path):
+        ZipSource(path).close()
+        raise BackupRefused(
+            "unknown_schema",
+            "This holds files, but neither an incremental backup nor an exported chat: backups of stickers, wallpapers"
+            " and settings are not imported; send msgstore.db.",
+        )
     if _is_address_book(path):
         raise BackupRefused(
             "unknown_schema",

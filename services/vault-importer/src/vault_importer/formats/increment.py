@@ -1,0 +1,177 @@
+"""``msgstore-increment-N.db``: what came after a whole backup. A ZIP of ``header.json``, ``messages.bin`` (one
+length and one ``HistorySync`` after another) and changed rows of tables as JSON.
+
+It is read as a whole: an increment holds a day or a week. Its times are seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import IO, Any
+
+from vault_importer import protobuf
+from vault_importer.formats.base import Alias, Backup, SkippedRow, SourceChat, SourceContact, SourceMessage
+from vault_importer.formats.gathered import Gathered
+from vault_importer.formats.sqlite_source import clean
+from vault_importer.formats.sync_message import TABLE, address, message_of, text_of
+from vault_importer.formats.zip_source import ZipSource, damaged, is_zip
+from vault_importer.identity import LID, NUMBERED, kind_of_chat
+from vault_importer.refusals import BackupRefused
+
+__all__ = ["Increment"]
+
+HEADER, MESSAGES = "header.json", "messages.bin"
+CHANGED_ROWS = re.compile(r"(jid|jid_map|chat|lid_display_name)_modified_\d{1,9}\.json")
+MAX_SYNC_BYTES = 64 * 1024 * 1024
+# HistorySync
+CONVERSATION, PUSH_NAME, NUMBER_TO_LID = 2, 7, 15
+# Conversation
+CHAT, SYNC_MESSAGE, NAME, CHAT_NUMBER, CHAT_LID = 1, 2, 13, 39, 42
+
+
+class Increment:
+    name = "android-increment"
+
+    def recognises(self, path: Path) -> bool:
+        if not is_zip(path):
+            return False
+        try:
+            with closing(ZipSource(path)) as source:
+                return {HEADER, MESSAGES} <= set(source.names)
+        except BackupRefused:
+            return False
+
+    def open(self, path: Path, *, address_book: Path | None, known_aliases: Mapping[str, str]) -> Backup:
+        with closing(ZipSource(path)) as source:
+            tables = sorted(name for name in source.names if CHANGED_ROWS.fullmatch(name))
+            source.check([HEADER, MESSAGES, *tables])
+            gathering = _Gathering(known_aliases)
+            gathering.tables(source, tables)
+            try:
+                # People's identities can stand behind their messages, so those are looked for first.
+                for wanted in (gathering.identities, gathering.conversations):
+                    with source.open(MESSAGES) as stream:
+                        for sync in _syncs(stream):
+                            wanted(sync)
+            except (protobuf.Malformed, zipfile.BadZipFile, zlib.error, EOFError):
+                raise damaged() from None
+            return gathering.backup()
+
+
+class _Gathering:
+    def __init__(self, known: Mapping[str, str]) -> None:
+        self._aliases: dict[str, Alias] = {}
+        self._known = dict(known)
+        self._rows: list[SourceMessage | SkippedRow] = []
+        self._chats: dict[str, str] = {}
+        self._people: dict[str, str] = {}
+
+    def backup(self) -> Backup:
+        people = {row.sender_jid: "" for row in self._rows if isinstance(row, SourceMessage) and row.sender_jid}
+        people |= {jid: "" for jid in self._chats if kind_of_chat(jid) == "direct"}
+        contacts = [
+            SourceContact(jid=jid, name=name, name_source="own_profile" if name else "none")
+            for jid, name in {**people, **self._people}.items()
+        ]
+        chats = [SourceChat(jid=jid, kind=kind_of_chat(jid), name=name) for jid, name in self._chats.items()]
+        return Gathered(self._rows, chats=chats, contacts=contacts, aliases=list(self._aliases.values()))
+
+    def tables(self, source: ZipSource, names: list[str]) -> None:
+        """The changed rows of tables that say who is who. Row numbers of people outside the increment mean nothing."""
+        rows: dict[str, list[Mapping[str, Any]]] = {}
+        for name in names:
+            table = name.partition("_modified_")[0]
+            rows.setdefault(table, []).extend(_rows_of(source.read(name), table))
+        jids = {_row(row, "_id"): f"{clean(row.get('user'))}@{clean(row.get('server'))}" for row in rows.get("jid", [])}
+        for row in rows.get("jid_map", []):
+            self._same(jids.get(_row(row, "lid_row_id"), ""), jids.get(_row(row, "jid_row_id"), ""), "jid_map")
+        for row in rows.get("chat", []):
+            jid = address(jids.get(_row(row, "jid_row_id"), ""), self._known)
+            if jid and clean(row.get("subject")):
+                self._chats.setdefault(jid, clean(row.get("subject")).strip())
+        for row in rows.get("lid_display_name", []):
+            jid = address(jids.get(_row(row, "lid_row_id"), ""), self._known)
+            if jid and clean(row.get("display_name")):
+                self._people[jid] = clean(row.get("display_name")).strip()
+
+    def identities(self, sync: bytes) -> None:
+        for number, value in protobuf.fields(sync):
+            if number == NUMBER_TO_LID and isinstance(value, bytes):
+                self._same(text_of(value, 2), text_of(value, 1), "history_sync")
+            elif number == CONVERSATION and isinstance(value, bytes):
+                chat = text_of(value, CHAT)
+                self._same(text_of(value, CHAT_LID) or chat, text_of(value, CHAT_NUMBER) or chat, "history_sync")
+
+    def _same(self, lid: str, jid: str, source: str) -> None:
+        lid, jid = address(lid, {}), address(jid, {})
+        if lid.endswith(f"@{LID}") and jid.endswith(f"@{NUMBERED}") and lid not in self._aliases:
+            self._aliases[lid] = Alias(lid=lid, jid=jid, source=source)
+            self._known[lid] = jid
+
+    def conversations(self, sync: bytes) -> None:
+        for number, value in protobuf.fields(sync):
+            if not isinstance(value, bytes):
+                continue
+            if number == PUSH_NAME:
+                jid, name = address(text_of(value, 1), self._known), text_of(value, 2).strip()
+                if jid and name:
+                    self._people[jid] = name
+            elif number == CONVERSATION:
+                self._conversation(value)
+
+    def _conversation(self, raw: bytes) -> None:
+        jid = address(text_of(raw, CHAT), self._known)
+        if jid and (jid not in self._chats or text_of(raw, NAME)):
+            named = text_of(raw, NAME).strip() if kind_of_chat(jid) != "direct" else ""
+            self._chats[jid] = named or self._chats.get(jid, "")
+        for number, value in protobuf.fields(raw):
+            if number == SYNC_MESSAGE and isinstance(value, bytes):
+                info = protobuf.first(value, 1)
+                row = message_of(info, self._known) if isinstance(info, bytes) else SkippedRow(TABLE, "empty")
+                if isinstance(row, SourceMessage):
+                    self._chats.setdefault(row.chat_jid, "")
+                self._rows.append(row)
+
+
+def _syncs(stream: IO[bytes]) -> Iterator[bytes]:
+    """Each message of a length-delimited stream. Raises :class:`protobuf.Malformed` where it is cut off."""
+    while length := _length(stream):
+        if length > MAX_SYNC_BYTES:
+            raise BackupRefused("bomb", f"A part of the increment has more than {MAX_SYNC_BYTES} bytes.")
+        data = stream.read(length)
+        if len(data) < length:
+            raise protobuf.Malformed("the last message is cut off")
+        yield data
+
+
+def _length(stream: IO[bytes]) -> int:
+    """0 at the end."""
+    raw = b""
+    while not raw or raw[-1] & 0x80:
+        byte = stream.read(1)
+        if not byte and not raw:
+            return 0
+        if not byte or len(raw) == protobuf.MAX_VARINT_BYTES:
+            raise protobuf.Malformed("a length is cut off")
+        raw += byte
+    return protobuf.read_varint(raw, 0)[0]
+
+
+def _rows_of(data: bytes, table: str) -> list[Mapping[str, Any]]:
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        raise damaged() from None
+    rows = found.get(table) if isinstance(found, dict) else None
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+
+
+def _row(row: Mapping[str, Any], name: str) -> int:
+    number = row.get(name)
+    return number if isinstance(number, int) else -1

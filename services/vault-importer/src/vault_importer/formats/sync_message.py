@@ -1,0 +1,156 @@
+"""One message as WhatsApp sends it between its own devices (``WebMessageInfo``), in the words of an Android store.
+
+The kinds are Android's codes, so that a message which came by an increment is not changed by the next whole backup.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+from vault_importer import protobuf
+from vault_importer.formats.android_kinds import KINDS
+from vault_importer.formats.base import SkippedRow, SourceMessage
+from vault_importer.formats.sqlite_source import clean
+from vault_importer.identity import canonical, kind_of_chat
+
+__all__ = ["TABLE", "address", "message_of", "text_of"]
+
+TABLE = "message"
+# WebMessageInfo
+KEY, MESSAGE, TIMESTAMP, PARTICIPANT, STUB_TYPE = 1, 2, 3, 5, 24
+# MessageKey
+REMOTE_JID, FROM_ME, ID, KEY_PARTICIPANT = 1, 2, 3, 4
+#: Messages around a message: device-sent, view-once, ephemeral, with caption, edited.
+WRAPPERS = {31: 2, 37: 1, 40: 1, 53: 1, 55: 1, 58: 1, 59: 1}
+VIEW_ONCE = {37, 55, 59}
+DEPTH = 6
+#: Field of the message: Android's code, and the path to the text that goes with it.
+CONTENTS: dict[int, tuple[int, int]] = {
+    1: (0, 0), 6: (0, 1), 3: (1, 3), 8: (2, 0), 9: (3, 7), 4: (4, 0), 5: (5, 0), 7: (9, 20), 13: (14, 0),
+    18: (16, 6), 26: (20, 0), 28: (24, 0), 49: (66, 2), 60: (66, 2), 64: (66, 2),
+}  # fmt: skip
+ONCE_CODES = {1: 42, 3: 43, 2: 82}
+GIF_FIELD, GIF, VIDEO = 8, 13, 3
+PROTOCOL, REACTION = 12, 46
+PROTOCOL_KEY, PROTOCOL_TYPE, EDITED_MESSAGE, EDITED_AT_MS = 1, 2, 14, 15
+REVOKE, EDIT = 0, 14
+REVOKED, SYSTEM = 15, 7
+LOCATION = {1: "latitude", 2: "longitude", 3: "place_name", 4: "place_address", 5: "url"}
+LATEST_SECONDS = 253_402_214_400
+
+
+def message_of(raw: bytes, aliases: Mapping[str, str]) -> SourceMessage | SkippedRow:
+    """Raises :class:`protobuf.Malformed`."""
+    key = _bytes(raw, KEY)
+    chat, sent, key_id = address(text_of(key, REMOTE_JID), aliases), _int(raw, TIMESTAMP), text_of(key, ID)
+    if not chat:
+        return SkippedRow(TABLE, "no_chat")
+    if not key_id or not 0 < sent < LATEST_SECONDS:
+        return SkippedRow(TABLE, "no_time" if key_id else "no_key")
+    from_me = _int(key, FROM_ME) == 1
+    sender = ""
+    if not from_me and kind_of_chat(chat) != "direct":
+        sender = address(text_of(key, KEY_PARTICIPANT) or text_of(raw, PARTICIPANT), aliases)
+    said = _said(_bytes(raw, MESSAGE), _int(raw, STUB_TYPE), sent * 1000)
+    if isinstance(said, str):
+        return SkippedRow(TABLE, said)
+    earlier, code, text, edited_at_ms, details = said
+    revoked = code == REVOKED
+    kind = KINDS.get(code, "other")
+    return SourceMessage(
+        chat, from_me, key_id, earlier if earlier != (key_id,) else (), sender, sent * 1000, kind, code, text,
+        edited_at_ms, revoked, 0, details,
+    )  # fmt: skip
+
+
+def address(jid: str, aliases: Mapping[str, str]) -> str:
+    """The canonical form of an address; empty for none."""
+    user, _, server = jid.rpartition("@")
+    return canonical(user, server, aliases) if user else ""
+
+
+def text_of(message: bytes, number: int) -> str:
+    return clean(_bytes(message, number))
+
+
+_Said = tuple[tuple[str, ...], int, str, int, Mapping[str, Any] | None]
+
+
+def _said(message: bytes, stub: int, sent_at_ms: int) -> _Said | str:
+    """Earlier ids, code, text, when it was edited, details; or why there is no message."""
+    message, once = _unwrapped(message)
+    protocol = _bytes(message, PROTOCOL)
+    if protocol:
+        return _changed(protocol, sent_at_ms)
+    return _content(message, once, stub)
+
+
+def _content(message: bytes, once: bool, stub: int) -> _Said | str:
+    if _bytes(message, REACTION):
+        return "reaction"
+    for number, (code, text_field) in CONTENTS.items():
+        content = protobuf.first(message, number)
+        if not isinstance(content, bytes):
+            continue
+        text = clean(content) if number == 1 else text_of(content, text_field) if text_field else ""
+        if code == VIDEO and _int(content, GIF_FIELD):
+            code = GIF
+        details = _place(content) if number in (5, 18) else None
+        return (), ONCE_CODES.get(code, code) if once else code, text, 0, details
+    if stub:
+        return (), SYSTEM, "", 0, {"stub_type": stub}
+    return ((), -1, "", 0, None) if message else "empty"
+
+
+def _unwrapped(message: bytes) -> tuple[bytes, bool]:
+    once = False
+    for _ in range(DEPTH):
+        wrapper = next((number for number, _ in protobuf.fields(message) if number in WRAPPERS), None)
+        if wrapper is None:
+            break
+        once = once or wrapper in VIEW_ONCE
+        message = _bytes(_bytes(message, wrapper), WRAPPERS[wrapper])
+    return message, once
+
+
+def _changed(protocol: bytes, sent_at_ms: int) -> _Said | str:
+    """A revocation or an edit: it has an id of its own and names the message that it changes."""
+    original = text_of(_bytes(protocol, PROTOCOL_KEY), ID)
+    what = _int(protocol, PROTOCOL_TYPE)
+    if not original or what not in (REVOKE, EDIT):
+        return "protocol"
+    if what == REVOKE:
+        return (original,), REVOKED, "", 0, None
+    edited = _content(*_unwrapped(_bytes(protocol, EDITED_MESSAGE)), 0)
+    if isinstance(edited, str):
+        return "protocol"
+    _, code, text, _, details = edited
+    at = _int(protocol, EDITED_AT_MS)
+    return (original,), code, text, at if 0 < at < LATEST_SECONDS * 1000 else sent_at_ms, details
+
+
+def _place(content: bytes) -> Mapping[str, Any]:
+    details: dict[str, Any] = {}
+    for number, value in protobuf.fields(content):
+        name = LOCATION.get(number)
+        if name is None or not isinstance(value, bytes):
+            continue
+        if number <= 2 and len(value) == 8:
+            [degrees] = struct.unpack("<d", value)
+            if abs(degrees) <= 360:
+                details[name] = degrees
+        elif number > 2 and value:
+            details[name] = clean(value)
+    return details
+
+
+def _bytes(message: bytes, number: int) -> bytes:
+    value = protobuf.first(message, number)
+    return value if isinstance(value, bytes) else b""
+
+
+def _int(message: bytes, number: int) -> int:
+    value = protobuf.first(message, number)
+    return value if isinstance(value, int) else 0
