@@ -18,6 +18,7 @@ from vault_importer.prove_commands import app as prove_app
 
 if TYPE_CHECKING:
     from vault_importer.accounts import Account
+    from vault_importer.formats.export_options import ExportOptions
     from vault_importer.load_backup import Progress
     from vault_importer.media_files import MediaFolders
     from vault_importer.settings import Settings
@@ -149,7 +150,10 @@ def account_list(as_json: JsonOption = False) -> None:
 
 @app.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(help="msgstore.db.crypt15, .crypt14 or .crypt12, or a plain msgstore.db.")],
+    file: Annotated[
+        Path,
+        typer.Argument(help="msgstore.db.crypt15, .crypt14 or .crypt12, a plain msgstore.db, or an exported chat."),
+    ],
     account: Annotated[UUID, typer.Option(help="The account whose backup it is.")],
     key_file: KeyFileOption = None,
     address_book: Annotated[
@@ -158,12 +162,16 @@ def import_(
     media: Annotated[
         Path | None, typer.Option(help="The phone's Media folder: files of messages that have none yet are kept too.")
     ] = None,
+    date_order: Annotated[
+        Literal["dmy", "mdy", "ymd"] | None, typer.Option(help="Of an exported chat whose dates do not tell.")
+    ] = None,
+    zone: Annotated[str, typer.Option(help="In which an exported chat tells its times.")] = "Asia/Kolkata",
     as_json: JsonOption = False,
 ) -> None:
     """Import a backup: a message store as the app makes it, encrypted (crypt12, crypt14, crypt15) or plain.
 
-    Incremental backups too; those of stickers and settings are refused. Run again after any interruption; a file that
-    is in the archive already is recognised.
+    Incremental backups and exported chats (the text, or a ZIP of it and its media) too; backups of stickers and
+    settings are refused. Run again after any interruption; a file that is in the archive already is recognised.
     """
     from vault_importer.accounts import SealingError
     from vault_importer.refusals import BackupRefused, ReaderLost
@@ -174,7 +182,8 @@ def import_(
     bar = _progress_bar()
     try:
         with bar as progress:
-            work = _import(settings, file, account, _read_key(key_file), address_book, folders, progress)
+            key, export = _read_key(key_file), _export_options(zone, date_order)
+            work = _import(settings, file, account, key, address_book, folders, export, progress)
             run = complete(settings, work)
     except BackupRefused as refused:
         if as_json:
@@ -200,6 +209,18 @@ def _media_folders(settings: Settings, phone: Path | None) -> MediaFolders | Non
         fail(str(error))
 
 
+def _export_options(zone: str, date_order: Literal["dmy", "mdy", "ymd"] | None) -> ExportOptions:
+    from zoneinfo import ZoneInfo
+
+    from vault_importer.formats.export_options import ExportOptions
+
+    try:
+        ZoneInfo(zone)
+    except (OSError, ValueError):
+        fail("--zone must be the name of a time zone, such as Asia/Kolkata.")
+    return ExportOptions(zone=zone, date_order=date_order)
+
+
 async def _import(
     settings: Settings,
     file: Path,
@@ -207,6 +228,7 @@ async def _import(
     backup_key: bytes | None,
     address_book: Path | None,
     media: MediaFolders | None,
+    export: ExportOptions,
     progress: Callable[[Progress], None],
 ) -> ImportRun | None:
     from vault_importer.import_backup import ImportJob, import_backup
@@ -228,6 +250,7 @@ async def _import(
             media=media,
             limits=limits_of(settings),
             temporary=settings.temporary_dir,
+            export=export,
             progress=progress,
             sealing=sealing_of(settings),
         )

@@ -23,6 +23,7 @@ from vault_importer import metrics, store
 from vault_importer.accounts import Account
 from vault_importer.audit_store import append_audit
 from vault_importer.decrypt import Limits
+from vault_importer.formats.export_options import ExportOptions
 from vault_importer.ledger_store import append_import_leaf
 from vault_importer.load_backup import LANES, Loading, Progress, load_backup
 from vault_importer.load_media import load_media
@@ -60,6 +61,7 @@ class ImportJob:
     media: MediaFolders | None = None
     """Where the media files are and where to keep them; also for a backup that was imported before without."""
     limits: Limits = field(default_factory=Limits)
+    export: ExportOptions = field(default_factory=ExportOptions)
     temporary: Path | None = None
     progress: Callable[[Progress], None] = lambda _: None
     now: Callable[[], datetime] = _utc_now
@@ -134,6 +136,7 @@ async def _open(job: ImportJob, survey: Survey, worker: ThreadPoolExecutor) -> O
             known_aliases=aliases,
             temporary=job.temporary,
             limits=job.limits,
+            export=job.export,
         )
 
     opened: OpenedBackup = await _in(worker, open_it)

@@ -15,6 +15,8 @@ from pathlib import Path
 from vault_importer.apart import open_apart
 from vault_importer.decrypt import Limits, decrypt
 from vault_importer.formats.base import Backup
+from vault_importer.formats.export_options import ExportOptions
+from vault_importer.formats.exported_chat import SNIFFED_BYTES, looks_exported
 from vault_importer.refusals import BackupRefused
 from vault_importer.survey import SQLITE_MAGIC, Survey, survey_file
 
@@ -42,6 +44,7 @@ def open_backup(
     known_aliases: Mapping[str, str],
     temporary: Path | None,
     limits: Limits,
+    export: ExportOptions | None = None,
 ) -> OpenedBackup:
     """Raises :class:`BackupRefused`; nothing is left on disk either way."""
     sweep_left_behind(temporary)
@@ -49,7 +52,9 @@ def open_backup(
     try:
         plain, app_version = _plain(path, survey, backup_key, private, limits)
         book = _address_book(address_book, backup_key, private / "address-book", limits) if address_book else None
-        backup, name = open_apart(plain, address_book=book, known_aliases=known_aliases, allowance=limits.reading)
+        backup, name = open_apart(
+            plain, address_book=book, known_aliases=known_aliases, allowance=limits.reading, export=export
+        )
         return OpenedBackup(backup, format_name=name, app_version=app_version)
     finally:
         shutil.rmtree(private, ignore_errors=True)
@@ -66,7 +71,7 @@ def _address_book(path: Path, backup_key: bytes | None, into: Path, limits: Limi
 
 
 def _plain(path: Path, survey: Survey, backup_key: bytes | None, into: Path, limits: Limits) -> tuple[Path, str]:
-    if survey.is_sqlite:
+    if survey.is_sqlite or _is_export(path):
         return path, ""
     plain, header = decrypt(path, backup_key=backup_key, survey=survey, into=into, limits=limits)
     with plain.open("rb") as stream:
@@ -74,6 +79,13 @@ def _plain(path: Path, survey: Survey, backup_key: bytes | None, into: Path, lim
     if magic == SQLITE_MAGIC or magic.startswith(ZIP_MAGIC):
         return plain, header.app_version
     raise BackupRefused("not_sqlite", "The backup is authentic, but what it holds is not a SQLite database.")
+
+
+def _is_export(path: Path) -> bool:
+    """A ZIP or the text of an exported chat, neither of which begins as a container does."""
+    with path.open("rb") as stream:
+        start = stream.read(SNIFFED_BYTES)
+    return start.startswith(ZIP_MAGIC) or looks_exported(start)
 
 
 def sweep_left_behind(temporary: Path | None) -> None:

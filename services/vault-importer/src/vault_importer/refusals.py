@@ -7,6 +7,7 @@ from typing import Literal
 __all__ = ["BackupRefused", "ImportBusy", "ReaderLost", "RefusalCode"]
 
 RefusalCode = Literal[
+    "ambiguous_dates",
     "bad_key",
     "bomb",
     "changed_while_read",

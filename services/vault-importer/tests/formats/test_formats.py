@@ -15,6 +15,7 @@ from vault_importer.refusals import BackupRefused
 HELPERS = {
     "android_kinds",
     "base",
+    "export_options",
     "gathered",
     "msgstore_chats",
     "msgstore_messages",

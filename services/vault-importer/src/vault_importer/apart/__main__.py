@@ -13,6 +13,8 @@ from typing import IO, Any
 from vault_importer.apart.wire import BATCH_ROWS, LENGTH, decode, encode
 from vault_importer.formats import check_address_book, recognise
 from vault_importer.formats.base import Backup, HasSides, SideRow, SkippedRow, SourceMessage
+from vault_importer.formats.export_options import ExportOptions
+from vault_importer.formats.exported_chat import ExportedChat
 from vault_importer.refusals import BackupRefused
 
 OPEN_FILES = 64
@@ -55,12 +57,20 @@ class _Reader:
         self._streams: dict[int, Iterator[Any]] = {}
 
     def do_open(
-        self, path: str, address_book: str | None, aliases: Mapping[str, str], memory_bytes: int, seconds: int
+        self,
+        path: str,
+        address_book: str | None,
+        aliases: Mapping[str, str],
+        export: Mapping[str, Any],
+        memory_bytes: int,
+        seconds: int,
     ) -> dict[str, Any]:
         _limit(memory_bytes, seconds)
         if address_book is not None:
             check_address_book(Path(address_book))
         chosen = recognise(Path(path))
+        if isinstance(chosen, ExportedChat):
+            chosen = chosen.with_options(ExportOptions(**export))
         book = Path(address_book) if address_book is not None else None
         self._backup = chosen.open(Path(path), address_book=book, known_aliases=aliases)
         return {"format": chosen.name, "sides": isinstance(self._backup, HasSides)}

@@ -32,6 +32,7 @@ from vault_importer.formats.base import (
     SourceContact,
     SourceMessage,
 )
+from vault_importer.formats.export_options import ExportOptions
 from vault_importer.refusals import BackupRefused, ReaderLost, RefusalCode
 
 __all__ = ["Allowance", "open_apart"]
@@ -58,7 +59,12 @@ class Allowance:
 
 
 def open_apart(
-    path: Path, *, address_book: Path | None, known_aliases: Mapping[str, str], allowance: Allowance
+    path: Path,
+    *,
+    address_book: Path | None,
+    known_aliases: Mapping[str, str],
+    allowance: Allowance,
+    export: ExportOptions | None = None,
 ) -> tuple[Backup, str]:
     """Open a plain file in a process of its own; also the format's name. Raises :class:`BackupRefused`.
 
@@ -71,6 +77,7 @@ def open_apart(
             path=str(path),
             address_book=None if address_book is None else str(address_book),
             aliases=dict(known_aliases),
+            export=export or ExportOptions(),
             memory_bytes=allowance.memory_bytes,
             seconds=allowance.seconds,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vault_importer.formats.base import Format
+from vault_importer.formats.exported_chat import ExportedChat
 from vault_importer.formats.increment import Increment
 from vault_importer.formats.legacy_msgstore import LegacyMsgstore
 from vault_importer.formats.msgstore import ModernMsgstore
@@ -14,7 +15,7 @@ from vault_importer.refusals import BackupRefused
 
 __all__ = ["FORMATS", "check_address_book", "recognise"]
 
-FORMATS: tuple[Format, ...] = (ModernMsgstore(), LegacyMsgstore(), Increment())
+FORMATS: tuple[Format, ...] = (ModernMsgstore(), LegacyMsgstore(), Increment(), ExportedChat())
 
 
 def recognise(path: Path) -> Format:
