@@ -40,6 +40,7 @@ from telephony_router.store import add_account, put_rows
 from telephony_router.submit_calls import tidy
 
 pytestmark = pytest.mark.real
+UNKNOWN = "Nobody knows whether your telephone rang, and it is not dialled again for this claim."
 ADMIN = "an admin token for tests"
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [
@@ -109,6 +110,11 @@ class Router:
         async with self.database.transaction(tenant) as tx:
             rows = await tx.fetch("SELECT staff_id, to_number, state FROM outbound_call ORDER BY requested_at")
         return [(row["staff_id"], row["to_number"], row["state"]) for row in rows]
+
+    async def becomes(self, tenant: UUID, state: str, code: str = "") -> None:
+        """Whoever places calls learned this of those that were ordered."""
+        async with self.database.transaction(tenant) as tx:
+            await tx.execute("UPDATE outbound_call SET state = $1, code = $2", state, code)
 
     async def refuses(self, tenant: UUID) -> None:
         """Nobody placed the calls in time."""
@@ -267,8 +273,10 @@ async def test_who_has_it_calls_back_once_from_their_telephone(joined: Any, rout
     assert await router.orders(shop.tenant) == []
     twice = await asyncio.gather(*(reception.act("call", item, staff="desk") for _ in range(2)))
     assert {each.status_code for each in twice} <= {200, 503}
-    assert (await reception.act("call", item, staff="desk")).json()["item"]["state"] == "claimed"
+    ordered = (await reception.act("call", item, staff="desk")).json()
+    assert ordered["item"]["state"] == "claimed"
     assert await router.orders(shop.tenant) == [("desk", "+919847000021", "requested")]
+    await _tells_what_became_of_it(joined, shop, router, reception, ordered["call"])
     other = await reception.act("call", item, staff="sales")
     assert other.json()["problem"].startswith("Not done: it was called back already")
     await router.refuses(shop.tenant)
@@ -277,6 +285,25 @@ async def test_who_has_it_calls_back_once_from_their_telephone(joined: Any, rout
     await sales.act("claim", item)
     assert (await sales.act("call", item, staff="sales")).status_code == 200
     assert [each[0] for each in await router.orders(shop.tenant)] == ["desk", "sales"]
+
+
+async def _tells_what_became_of_it(joined: Any, shop: Any, router: Router, clerk: Clerk, call: str) -> None:
+    where = f"/t/missed/called?id={call}"
+    for state, code, told in (
+        ("submitting", "", ("Your telephone is about to ring.", False, False)),
+        ("submitted", "", ("Your telephone rings; take it, and theirs rings.", False, True)),
+        ("refused", "dnd_refused", ("Not called: this number is registered as not to be disturbed.", True, True)),
+        ("refused", "not_sent_connect", ("Not called: not sent connect.", True, True)),
+        ("submission_unknown", "timeout", (UNKNOWN, True, True)),
+        ("requested", "", ("Your telephone is about to ring.", False, False)),
+    ):
+        await router.becomes(shop.tenant, state, code)
+        said = (await clerk.http.get(where)).json()
+        assert (said["said"], said["bad"], said["over"]) == told
+    stranger = await a_clerk(joined, await joined.open("kochi"), "desk@kochi.example", "desk", "Reception desk")
+    ops = await a_clerk(joined, shop, "ops@malabar.example", "ops", "Night watch")
+    assert [(await each.http.get(where)).status_code for each in (stranger, ops)] == [404, 403]
+    assert (await clerk.http.get("/t/missed/called?id=nonsense")).status_code == 404
 
 
 async def test_the_button_that_calls_back(console: Console, chromium: Browser, tmp_path: Path) -> None:
@@ -295,14 +322,24 @@ async def test_the_button_that_calls_back(console: Console, chromium: Browser, t
     assert await console.router.orders(shop.tenant) == []
     await page.get_by_label("My telephone").select_option("sales")
     await call.dblclick()
-    await expect(card.locator("[data-keep=said]")).to_have_text("Your telephone rings; take it, and theirs rings.")
+    said = card.locator("[data-keep=said]")
+    await expect(said).to_have_text("Your telephone is about to ring.")
+    await console.router.becomes(shop.tenant, "submitted")
+    await expect(said).to_have_text("Your telephone rings; take it, and theirs rings.")
     await page.screenshot(path=tmp_path / "called.png", full_page=True)
     await page.reload()
     await expect(page.get_by_label("My telephone")).to_have_value("sales")
     await call.click()
-    await expect(card.locator("[data-keep=said]")).to_have_text("Your telephone rings; take it, and theirs rings.")
-    assert await console.router.orders(shop.tenant) == [("sales", "+919847000021", "requested")]
+    await expect(said).to_have_text("Your telephone rings; take it, and theirs rings.")
+    await console.router.becomes(shop.tenant, "submission_unknown", "timeout")
+    await call.click()
+    await expect(said).to_have_text(UNKNOWN)
+    assert await console.router.orders(shop.tenant) == [("sales", "+919847000021", "submission_unknown")]
+    await console.router.becomes(shop.tenant, "requested")
+    await call.click()
+    await expect(said).to_have_text("Your telephone is about to ring.")
     await console.router.refuses(shop.tenant)
+    await expect(said).to_have_text("Not called: nobody placed it in time.")
     await expect(card).to_contain_text("given back: call back refused: expired")
     await expect(call).to_be_hidden()
 

@@ -55,24 +55,31 @@ class Claims(OtherServices):
     async def telephones(self, tenant: UUID) -> list[dict[str, str]] | None:
         """Who can be rung to call somebody back; nobody where nothing can be dialled, None while it cannot be asked."""
         try:
-            return list((await self._ask("GET", "/telephones", tenant, timeout=LOOK_SECONDS))["people"])
+            return list((await self._ask("GET", "/missed/telephones", tenant, timeout=LOOK_SECONDS))["people"])
         except (NotNow, Refused):
             return None
 
     async def do(self, tenant: UUID, call: str, what: str, **said: str | None) -> dict[str, Any]:
         """Claim, renew, release, call back or resolve; how the call stands then. Raises what this module names."""
-        return await self._ask("POST", f"/{quote(call, safe='')}/{what}", tenant, body=said)
+        return await self._ask("POST", f"/missed/{quote(call, safe='')}/{what}", tenant, body=said)
+
+    async def ordered(self, tenant: UUID, call: UUID) -> tuple[str, str]:
+        """What became of a call that was ordered, and why: state and code, as the service names them."""
+        order = (await self._ask("GET", f"/calls/{call}", tenant)).get("outbound")
+        if order is None:
+            raise NoSuchCall
+        return order["state"], order["code"]
 
     async def release_all(self, tenant: UUID, user: str, reason: str) -> None:
         """Give back all that one user has claimed."""
-        await self._ask("POST", "/release", tenant, body={"user": user, "reason": reason})
+        await self._ask("POST", "/missed/release", tenant, body={"user": user, "reason": reason})
 
     async def _ask(
         self, method: str, path: str, tenant: UUID, *, body: Any = None, timeout: float = TIMEOUT_SECONDS
     ) -> dict[str, Any]:
         if self._url is None:
             raise NotNow
-        url = f"{self._url}/v1/missed{path}"
+        url = f"{self._url}/v1{path}"
         try:
             answer = await self._request(method, url, {"X-Tenant": str(tenant)}, json=body, timeout=timeout)
             said = answer.json()

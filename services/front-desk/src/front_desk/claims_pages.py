@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from starlette.exceptions import HTTPException
@@ -15,7 +16,7 @@ from front_desk.access_store import Session
 from front_desk.claims import Claims, NoSuchCall, NotNow, Refused, Taken
 from front_desk.credentials import Role
 from front_desk.panels.missed import micros
-from front_desk.present import clock
+from front_desk.present import clock, wording
 
 __all__ = ["ACTORS", "ClaimsPages"]
 
@@ -25,6 +26,21 @@ SUPERIORS: Final[frozenset[Role]] = frozenset({"owner", "admin"})
 """Who may take one from a colleague."""
 AWAY = "The telephone service does not answer just now. Nothing was changed that you can see; try again in a moment."
 GONE = "This call is not known any more. Load the page again."
+WAITS = "Your telephone is about to ring."
+ORDERS: Final = {
+    "requested": WAITS,
+    "submitting": WAITS,
+    "submitted": "Your telephone rings; take it, and theirs rings.",
+    "submission_unknown": "Nobody knows whether your telephone rang, and it is not dialled again for this claim.",
+}
+REFUSALS: Final = {
+    "breaker_open": "the telephone company fails just now; try again in a minute",
+    "dnd_refused": "this number is registered as not to be disturbed",
+    "expired": "nobody placed it in time",
+    "not_set_up": "the account is not set up to dial",
+    "rate_limited": "too many calls at once; try again in a minute",
+    "unauthorised": "the telephone company does not accept the account's credentials",
+}
 
 
 class ClaimsPages:
@@ -52,6 +68,22 @@ class ClaimsPages:
         """Whether anything can be claimed just now."""
         return JSONResponse({"answers": await self._claims.telephones(session.tenant) is not None})
 
+    async def called(self, request: Request, session: Session) -> Response:
+        """What became of a call back that a button ordered, in words; ``over`` when there is nothing to wait for."""
+        if session.role not in ACTORS:
+            raise HTTPException(403)
+        try:
+            call = UUID(request.query_params.get("id", ""))
+            state, code = await self._claims.ordered(session.tenant, call)
+        except (ValueError, NoSuchCall):
+            return JSONResponse({"problem": GONE}, 404)
+        except (NotNow, Refused):
+            return JSONResponse({"problem": AWAY, "away": True}, 503)
+        said = ORDERS.get(state) or f"Not called: {REFUSALS.get(code) or wording(code) or 'it was refused'}."
+        return JSONResponse(
+            {"said": said, "bad": state not in ORDERS or state == "submission_unknown", "over": said != WAITS}
+        )
+
     async def act(self, request: Request, session: Session) -> Response:
         """Do what a button of the page asks for; the answer says how the call stands."""
         fields = await self._fields(request, session)
@@ -71,7 +103,9 @@ class ClaimsPages:
             return JSONResponse({"problem": f"Not done: {refused}."}, 422)
         except NotNow:
             return JSONResponse({"problem": AWAY, "away": True}, 503)
-        return JSONResponse({"item": _shown(item, session)})
+        # Of a call back, whose id the page needs to ask what became of it.
+        ordered = {"call": item["call"]} if "call" in item else {}
+        return JSONResponse({"item": _shown(item, session), **ordered})
 
 
 def _said(did: str, fields: dict[str, str], session: Session) -> tuple[str, dict[str, str | None]]:

@@ -42,7 +42,7 @@ LATEST = 6
 """Cards of each panel on the overview."""
 HEARTBEAT_SECONDS = 15.0
 SESSION_CHECK_SECONDS = 60.0
-SCRIPTED = frozenset({"/t/stream", "/t/changes", "/t/missed/router", "/t/missed/act"})
+SCRIPTED = frozenset({"/t/stream", "/t/changes", "/t/missed/router", "/t/missed/called", "/t/missed/act"})
 """What scripts ask for: without a session they are told so, instead of being sent to the sign-in."""
 Handler = Callable[[Request], Awaitable[Response]]
 SessionHandler = Callable[[Request, Session], Awaitable[Response]]
@@ -126,6 +126,7 @@ def _missed_routes(console: _Console, claims: Claims) -> list[Route]:
     return [
         Route("/t/missed", console.signed_in(missed.board), methods=["GET"]),
         Route("/t/missed/router", console.signed_in(missed.router), methods=["GET"]),
+        Route("/t/missed/called", console.signed_in(missed.called), methods=["GET"]),
         Route("/t/missed/act", console.signed_in(missed.act), methods=["POST"]),
     ]
 

@@ -11,8 +11,12 @@
   const telephone = board.querySelector("[data-telephone]");
   const MINE = "trunkline.telephone";
   const LOOK_MS = 15000;
+  const FOLLOW_MS = 1000;
+  // As long as an order may wait, and whoever places it may take.
+  const FOLLOW_TIMES = 330;
+  const following = new Map();
   const words = { claim: "Taking it …", renew: "Asking for longer …", release: "Giving it back …", take: "Taking it away …", call: "Ringing your telephone …", resolve: "Noting it …" };
-  const done = { claim: "It is yours.", renew: "You have longer.", release: "Given back.", take: "Taken away.", call: "Your telephone rings; take it, and theirs rings.", resolve: "Done." };
+  const done = { claim: "It is yours.", renew: "You have longer.", release: "Given back.", take: "Taken away.", call: "Your telephone is about to ring.", resolve: "Done." };
   // Claims begin and lapse by the server's clock, whatever this machine believes.
   let ahead = Number(board.dataset.now) / 1000 - Date.now();
   const now = () => Date.now() + ahead;
@@ -101,8 +105,29 @@
 
   const cardOf = (id) => [...list.children].find((each) => each.dataset.id === id);
 
+  // The order is stored; what the telephone company makes of it is known a moment later.
+  async function follow(id, call) {
+    const mine = Symbol(call);
+    following.set(id, mine);
+    for (let times = 0; times < FOLLOW_TIMES; times += 1) {
+      let told = null;
+      try {
+        const answer = await fetch(`/t/missed/called?id=${encodeURIComponent(call)}`);
+        if (answer.ok) told = await answer.json();
+      } catch {
+        // Not connected: asked again.
+      }
+      const card = cardOf(id);
+      if (!card || following.get(id) !== mine) return;
+      if (told) say(card, told.said, told.bad);
+      if (told && told.over) return;
+      await new Promise((later) => setTimeout(later, FOLLOW_MS));
+    }
+  }
+
   async function act(card, did) {
     const id = card.dataset.id;
+    following.delete(id);
     const form = new URLSearchParams({ csrf, do: did, id });
     if (did === "resolve") {
       form.set("outcome", card.querySelector("[name=outcome]").value);
@@ -136,6 +161,7 @@
     if (answer && answer.ok) {
       away.hidden = true;
       say(here, done[did]);
+      if (said.call) follow(id, said.call);
       keepFocus(here);
       return;
     }
