@@ -77,7 +77,7 @@ async def _measure(addresses: Addresses, backup: Path, key: Path, backup_key: by
             limit=bare,
             ratio=rate / bare,
             rss_mb=first.rss_mb,
-            note=f"{MESSAGES:,} messages, encrypted, with events; whole process",
+            note=f"{MESSAGES:,} messages, encrypted, with events and what stands beside; whole process",
         ),
         Result(
             name="reimport",
