@@ -1,5 +1,5 @@
 """Imports what is put into a folder: ``<folder>/<account id>/*.crypt12``, ``.crypt14``, ``.crypt15``, ``.db``,
-``.txt`` or ``.zip``.
+``.sqlite``, ``.txt`` or ``.zip``.
 
 A file is taken once it has stopped growing, and moved to ``done/`` or, with a ``.reason.txt``, to ``refused/``.
 What is not the file's fault (a database that is down) is tried again a bounded number of times. A ``wa.db``,
@@ -35,7 +35,7 @@ __all__ = ["Watch", "WatchOptions"]
 
 log = get_logger(__name__)
 
-SUFFIXES = (*(f".{each.name}" for each in CONTAINERS), ".db", ".txt", ".zip")
+SUFFIXES = (*(f".{each.name}" for each in CONTAINERS), ".db", ".sqlite", ".txt", ".zip")
 ADDRESS_BOOKS = (*(f"wa.db.{each.name}" for each in reversed(CONTAINERS)), "wa.db")
 FIRST_DELAY_SECONDS = 5.0
 

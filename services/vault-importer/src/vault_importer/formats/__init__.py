@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vault_importer.formats.base import Format
+from vault_importer.formats.chatstorage import ChatStorage
 from vault_importer.formats.exported_chat import ExportedChat
 from vault_importer.formats.increment import Increment
 from vault_importer.formats.legacy_msgstore import LegacyMsgstore
@@ -15,7 +16,7 @@ from vault_importer.refusals import BackupRefused
 
 __all__ = ["FORMATS", "check_address_book", "recognise"]
 
-FORMATS: tuple[Format, ...] = (ModernMsgstore(), LegacyMsgstore(), Increment(), ExportedChat())
+FORMATS: tuple[Format, ...] = (ModernMsgstore(), LegacyMsgstore(), ChatStorage(), Increment(), ExportedChat())
 
 
 def recognise(path: Path) -> Format:
