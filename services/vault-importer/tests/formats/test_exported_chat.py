@@ -129,6 +129,13 @@ def test_android_lines_become_what_they_say(tmp_path: Path) -> None:
     assert (rows[5].text, rows[5].details) == ("better so", {"edited": True})
 
 
+def test_a_message_of_blanks_alone_takes_no_longer_than_another(tmp_path: Path) -> None:
+    # A search for what may stand behind any number of blanks takes their square: hours for these.
+    [row] = _read(_write(tmp_path, "13/05/24, 9:05 pm - A: x" + " " * 3_000_000 + "y\n"))
+    assert isinstance(row, SourceMessage)
+    assert len(row.text) == 3_000_002
+
+
 def test_ios_lines_become_what_they_say(tmp_path: Path) -> None:
     path = tmp_path / "WhatsApp Chat - Reception desk.zip"
     with zipfile.ZipFile(path, "w") as out:

@@ -53,7 +53,7 @@ _ATTACHED = re.compile(r"<attached: (?P<ios>[^<>\n]+)>|(?P<android>[^\n]+\.\w{2,
 _DELETED = frozenset(
     {"this message was deleted", "you deleted this message", "this message was deleted.", "you deleted this message."}
 )
-_EDITED = re.compile(r"\s*<This message was edited>$")
+_EDITED = "<This message was edited>"
 OMITTED_CODES = {"image": 1, "video": 3, "audio": 2, "sticker": 20, "gif": 13, "document": 9, "contact card": 4}
 FILE_CODES = {
     "jpg": 1, "jpeg": 1, "png": 1, "webp": 20, "mp4": 3, "mov": 3, "3gp": 3, "opus": 2, "ogg": 2, "m4a": 2, "mp3": 2,
@@ -276,8 +276,8 @@ def _content(said: _Said) -> tuple[int, str, Mapping[str, Any] | None]:
     """Code (of Android; -1 for media of any kind), text and what else is known."""
     marked = said.text.startswith("\u200e")
     text = said.text.strip(MARKS)
-    edited = _EDITED.search(text)
-    text = text[: edited.start()].rstrip(MARKS) if edited else text
+    edited = text.endswith(_EDITED)
+    text = text.removesuffix(_EDITED).rstrip(MARKS + " ") if edited else text
     first, _, caption = text.partition("\n")
     first = first.strip(MARKS + " ")
     if not said.sender:
