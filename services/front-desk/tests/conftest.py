@@ -51,6 +51,7 @@ class Desk:
     http: httpx.AsyncClient
     live: Any
     claims: Any
+    archive: Any
 
     async def open(self, slug: str, **fields: str) -> Business:
         made = await self.http.post(
@@ -160,9 +161,10 @@ async def desk(make_database: Callable[..., Awaitable[Database]]) -> AsyncIterat
     neighbours = {"http://desk.test": transport}
     letters._client = httpx.AsyncClient(mounts=neighbours, timeout=2, trust_env=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://desk.test") as http:
-        live, claims = (_part(service, name) for name in ("live board", "claims"))
-        yield Desk(database, settings, http, live, claims)
+        live, claims, archive = (_part(service, name) for name in ("live board", "claims", "archive"))
+        yield Desk(database, settings, http, live, claims, archive)
     await claims.stop()
+    await archive.stop()
     await letters.stop()
 
 

@@ -18,13 +18,13 @@ from starlette.routing import Route, WebSocketRoute
 
 from front_desk import access_store, board_store, store
 from front_desk.access_store import Session
-from front_desk.claims import Claims
+from front_desk.archive_pages import ArchivePages
 from front_desk.claims_pages import ClaimsPages
 from front_desk.credentials import new_token, same_secret, sha256
-from front_desk.letters import Letters
 from front_desk.letters_pages import LettersPages
 from front_desk.live import CARDS_MAX, LiveBoard
 from front_desk.live_socket import LiveSocket
+from front_desk.neighbours import Neighbours
 from front_desk.pages import PAGES, Page, pages_of, panels_of, tiles_of
 from front_desk.panels.missed import micros
 from front_desk.present import clock, day_began
@@ -74,8 +74,7 @@ def console_app(
     live: LiveBoard,
     renderer: Renderer,
     sign_in: SignIn,
-    letters: Letters,
-    claims: Claims,
+    others: Neighbours,
     *,
     secure_cookies: bool,
     shown_logins: list[tuple[str, str]],
@@ -84,13 +83,14 @@ def console_app(
     cookies = _Cookies(secure=secure_cookies)
     console = _Console(database, live, renderer, sign_in, cookies, shown_logins)
     dead = LettersPages(
-        letters,
+        others.letters,
         sign_in,
         show=console.show,
         fields=console.own_fields,
         token_of=lambda request: request.cookies[cookies.session],
     )
     routing = RoutingPages(database, show=console.show, fields=console.own_fields)
+    archive = ArchivePages(others.archive, database, show=console.show, board=console.board)
     return Starlette(
         routes=[
             Route("/", console.front, methods=["GET"]),
@@ -108,7 +108,8 @@ def console_app(
             Route("/t/routing/emergency", console.signed_in(routing.emergency), methods=["POST"]),
             Route("/t/routing/restore", console.signed_in(routing.restore), methods=["POST"]),
             Route("/t/routing/versions/{version}", console.signed_in(routing.version), methods=["GET"]),
-            *_missed_routes(console, claims),
+            *_missed_routes(console, others),
+            *archive.routes(console.signed_in),
             WebSocketRoute("/t/live", LiveSocket(live, console.session).serve),
             Route("/t/{page}", console.signed_in(console.page), methods=["GET"]),
             Route("/static/{name}", _static, methods=["GET"]),
@@ -121,8 +122,8 @@ def console_app(
     )
 
 
-def _missed_routes(console: _Console, claims: Claims) -> list[Route]:
-    missed = ClaimsPages(claims, page=console.missed_calls, fields=console.own_fields)
+def _missed_routes(console: _Console, others: Neighbours) -> list[Route]:
+    missed = ClaimsPages(others.claims, page=console.missed_calls, fields=console.own_fields)
     return [
         Route("/t/missed", console.signed_in(missed.board), methods=["GET"]),
         Route("/t/missed/router", console.signed_in(missed.router), methods=["GET"]),
@@ -259,12 +260,12 @@ class _Console:
             raise HTTPException(404)
         if session.role not in page.roles:
             raise HTTPException(403)
-        return await self._board(request, session, page, "page.html")
+        return await self.board(request, session, page, "page.html")
 
     async def missed_calls(self, request: Request, session: Session, template: str, **values: Any) -> Response:
-        return await self._board(request, session, PAGES["missed"], template, **values)
+        return await self.board(request, session, PAGES["missed"], template, **values)
 
-    async def _board(self, request: Request, session: Session, page: Page, template: str, **values: Any) -> Response:
+    async def board(self, request: Request, session: Session, page: Page, template: str, **values: Any) -> Response:
         zone, now = ZoneInfo(session.timezone), datetime.now(UTC)
         of = request.query_params.get("of")
         before = _place(request.query_params.get("before"))

@@ -600,3 +600,11 @@ DELETE FROM board_mail WHERE ctid = ANY(ARRAY(SELECT ctid FROM board_mail WHERE 
 -- name: sweep_imports
 -- Forget imports older than the console shows. As the system role.
 DELETE FROM board_import WHERE ctid = ANY(ARRAY(SELECT ctid FROM board_import WHERE at < $1 LIMIT 5000))
+
+-- name: find_customer
+-- A customer as the console shows one.
+SELECT customer_id, name, numbers, emails, gstin, vip FROM customer WHERE customer_id = $1 AND deleted_at IS NULL
+
+-- name: customers_with_number
+-- Who has a number.
+SELECT customer_id, name FROM customer WHERE $1 = ANY(numbers) AND deleted_at IS NULL ORDER BY name, customer_id LIMIT 5

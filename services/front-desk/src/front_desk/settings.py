@@ -31,7 +31,7 @@ class Settings(ServiceSettings, service="front-desk"):
     board_keep_days: int = Field(90, ge=1, description="How long the console shows calls, anomalies, mails, imports.")
     service_urls: str = Field(
         ",".join(f"{name}=http://127.0.0.1:{port}" for name, port in NEIGHBOURS.items()),
-        description="Where the services are whose dead letters the console shows: name=url, several by commas.",
+        description="Where the services are that the console asks: name=url, several by commas.",
     )
     demo_logins: str = Field(
         "", description="Shown on the sign-in page of a demo: email:password, several separated by commas."

@@ -20,8 +20,10 @@ __all__ = [
     "Version",
     "add_leave",
     "claim_dids",
+    "customers_with_number",
     "end_leave",
     "find",
+    "find_customer",
     "find_tenant",
     "forget_leave",
     "keep_routing_version",
@@ -170,3 +172,12 @@ async def list_tenants(database: Database, after: str, limit: int) -> list[tuple
     async with database.system() as tx:
         rows = await tx.fetch(Q.list_tenants, after, limit)
     return [(row["tenant_id"], row["version"], {field: row[field] for field in fields}) for row in rows]
+
+
+async def find_customer(tx: Transaction, customer_id: str) -> dict[str, Any] | None:
+    row = await tx.fetchrow(Q.find_customer, customer_id)
+    return dict(row) if row else None
+
+
+async def customers_with_number(tx: Transaction, number: str) -> list[dict[str, Any]]:
+    return [dict(row) for row in await tx.fetch(Q.customers_with_number, number)]

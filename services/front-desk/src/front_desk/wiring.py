@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from front_desk import access_store, board_store
 from front_desk.admin_api import admin_api
 from front_desk.api import directory_api
+from front_desk.archive import VAULT, Archive
 from front_desk.claims import ROUTER, Claims
 from front_desk.console import console_app
 from front_desk.consumers import BULK, LIVE
@@ -19,6 +20,7 @@ from front_desk.give_back import give_back_claims
 from front_desk.guards import SecurityHeaders, too_long
 from front_desk.letters import Letters
 from front_desk.live import LiveBoard
+from front_desk.neighbours import Neighbours
 from front_desk.problems import handle_problems
 from front_desk.render import Renderer
 from front_desk.routing_api import routing_api
@@ -95,28 +97,29 @@ def build(settings: Settings, *, database: Database | None = None) -> Service:
     )
     secure = settings.cookies_are_secure()
     token = settings.admin_token.get_secret_value()
-    letters = Letters(settings.services(), admin_token=token)
-    claims = Claims(settings.services().get(ROUTER), admin_token=token)
+    others = Neighbours(
+        letters=Letters(settings.services(), admin_token=token),
+        claims=Claims(settings.services().get(ROUTER), admin_token=token),
+        archive=Archive(settings.services().get(VAULT), admin_token=token),
+    )
     console = console_app(
-        database, live, renderer, sign_in, letters, claims, secure_cookies=secure, shown_logins=settings.shown_logins()
+        database, live, renderer, sign_in, others, secure_cookies=secure, shown_logins=settings.shown_logins()
     )
     longest = settings.body_max_bytes
     front = BodyLimit(_Front(rest_app(database, token), console), longest=longest, refusal=too_long(longest))
     # The dead letters have a limit of their own: a value may be longer than what people and partners send.
     app = SecurityHeaders(beside(front, database, admin_token=token, longest=None), https_only=secure)
-    return Service(app=app, components=_components(settings, database, live, letters, claims))
+    return Service(app=app, components=_components(settings, database, live, others))
 
 
-def _components(
-    settings: Settings, database: Database, live: LiveBoard, letters: Letters, claims: Claims
-) -> list[Component]:
+def _components(settings: Settings, database: Database, live: LiveBoard, others: Neighbours) -> list[Component]:
     async def tidy() -> None:
         now = datetime.now(UTC)
         await access_store.sweep(database, now)
         await board_store.sweep(database, now - timedelta(days=settings.board_keep_days))
 
     async def give_back() -> None:
-        await give_back_claims(database, claims)
+        await give_back_claims(database, others.claims)
 
     consumers = [
         Consumer(
@@ -130,4 +133,5 @@ def _components(
     ]
     relay = Relay(database=database, kafka_bootstrap=settings.kafka_bootstrap, service=SERVICE)
     periodic = [Every("tidy", 3600, tidy), Every("claims of who is gone", GIVE_BACK_SECONDS, give_back)]
-    return [database, relay, live, letters, claims, *consuming(database, *consumers), *periodic]
+    asked: list[Component] = [others.letters, others.claims, others.archive]
+    return [database, relay, live, *asked, *consuming(database, *consumers), *periodic]

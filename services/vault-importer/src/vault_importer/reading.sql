@@ -1,6 +1,7 @@
 -- name: chat_head
 -- One chat.
-SELECT h.id, h.account_id, a.name AS account_name, h.kind, coalesce(nullif(h.name, ''), p.name, p.number, '') AS name,
+SELECT h.id, h.account_id, a.name AS account_name, h.kind,
+    coalesce(nullif(h.name, ''), nullif(p.name, ''), p.number, '') AS name,
     p.number, h.contact_id
 FROM chat h JOIN account a ON a.tenant_id = h.tenant_id AND a.id = h.account_id
 LEFT JOIN contact p ON p.tenant_id = h.tenant_id AND p.id = h.contact_id
@@ -60,7 +61,7 @@ SELECT id, number, name FROM contact WHERE tenant_id = $1 AND number = ANY($2::t
 -- name: conversations_of
 -- Chats with some people, and groups in which they are or were, the newest activity first.
 SELECT h.id, h.account_id, a.name AS account_name, h.kind,
-    coalesce(nullif(h.name, ''), p.name, p.number, '') AS name, l.id AS last_message_id, l.sent_at AS last_at,
+    coalesce(nullif(h.name, ''), nullif(p.name, ''), p.number, '') AS name, l.id AS last_message_id, l.sent_at AS last_at,
     l.from_me AS last_from_me, l.kind AS last_kind, l.text AS last_text, l.revoked AS last_revoked
 FROM (SELECT id FROM chat WHERE tenant_id = $1 AND contact_id = ANY($2::uuid[])
     UNION SELECT chat_id FROM chat_member WHERE tenant_id = $1 AND contact_id = ANY($2::uuid[])

@@ -62,7 +62,7 @@ SELECT message_id, sent_at, rank FROM search_messages($1::text::tsquery, $2, $3,
 
 -- name: found_messages
 -- What is shown of messages that were found.
-SELECT m.id, m.chat_id, h.account_id, h.kind AS chat_kind, coalesce(nullif(h.name, ''), p.name, p.number, '') AS
+SELECT m.id, m.chat_id, h.account_id, h.kind AS chat_kind, coalesce(nullif(h.name, ''), nullif(p.name, ''), p.number, '') AS
     chat_name, m.from_me, m.sent_at, m.kind, m.text, m.revision, m.revoked, m.edited_at,
     CASE WHEN m.from_me THEN NULL ELSE s.id END AS sender_id,
     CASE WHEN m.from_me THEN '' ELSE coalesce(nullif(s.name, ''), s.number, '') END AS sender_name,

@@ -1,0 +1,77 @@
+"""The archive of messages, asked of the vault over HTTP on behalf of one tenant.
+
+The tenant is in every request, so another tenant's message is as good as none. What people look for and read is never
+logged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import httpx
+
+from front_desk.other_services import OtherServices
+
+__all__ = ["VAULT", "Archive", "Away", "NotFound", "NotTaken"]
+
+VAULT = "vault-importer"
+
+
+class Away(Exception):
+    """The vault does not answer."""
+
+
+class NotFound(Exception):
+    """There is no such chat or message, or none of this tenant."""
+
+
+class NotTaken(Exception):
+    """The vault does not take the question; the message says why."""
+
+
+class Archive(OtherServices):
+    """The way to the vault."""
+
+    name = "archive"
+
+    def __init__(self, url: str | None, *, admin_token: str) -> None:
+        super().__init__(admin_token)
+        self._url = url
+
+    def status(self) -> dict[str, object]:
+        return {"vault": self._url}
+
+    async def search(self, tenant: UUID, asked: Mapping[str, str]) -> dict[str, Any]:
+        """A page of messages by their words. Raises what this module names, as the others do."""
+        return await self._ask("/v1/search", tenant, asked)
+
+    async def conversation(self, tenant: UUID, chat: UUID, asked: Mapping[str, str]) -> dict[str, Any]:
+        """A page of one chat, the oldest first."""
+        return await self._ask(f"/v1/chats/{chat}/messages", tenant, asked)
+
+    async def conversations(self, tenant: UUID, numbers: Sequence[str], before: str | None) -> dict[str, Any]:
+        """The chats of whoever has one of these numbers, the newest activity first."""
+        return await self._ask(
+            "/v1/conversations", tenant, {"number": list(numbers), **({"before": before} if before else {})}
+        )
+
+    async def _ask(self, path: str, tenant: UUID, params: Mapping[str, Any]) -> dict[str, Any]:
+        if self._url is None:
+            raise Away
+        try:
+            answer = await self._request("GET", self._url + path, {"X-Tenant": str(tenant)}, params=dict(params))
+            said = answer.json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise Away from error
+        if answer.is_success:
+            return dict(said)
+        if answer.status_code == 404:
+            raise NotFound
+        detail = said.get("detail") if isinstance(said, dict) else None
+        if answer.status_code == 400 or (answer.status_code == 503 and isinstance(detail, str)):
+            raise NotTaken(detail if isinstance(detail, str) else "The archive does not take this.")
+        if answer.status_code == 422:
+            raise NotTaken("The archive does not take one of the filters.")
+        raise Away

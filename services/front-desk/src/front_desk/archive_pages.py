@@ -1,0 +1,167 @@
+"""The console's pages of the archive: search, a conversation, and a customer's conversations."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, Final
+from urllib.parse import urlencode
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from front_desk import store
+from front_desk.access_store import Session
+from front_desk.archive import Archive, Away, NotFound, NotTaken
+from front_desk.credentials import Role
+from front_desk.pages import PAGES
+from front_desk.present import clock
+from kit.postgres import Database
+
+__all__ = ["ArchivePages"]
+
+READERS: Final[frozenset[Role]] = frozenset({"owner", "desk", "admin"})
+"""Who may read what was said."""
+SEARCH_FIELDS = ("q", "from", "to", "direction", "media", "order", "spelling", "chat", "contact")
+_BLANK = dict.fromkeys(SEARCH_FIELDS, "")
+PLACES = ("before", "after", "around")
+Show = Callable[..., Awaitable[Response]]
+Guard = Callable[[Callable[[Request, Session], Awaitable[Response]]], Callable[[Request], Awaitable[Response]]]
+
+
+class ArchivePages:
+    """Handlers of requests. ``show`` renders a template for a session, ``board`` a page of panels."""
+
+    def __init__(self, archive: Archive, database: Database, *, show: Show, board: Show) -> None:
+        self._archive = archive
+        self._database = database
+        self._show = show
+        self._board = board
+
+    def routes(self, signed_in: Guard) -> list[Route]:
+        return [
+            Route("/t/archive", signed_in(self.search), methods=["GET"]),
+            Route("/t/archive/chats/{chat}", signed_in(self.conversation), methods=["GET"]),
+            Route("/t/customers/{customer}", signed_in(self.customer), methods=["GET"]),
+        ]
+
+    async def search(self, request: Request, session: Session) -> Response:
+        """The archive's panels under a search box; with a question, what it finds."""
+        asked = {name: request.query_params[name][:500] for name in SEARCH_FIELDS if request.query_params.get(name)}
+        may = session.role in READERS
+        if "q" not in request.query_params:
+            return await self._board(request, session, PAGES["archive"], "archive.html", may=may, defaults=_BLANK)
+        if not may:
+            raise HTTPException(403)
+        found, problem, away = None, "", False
+        try:
+            found = await self._archive.search(session.tenant, _question(asked, request, session))
+        except NotTaken as refused:
+            problem = str(refused)
+        except Away:
+            away = True
+        for result in found["results"] if found else ():
+            result["parts"] = _parts(result["snippet"], result["spans"])
+        further = None
+        if found and found["next"]:
+            further = f"/t/archive?{urlencode({**asked, 'after': found['next']})}"
+        asked = _BLANK | asked
+        values = {
+            "asked": asked,
+            "defaults": asked,
+            "found": found,
+            "problem": problem,
+            "away": away,
+            "further": further,
+            "may": may,
+        }
+        return await self._page("found.html", session, **values)
+
+    async def conversation(self, request: Request, session: Session) -> Response:
+        """A page of one chat, also around one message."""
+        _only_for_readers(session)
+        chat = _uuid(request.path_params["chat"])
+        place = {name: str(_uuid(request.query_params[name])) for name in PLACES if name in request.query_params}
+        if len(place) > 1:
+            raise HTTPException(404)
+        page, customers = None, []
+        try:
+            page = await self._archive.conversation(session.tenant, chat, place)
+        except (NotFound, NotTaken):
+            raise HTTPException(404) from None
+        except Away:
+            pass
+        if page and page["chat"]["number"]:
+            async with self._database.transaction(session.tenant) as tx:
+                customers = await store.customers_with_number(tx, page["chat"]["number"])
+        values = {"chat": chat, "found": page, "customers": customers, "around": place.get("around")}
+        return await self._page("conversation.html", session, **values)
+
+    async def customer(self, request: Request, session: Session) -> Response:
+        """A customer, and all conversations with any of their numbers."""
+        _only_for_readers(session)
+        async with self._database.transaction(session.tenant) as tx:
+            customer = await store.find_customer(tx, request.path_params["customer"])
+        if customer is None:
+            raise HTTPException(404)
+        found: dict[str, Any] | None = {"conversations": [], "next": None}
+        try:
+            if customer["numbers"]:
+                before = request.query_params.get("before")
+                found = await self._archive.conversations(session.tenant, customer["numbers"][:50], before)
+        except NotTaken:
+            raise HTTPException(404) from None
+        except (Away, NotFound):
+            found = None
+        return await self._page("customer.html", session, customer=customer, found=found)
+
+    async def _page(self, template: str, session: Session, **values: Any) -> Response:
+        zone = ZoneInfo(session.timezone)
+        today = datetime.now(zone).date()
+
+        def at(text: str | None) -> str:
+            return clock(datetime.fromisoformat(text), zone, today) if text else ""
+
+        return await self._show(template, session, PAGES["archive"], clock=at, **values)
+
+
+def _only_for_readers(session: Session) -> None:
+    if session.role not in READERS:
+        raise HTTPException(403)
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise HTTPException(404) from None
+
+
+def _question(asked: Mapping[str, str], request: Request, session: Session) -> dict[str, str]:
+    """What the vault is asked; days are the tenant's, the last one included."""
+    question = {name: value for name, value in asked.items() if name not in ("from", "to")}
+    zone = ZoneInfo(session.timezone)
+    for name, more in (("from", 0), ("to", 1)):
+        if name in asked:
+            try:
+                day = date.fromisoformat(asked[name]) + timedelta(days=more)
+                question[name] = datetime.combine(day, time(), tzinfo=zone).astimezone(UTC).isoformat()
+            except (ValueError, OverflowError):
+                raise NotTaken("A day is written as in 2026-11-28.") from None
+    after = request.query_params.get("after")
+    return {"q": "", **question, "limit": "30", **({"after": after} if after else {})}
+
+
+def _parts(text: str, spans: list[list[int]]) -> list[tuple[str, bool]]:
+    """A text in pieces, each with whether it is what was looked for."""
+    parts: list[tuple[str, bool]] = []
+    place = 0
+    for start, end in spans:
+        parts += [(text[place:start], False), (text[start:end], True)]
+        place = end
+    parts.append((text[place:], False))
+    return [part for part in parts if part[0]]

@@ -1,0 +1,172 @@
+"""The archive on the console, also in a real browser, with the vault behind on a database of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+import uvicorn
+from playwright.async_api import async_playwright, expect
+
+from kit.postgres import Database
+from kit.testing import eventually
+from vault_importer import store
+from vault_importer.accounts import Account
+from vault_importer.api import make_api
+from vault_importer.backup_key import parse_backup_key
+from vault_importer.import_backup import ImportJob, import_backup
+from vault_importer.index_messages import index_tenant
+from vault_importer.samples import SampleOptions, write_sample
+
+pytestmark = pytest.mark.real
+ADMIN = "an admin token for tests"
+CHROMIUM = "/usr/bin/chromium"
+ARGUMENTS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+expect.set_options(timeout=60_000)
+HOSTILE = "<script>alert(1)</script> the price was 95011"
+
+
+@contextlib.asynccontextmanager
+async def served(app: Any) -> AsyncIterator[str]:
+    config = uvicorn.Config(app, port=0, lifespan="off", log_config=None, timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve())
+    await eventually(lambda: server.started)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await serving
+
+
+@pytest.fixture
+async def vault(
+    desk: Any, make_database: Callable[..., Awaitable[Database]], tmp_path: Path
+) -> AsyncIterator[Callable[[UUID], Awaitable[dict[str, Any]]]]:
+    """Gives a tenant an archive, one message of which was edited; what the test needs to know of it."""
+    database = await make_database(service="vault-importer", package="vault_importer")
+
+    async def fill(tenant: UUID) -> dict[str, Any]:
+        account = Account(tenant_id=tenant, id=uuid4(), name="Shop phone", number=None, sealed_key=None)
+        async with database.transaction(tenant) as tx:
+            await store.put_account(tx, account)
+        sample = write_sample(tmp_path, SampleOptions(messages=1_500))
+        key = parse_backup_key(sample.key.read_bytes())
+        await import_backup(ImportJob(database=database, account=account, path=sample.backup, backup_key=key))
+        async with database.transaction(tenant) as tx:
+            edited = await tx.fetchrow(
+                "SELECT m.id, m.chat_id, c.number FROM message m JOIN chat h ON h.id = m.chat_id "
+                "JOIN contact c ON c.id = h.contact_id WHERE h.kind = 'direct' AND c.number IS NOT NULL "
+                "AND m.kind = 'text' ORDER BY m.sent_at DESC LIMIT 1"
+            )
+            await tx.execute(
+                "INSERT INTO message_revision (tenant_id, message_id, revision, key_id, kind, raw_kind, text, revoked, "
+                "import_id, replaced_by_import_id, replaced_at) SELECT tenant_id, id, revision, key_id, kind, "
+                "raw_kind, $2, false, import_id, import_id, now() FROM message WHERE id = $1",
+                edited["id"], HOSTILE,
+            )  # fmt: skip
+            await tx.execute("UPDATE message SET text = 'it is 95012 now', revision = 2 WHERE id = $1", edited["id"])
+        await index_tenant(database, tenant)
+        return dict(edited)
+
+    async with served(make_api(database, ADMIN)) as url:
+        desk.archive._url = url
+        yield fill
+
+
+async def test_somebody_finds_a_message_and_reads_what_it_said_before(desk: Any, vault: Any, tmp_path: Path) -> None:
+    shop = await desk.open("malabar")
+    await desk.user(shop, "desk@malabar.example", "desk")
+    edited = await vault(shop.tenant)
+    customer = {"name": "Kottakkal Traders", "numbers": [edited["number"]]}
+    made = await desk.http.put("/v1/customers/k1", json=customer, headers=shop.headers)
+    assert made.status_code in (200, 201), made.text
+    async with served(desk.http._transport.app) as address, async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        page = await browser.new_page()
+        page.set_default_timeout(60_000)
+        await page.goto(address)
+        await page.fill("#email", "desk@malabar.example")
+        await page.fill("#password", "a good password")
+        await page.press("#password", "Enter")
+        await page.wait_for_url("**/t/today")
+        await page.click("nav >> text=Archive")
+        await page.fill("input[name=q]", "95011")
+        await page.click("button:has-text('Search')")
+        await expect(page.locator(".results .card")).to_have_count(1)
+        # Whoever has no name is known by the number.
+        await expect(page.locator(".results a")).to_contain_text(edited["number"][-5:])
+        await expect(page.locator(".results mark")).to_have_text("95011")
+        await expect(page.locator(".results .chip")).to_have_text("said before an edit")
+        await page.screenshot(path=tmp_path / "found.png", full_page=True)
+        await page.click(".results a")
+        message = page.locator(".said.looked-for")
+        await expect(message.locator(".text")).to_have_text("it is 95012 now")
+        await message.locator("summary").click()
+        await expect(message.locator(".history blockquote")).to_have_text(HOSTILE)
+        await page.screenshot(path=tmp_path / "conversation.png", full_page=True)
+        await page.click(".heading >> text=Kottakkal Traders")
+        await expect(page.locator(".facets [aria-current]")).to_have_text("Conversations")
+        await expect(page.locator(".chats .card", has_text="it is 95012 now")).to_have_count(1)
+        await page.screenshot(path=tmp_path / "customer.png", full_page=True)
+        await browser.close()
+
+
+async def test_pages_nothing_found_and_refusals_are_said(desk: Any, vault: Any) -> None:
+    shop = await desk.open("malabar")
+    owner = await desk.signed_in(shop, "owner@malabar.example")
+    await vault(shop.tenant)
+    first = await owner.get("/t/archive", params={"q": "price"})
+    assert first.text.count("<mark>") == 30
+    further = first.text.split('class="button" href="')[1].split('"')[0].replace("&amp;", "&")
+    second = await owner.get(further)
+    assert second.status_code == 200
+    assert set(_ids(second)).isdisjoint(_ids(first))
+    assert "Nothing was said with these words" in (await owner.get("/t/archive", params={"q": "zzzzqx"})).text
+    assert "Give at least two letters" in (await owner.get("/t/archive", params={"q": "a"})).text
+    wrong_day = await owner.get("/t/archive", params={"q": "price", "from": "tomorrow"})
+    assert "A day is written as" in wrong_day.text
+    assert "does not take one of the filters" in (await owner.get("/t/archive?q=price&chat=nonsense")).text
+    assert (await owner.get(f"/t/archive/chats/{uuid4()}")).status_code == 404
+    assert (await owner.get("/t/archive/chats/nonsense")).status_code == 404
+    assert (await owner.get("/t/customers/nobody")).status_code == 404
+
+
+def _ids(page: httpx.Response) -> list[str]:
+    return [part.split("#")[0] for part in page.text.split("?around=")[1:]]
+
+
+async def test_another_tenant_and_another_role_read_nothing(desk: Any, vault: Any) -> None:
+    shop, other = await desk.open("malabar"), await desk.open("mumbai")
+    edited = await vault(shop.tenant)
+    chat = f"/t/archive/chats/{edited['chat_id']}"
+    stranger = await desk.signed_in(other, "owner@mumbai.example")
+    assert "Nothing was said with these words" in (await stranger.get("/t/archive", params={"q": "95012"})).text
+    assert (await stranger.get(chat)).status_code == 404
+    ops = await desk.signed_in(shop, "ops@malabar.example", "ops")
+    assert '<form class="search"' not in (await ops.get("/t/archive")).text
+    for path in ("/t/archive?q=95012", chat, "/t/customers/k1"):
+        assert (await ops.get(path)).status_code == 403
+        assert (await desk.browser().get(path)).status_code == 303
+
+
+async def test_an_archive_that_does_not_answer_is_said_on_its_pages_alone(desk: Any) -> None:
+    shop = await desk.open("malabar")
+    owner = await desk.signed_in(shop, "owner@malabar.example")
+    desk.archive._url = "http://127.0.0.1:9"
+    await desk.http.put("/v1/customers/k1", json={"name": "K", "numbers": ["+919847000010"]}, headers=shop.headers)
+    customer = (await desk.http.get("/v1/customers/k1", headers=shop.headers)).json()["id"]
+    for path in ("/t/archive?q=price", f"/t/archive/chats/{uuid4()}", f"/t/customers/{customer}"):
+        answer = await owner.get(path)
+        assert answer.status_code == 200
+        assert "The archive does not answer just now" in answer.text
+    assert (await owner.get("/t/archive")).status_code == 200
