@@ -126,6 +126,16 @@ async def test_the_answer_says_how_far_the_index_is(archive: Any) -> None:
     assert (len(after["results"]), after["indexed"]) == (1, {"share": 1.0, "complete": True})
 
 
+async def test_a_large_archive_is_indexed_in_several_runs(archive: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vault_importer.index_messages.RUN_SECONDS", 0.0)
+    monkeypatch.setattr("vault_importer.index_messages.MESSAGES_PER_CHUNK", 2)
+    await archive.say("one", "two", "three")
+    await index_all(archive.vault.database)
+    assert (await archive.ask("two"))["indexed"]["complete"] is False
+    await index_all(archive.vault.database)
+    assert (await archive.ask("three"))["indexed"]["complete"] is True
+
+
 async def test_what_cannot_be_asked_is_refused_with_a_sentence(archive: Any) -> None:
     for params in ({"q": ""}, {"q": "x"}, {"q": "x" * 201}, {"q": "rate", "after": "yesterday"}):
         answer = await archive.client.get("/v1/search", params=params)
