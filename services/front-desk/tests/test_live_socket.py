@@ -220,7 +220,7 @@ async def test_cuts_at_random_points_lose_nothing(desk: Any, address: str, seed:
         running = False
 
     writing = asyncio.create_task(writes())
-    lines = 0
+    lines = late = 0
 
     def complete() -> bool:
         return not running and all(
@@ -232,7 +232,9 @@ async def test_cuts_at_random_points_lose_nothing(desk: Any, address: str, seed:
 
     while not complete():
         lines += 1
-        assert lines < 200
+        # While it is still being written, a slow machine may take any number of them.
+        late += not running
+        assert late < 200
         async with browser.line() as line:
             for _ in range(dice.randint(1, 4)):
                 if complete():
