@@ -43,6 +43,7 @@ from vault_importer.lookups import Outcomes, accounted
 from vault_importer.refusals import ImportBusy
 from vault_importer.row_map import RowMap
 from vault_importer.sides import Names
+from vault_importer.together import together
 
 __all__ = ["LANES", "ImportBusy", "Loading", "Progress", "load_backup"]
 
@@ -223,13 +224,7 @@ async def _load_messages(loading: Loading, backup: Backup, *, total: int) -> Non
         done[lane] += rows
         loading.progress(Progress(done=done.total(), total=total))
 
-    tasks = [asyncio.create_task(_load_lane(loading, backup, lane, len(lanes), show)) for lane in lanes]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    await together(_load_lane(loading, backup, lane, len(lanes), show) for lane in lanes)
 
 
 async def _load_lane(

@@ -23,6 +23,7 @@ from vault_importer.refusals import ImportBusy
 from vault_importer.sides import Names, quoted_keys, resolve
 from vault_importer.sides_store import TARGETS, Pass, Target, advance_pass, merge_rows, passes_of
 from vault_importer.store import keys_in_vault
+from vault_importer.together import together
 
 __all__ = ["LoadingSides", "load_sides"]
 
@@ -56,13 +57,7 @@ async def load_sides(loading: LoadingSides, sides: Sequence[Side]) -> dict[str, 
         for side in waiting:
             done[side.name] = await _load_side(loading, side, before.get(side.name) or Pass(name=side.name, skipped={}))
 
-    tasks = [asyncio.create_task(work()) for _ in range(AT_ONCE)]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    await together(work() for _ in range(AT_ONCE))
     return done
 
 

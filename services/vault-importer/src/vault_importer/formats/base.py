@@ -7,10 +7,10 @@ memory and never writes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 __all__ = [
     "Alias",
@@ -27,7 +27,10 @@ __all__ = [
     "SourceChat",
     "SourceContact",
     "SourceMessage",
+    "of_lane",
 ]
+
+K = TypeVar("K")
 
 ChatKind = Literal["direct", "group", "broadcast", "newsletter", "other"]
 
@@ -194,3 +197,16 @@ class Format(Protocol):
         """Open a file that was recognised. ``known_aliases`` (hidden identity to numbered one) come from earlier
         imports; ``address_book`` is a plain ``wa.db``."""
         ...
+
+
+def of_lane(sizes: Iterable[tuple[K, int]], lane: int, lanes: int) -> list[K]:
+    """Those of one lane, in their order: each goes to the lane that has least so far. Give the largest first, ties in
+    an order of their own: an interrupted import must find every lane as it was."""
+    loads = [0] * lanes
+    chosen = []
+    for each, size in sizes:
+        least = loads.index(min(loads))
+        loads[least] += size
+        if least == lane:
+            chosen.append(each)
+    return chosen

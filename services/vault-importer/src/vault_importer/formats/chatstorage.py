@@ -22,6 +22,7 @@ from vault_importer.formats.base import (
     SourceChat,
     SourceContact,
     SourceMessage,
+    of_lane,
 )
 from vault_importer.formats.sqlite_source import SqliteSource, clean
 from vault_importer.identity import canonical, kind_of_chat
@@ -124,16 +125,9 @@ class _ChatStorage:
             yield self._message(row)
 
     def _lane(self, lane: int, lanes: int) -> list[int]:
-        """The chats of a lane: each goes, the largest first, to the lane that has least."""
+        """The chats of a lane, the largest first."""
         sizes = self._store.select(f"SELECT {CHAT_ROW} AS c, count(*) FROM {MESSAGE} GROUP BY c ORDER BY 2 DESC, 1")  # noqa: S608
-        loads = [0] * lanes
-        chosen = []
-        for chat_row, size in sizes:
-            least = loads.index(min(loads))
-            loads[least] += size
-            if least == lane:
-                chosen.append(chat_row)
-        return chosen
+        return of_lane(((row[0], row[1]) for row in sizes), lane, lanes)
 
     def _query(self) -> str:
         own = ("ZISFROMME", "ZMESSAGETYPE", "ZTEXT", "ZGROUPMEMBER")

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from vault_importer.formats.base import Alias, MessageRows, SkippedRow, SourceChat, SourceContact, SourceMessage
+from vault_importer.formats.base import (
+    Alias,
+    MessageRows,
+    SkippedRow,
+    SourceChat,
+    SourceContact,
+    SourceMessage,
+    of_lane,
+)
 
 __all__ = ["Gathered"]
 
@@ -40,14 +48,11 @@ class Gathered:
         return iter(self._chats)
 
     def messages(self, *, lane: int = 0, lanes: int = 1, skip: int = 0) -> MessageRows:
-        """Each chat goes, the largest first, to the lane that has least."""
-        loads = [0] * lanes
-        for _, rows in sorted(self._by_chat.items(), key=lambda item: (-len(item[1]), item[0])):
-            least = loads.index(min(loads))
-            loads[least] += len(rows)
-            if least == lane:
-                yield from rows[skip:]
-                skip = max(0, skip - len(rows))
+        sizes = [(chat, len(rows)) for chat, rows in self._by_chat.items()]
+        for chat in of_lane(sorted(sizes, key=lambda each: (-each[1], each[0])), lane, lanes):
+            rows = self._by_chat[chat]
+            yield from rows[skip:]
+            skip = max(0, skip - len(rows))
 
     def close(self) -> None:
         self._by_chat = {}

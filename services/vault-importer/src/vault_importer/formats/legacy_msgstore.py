@@ -21,6 +21,7 @@ from vault_importer.formats.base import (
     SourceChat,
     SourceContact,
     SourceMessage,
+    of_lane,
 )
 from vault_importer.formats.msgstore import ModernMsgstore, looked_up_in_address_book, named_in_address_book
 from vault_importer.formats.msgstore_chats import ChatTables
@@ -156,14 +157,8 @@ class _Legacy:
             chat = self._address(bytes.fromhex(value)) or value
             sizes[chat] = sizes.get(chat, 0) + size
             addresses.setdefault(chat, []).append(value)
-        loads = [0] * lanes
-        chosen: list[str] = []
-        for chat in sorted(sizes, key=lambda each: (-sizes[each], each)):
-            least = loads.index(min(loads))
-            loads[least] += sizes[chat]
-            if least == lane:
-                chosen += addresses[chat]
-        return chosen
+        largest_first = sorted(sizes.items(), key=lambda item: (-item[1], item[0]))
+        return [each for chat in of_lane(largest_first, lane, lanes) for each in addresses[chat]]
 
     def _message(self, row: tuple[Any, ...]) -> SourceMessage | SkippedRow:
         (row_id, address, from_me, key_id, author, status, sent, received, code, size, text, caption, forwarded,
