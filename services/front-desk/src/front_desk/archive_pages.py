@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
 from urllib.parse import urlencode
-from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from starlette.exceptions import HTTPException
@@ -18,7 +17,7 @@ from front_desk import store
 from front_desk.access_store import Session
 from front_desk.archive import Archive, Away, NotFound, NotTaken
 from front_desk.credentials import Role
-from front_desk.pages import PAGES
+from front_desk.pages import PAGES, addressed
 from front_desk.present import clock
 from kit.postgres import Database
 
@@ -84,8 +83,8 @@ class ArchivePages:
     async def conversation(self, request: Request, session: Session) -> Response:
         """A page of one chat, also around one message."""
         _only_for_readers(session)
-        chat = _uuid(request.path_params["chat"])
-        place = {name: str(_uuid(request.query_params[name])) for name in PLACES if name in request.query_params}
+        chat = addressed(request.path_params["chat"])
+        place = {name: str(addressed(request.query_params[name])) for name in PLACES if name in request.query_params}
         if len(place) > 1:
             raise HTTPException(404)
         page, customers = None, []
@@ -132,13 +131,6 @@ class ArchivePages:
 def _only_for_readers(session: Session) -> None:
     if session.role not in READERS:
         raise HTTPException(403)
-
-
-def _uuid(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise HTTPException(404) from None
 
 
 def _question(asked: Mapping[str, str], request: Request, session: Session) -> dict[str, str]:

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
-from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from starlette.exceptions import HTTPException
@@ -18,7 +17,7 @@ from starlette.responses import RedirectResponse, Response
 from front_desk.access_store import Session
 from front_desk.credentials import same_secret, sha256
 from front_desk.letters import PAGE, CannotDo, Letters, NoSuchLetter, Silent
-from front_desk.pages import PAGES
+from front_desk.pages import PAGES, addressed
 from front_desk.present import clock
 from front_desk.sign_in import UNLOCKED, Refused, SignIn
 
@@ -87,7 +86,7 @@ class LettersPages:
     async def one(self, request: Request, session: Session) -> Response:
         """One letter. What it says is shown, and the look is audited, when it is asked for and the page unlocked."""
         _only_for_roles(session)
-        service, id_ = request.path_params["service"], str(_uuid(request.path_params["id"]))
+        service, id_ = request.path_params["service"], str(addressed(request.path_params["id"]))
         reveal = request.query_params.get("reveal") == "yes" and session.unlocked(datetime.now(UTC))
         try:
             letter = await self._letters.one(service, session.tenant, id_, reveal_to=session.email if reveal else None)
@@ -151,11 +150,11 @@ class LettersPages:
         chosen: dict[str, Any] = {
             "tenant": str(session.tenant), "consumer": fields.get("consumer") or None,
             "fingerprint": fields.get("group") or None,
-            "key_of": str(_uuid(fields["key_of"])) if fields.get("key_of") else None,
-            "ids": [str(_uuid(fields["id"]))] if fields.get("id") else None, "why": why,
+            "key_of": str(addressed(fields["key_of"])) if fields.get("key_of") else None,
+            "ids": [str(addressed(fields["id"]))] if fields.get("id") else None, "why": why,
         }  # fmt: skip
         if did in ("apply", "cancel"):
-            path = f"/jobs/{_uuid(fields.get('job', ''))}/{did}"
+            path = f"/jobs/{addressed(fields.get('job', ''))}/{did}"
             applied = {"plan_hash": fields.get("plan_hash", "")} if did == "apply" else None
             job = await self._letters.do(service, "POST", path, who=who, body=applied, tenant=session.tenant)
             return int(job["letters"])
@@ -163,7 +162,7 @@ class LettersPages:
             planned: dict[str, Any] = {**chosen, "action": fields.get("action", ""), "rate": RATE}
             return int((await self._letters.do(service, "POST", "/jobs", who=who, body=planned))["letters"])
         if did in ("edit", "restore"):
-            path = f"/letters/{_uuid(fields.get('id', ''))}"
+            path = f"/letters/{addressed(fields.get('id', ''))}"
             if did == "restore":
                 await self._letters.do(service, "POST", f"{path}/restore", who=who, tenant=session.tenant)
                 return 1
@@ -201,13 +200,6 @@ class LettersPages:
 def _only_for_roles(session: Session) -> None:
     if session.role not in PAGES["letters"].roles:
         raise HTTPException(403)
-
-
-def _uuid(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise HTTPException(404) from None
 
 
 def _is_text(raw: str | None) -> bool:

@@ -1,14 +1,17 @@
-"""The console's pages and who may see them: the one place where roles mean something."""
+"""The console's pages, who may see them (the one place where roles mean something), and what their addresses name."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from uuid import UUID
+
+from starlette.exceptions import HTTPException
 
 from front_desk.credentials import Role
 from front_desk.panels import PANELS
 from front_desk.panels.base import Panel
 
-__all__ = ["MAY_ROUTE", "PAGES", "TILES", "Page", "Tile", "pages_of", "panels_of", "tiles_of"]
+__all__ = ["MAY_ROUTE", "PAGES", "TILES", "Page", "Tile", "addressed", "pages_of", "panels_of", "tiles_of"]
 
 EVERYBODY: frozenset[Role] = frozenset({"owner", "desk", "ops", "admin"})
 MAY_ROUTE: frozenset[Role] = frozenset({"owner", "admin"})
@@ -80,3 +83,11 @@ TILES = (
 
 def tiles_of(role: Role) -> tuple[Tile, ...]:
     return tuple(tile for tile in TILES if role in PAGES[tile.page].roles)
+
+
+def addressed(text: str) -> UUID:
+    """The id in a page's address or form. What is none leads nowhere: 404."""
+    try:
+        return UUID(text)
+    except ValueError:
+        raise HTTPException(404) from None
