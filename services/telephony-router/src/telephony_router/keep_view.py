@@ -120,7 +120,7 @@ class ViewKeeper(Background):
             versions = await store.view_versions(tx)
             seen = self._seen
             if seen is None:
-                await self._reload(tx)
+                await self._reload(tx, versions)
                 entries: list[Entry] = []
             else:
                 await self._accounts_when_due(tx)
@@ -131,7 +131,7 @@ class ViewKeeper(Background):
         self._snapshot.confirmed_at = self._clock()
         await self._to_redis(entries)
 
-    async def _reload(self, tx: Transaction) -> None:
+    async def _reload(self, tx: Transaction, versions: Mapping[UUID, int]) -> None:
         self._snapshot.replace(
             accounts=await store.all_accounts(tx),
             tenants=await store.view_tenants(tx),
@@ -141,7 +141,7 @@ class ViewKeeper(Background):
         self._accounts_at = time.monotonic()
         self._snapshot.replace_loads(await store.view_loads(tx))
         recent = [(tenant, "caller", number) for tenant, number in self._snapshot.recent_callers()]
-        await self._learn(tx, recent, await store.view_versions(tx))
+        await self._learn(tx, recent, versions)
 
     async def _accounts_when_due(self, tx: Transaction) -> None:
         """They are not in the log of changes: a new one is looked up when it is first called, a changed one is not."""

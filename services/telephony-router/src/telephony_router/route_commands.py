@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from telephony_router.commands import JsonOption, TenantOption, _fail, _in_transaction, _run, _settings
+from telephony_router.commands import JsonOption, TenantOption, _fail, _in_transaction, _run, _settings, _with_database
 
 SINCE = "How far back: 30m, 12h, 7d, 2w; or a time, such as 2026-03-01T09:00."
 app = typer.Typer(name="route", help="Calls of the past under another routing.", no_args_is_help=True)
@@ -59,21 +60,12 @@ def replay(  # long: what of which calls
     """
     from telephony_router.replay_decisions import replay_decisions
     from telephony_router.routing_file import BadRouting
-    from telephony_router.wiring import make_database
 
     until = datetime.now(UTC)
     start, change = _start(since, until), _change(config) if config is not None else None
-    settings = _settings()
-
-    async def ask() -> dict[str, Any]:
-        database = make_database(settings)
-        try:
-            return await replay_decisions(database, tenant, since=start, until=until, limit=limit, change=change)
-        finally:
-            await database.close()
-
+    asked = partial(replay_decisions, tenant=tenant, since=start, until=until, limit=limit, change=change)
     try:
-        told = _run(ask())
+        told = _run(_with_database(_settings(), asked))
     except BadRouting as error:
         _fail("\n".join(f"{config}: {each}" for each in error.problems))
     typer.echo(json.dumps(told) if as_json else "\n".join(_lines(told)))
