@@ -101,7 +101,7 @@ async def _hello(folder: Path) -> float:
 
 async def _replicas(addresses: Addresses, name: str, secret: str, folder: Path, count: int) -> float:
     """What so many workers answer together, each with a sender of its own, wherever the machine lets them run."""
-    ports = [free_port() for _ in range(count)]
+    ports, path = [free_port() for _ in range(count)], f"/v1/hooks/generic/{secret}/ring"
     with contextlib.ExitStack() as running:
         for port in ports:
             data = folder / f"replica-{count}-{port}"
@@ -110,8 +110,7 @@ async def _replicas(addresses: Addresses, name: str, secret: str, folder: Path, 
             running.enter_context(pinned(command, environment, data.with_suffix(".log"), core=ANYWHERE))
         for port in ports:
             await listening(port)
-            await open_loop(port, f"/v1/hooks/generic/{secret}/ring", seconds=1)
-        path = f"/v1/hooks/generic/{secret}/ring"
+            await open_loop(port, path, seconds=1)
         return sum(await asyncio.gather(*(_wrk(port, path, folder, core=ANYWHERE) for port in ports)))
 
 
@@ -250,7 +249,7 @@ async def open_loop(port: int, path: str, *, seconds: int, rate: int = RATE) -> 
     async def ring(number: int, intended: float) -> None:
         body = {"call_id": f"{run_id}-{number}", "from": f"+9198470{number % CUSTOMERS:05}", "to": DID}
         connection = await free.get()
-        await _post(*connection, path, json.dumps(body).encode())
+        await post(*connection, path, json.dumps(body).encode())
         free.put_nowait(connection)
         latencies.append((time.perf_counter() - intended) * 1000)
 
@@ -266,13 +265,14 @@ async def open_loop(port: int, path: str, *, seconds: int, rate: int = RATE) -> 
     return latencies
 
 
-async def _post(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str, body: bytes) -> None:
+async def post(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str, body: bytes) -> bytes:
+    """The answer's body; anything but 200 ends the measurement."""
     writer.write(f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
     head = await reader.readuntil(b"\r\n\r\n")
     if not head.startswith(b"HTTP/1.1 200"):
         raise SystemExit(f"a ring was answered with {head[9:12].decode()}")
     length = re.search(rb"content-length: (\d+)", head)
-    await reader.readexactly(int(length.group(1)) if length else 0)
+    return await reader.readexactly(int(length.group(1)) if length else 0)
 
 
 def rss_mb(pid: int) -> float:

@@ -22,7 +22,7 @@ from uuid import UUID
 import asyncpg
 from redis.asyncio import Redis
 
-from bench.midring import ANSWERS_ONLY, BEHIND, free_port, listening, pinned, rss_mb, settings
+from bench.midring import ANSWERS_ONLY, BEHIND, free_port, listening, pinned, post, rss_mb, settings
 from bench.results import Addresses, Result, percentile
 from kit.postgres import Database, schema_of
 from kit.testing import fresh_database
@@ -160,15 +160,10 @@ async def _open_loop(port: int, paths: list[str], *, seconds: int) -> _Rings:
             {"call_id": f"{run_id}-{number}", "from": f"+91984{number % CALLERS:07}", "to": f"+914842{tenant:06}"}
         ).encode()
         slips.append((time.perf_counter() - intended) * 1000)
-        reader, writer = await free.get()
-        writer.write(f"POST {paths[tenant]} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
-        head = await reader.readuntil(b"\r\n\r\n")
-        if not head.startswith(b"HTTP/1.1 200"):
-            raise SystemExit(f"a ring was answered with {head[9:12].decode()}")
-        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
-        answer = await reader.readexactly(length)
+        connection = await free.get()
+        answer = await post(*connection, paths[tenant], body)
         latencies.append((time.perf_counter() - intended) * 1000)
-        free.put_nowait((reader, writer))
+        free.put_nowait(connection)
         if b'"reason":"owner"' not in answer:
             strangers.append(number)
 
