@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from contracts import anomalies, calls, directory, facts, notifications, vault
+from contracts import anomalies, calls, directory, erasure, facts, notifications, vault
 from contracts.event import Event, split_type
 from contracts.topics import TOPICS
 
@@ -34,6 +34,8 @@ EVENTS: tuple[type[Event], ...] = (
     facts.FactExtractedV1,
     anomalies.AnomalyFiredV1,
     notifications.NotificationStateV1,
+    erasure.SubjectErasedV1,
+    erasure.ErasureReceiptV1,
     directory.TenantV1,
     directory.StaffV1,
     directory.CustomerV1,

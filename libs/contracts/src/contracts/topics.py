@@ -47,6 +47,8 @@ class Topic:
             "retention.bytes": str(per_partition),
             # A record leaves with its segment, so a segment is a small part of the bound.
             "segment.bytes": str(max(per_partition // 4, MIB)),
+            # And one that is still written to does not leave at all: of a quiet topic it would be open for a week.
+            "segment.ms": str(DAY_MS),
         }
 
 
@@ -130,6 +132,24 @@ TOPICS: dict[str, Topic] = {
             producers=("notifier",),
             consumers=("front-desk",),
             carries="what became of a notification",
+        ),
+        Topic(
+            name="subject.erased",
+            key="subject",
+            partitions=3,
+            producers=("vault-importer",),
+            consumers=("telephony-router", "brain-distiller", "anomaly-engine", "notifier", "front-desk"),
+            carries="a person whom every store has to forget, and the messages that are gone",
+            retention_ms=30 * DAY_MS,
+        ),
+        Topic(
+            name="erasure.receipt",
+            key="subject",
+            partitions=3,
+            producers=("telephony-router", "brain-distiller", "anomaly-engine", "notifier", "front-desk"),
+            consumers=("vault-importer",),
+            carries="what one service erased of a person, what it keeps and until when",
+            retention_ms=30 * DAY_MS,
         ),
         _directory(
             "tenant", "tenant", "a business", *("telephony-router", "vault-importer", "anomaly-engine", "notifier")

@@ -164,6 +164,7 @@ class Relay:
         """Make coming partitions, drop published old ones, forget what nobody delivers any more."""
         await connection.execute("SELECT maintain_outbox(make_interval(days => $1))", self._keep_days)
         await connection.execute("DELETE FROM inbox WHERE seen_at < now() - make_interval(days => $1)", self._keep_days)
+        await connection.execute("DELETE FROM erased_lately WHERE forget_at < now()")
 
     async def _publish_all(self, connection: Any, publisher: Publisher) -> None:
         clock = asyncio.get_running_loop().time

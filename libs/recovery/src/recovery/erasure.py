@@ -1,0 +1,137 @@
+"""Forgetting a person: how a service answers ``subject.erased``, and keeps out what still arrives about them.
+
+A service gives :func:`erasing` the one function that erases its own tables, and adds the subscription to a consumer.
+In the transaction of that function also the dead letters are destroyed that name the person, what could still arrive
+is noted, and the receipt is written. Handlers of events that can tell of a person ask :func:`erased` before they write:
+
+::
+
+    async def forget(subject: SubjectErasedV1, tx: Transaction) -> Forgotten:
+        return Forgotten({"missed": await store.erase_missed(tx, subject.numbers)})
+
+    SUBSCRIPTIONS = [..., erasing("notifier", forget)]
+
+    async def on_call(call: CallInboundV1, tx: Transaction) -> None:
+        if await erased(tx, {call.caller: call.asked_at}):
+            return
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from contracts.erasure import ErasedRows, ErasureReceiptV1, KeptRows, SubjectErasedV1
+from kit.consume import Retry, Subscription, on
+from kit.outbox import append
+from kit.postgres import Transaction
+
+__all__ = ["REMEMBERED", "Emits", "Forget", "Forgotten", "erase_letters", "erased", "erasing", "names_of", "remember"]
+
+REMEMBERED = timedelta(days=32)
+"""How long the topics, outboxes and dead letters of any service can bring something back: the longest retention of a
+topic that names a person, the day that its newest segment may be open, and a day until it is swept."""
+
+_ERASE_LETTERS = "SELECT erased, busy FROM erase_letters($1, $2, 'erasure', $3)"
+_REMEMBER = """
+INSERT INTO erased_lately (tenant_id, value, effective_at, forget_at)
+SELECT $1, v, $3, $4 FROM (SELECT DISTINCT unnest($2::text[])) AS values (v)
+ON CONFLICT (tenant_id, value) DO UPDATE
+SET effective_at = greatest(erased_lately.effective_at, excluded.effective_at),
+    forget_at = greatest(erased_lately.forget_at, excluded.forget_at)
+"""
+_ERASED = """
+SELECT DISTINCT e.value FROM unnest($2::text[], $3::timestamptz[]) AS asked (value, at)
+JOIN erased_lately e ON e.tenant_id = $1 AND e.value = asked.value AND asked.at <= e.effective_at
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What a service erased: rows by table, without the tables that had none of the person; and what it keeps."""
+
+    erased: Mapping[str, int] = field(default_factory=dict)
+    kept: Sequence[KeptRows] = ()
+
+
+Forget = Callable[[SubjectErasedV1, Transaction], Awaitable[Forgotten]]
+"""Erases a service's own tables of what is named, in the given transaction. Called again, it finds nothing. It knows
+parts that name only messages, and leaves what is from after ``effective_at``."""
+
+
+Emits = Callable[[SubjectErasedV1, Transaction], Awaitable[Iterable[str]]]
+"""The further entities that :data:`Forget` appends events about."""
+
+
+def erasing(service: str, forget: Forget, *, emits: Emits | None = None) -> Subscription:
+    """The subscription by which a service forgets people and says so. Replayed it finds nothing any more."""
+
+    async def entities(subject: SubjectErasedV1, tx: Transaction) -> Iterable[str]:
+        return [subject.subject_id, *(await emits(subject, tx) if emits is not None else ())]
+
+    async def on_subject_erased(subject: SubjectErasedV1, tx: Transaction) -> None:
+        letters = await erase_letters(tx, subject)
+        forgotten = await forget(subject, tx)
+        await remember(tx, subject)
+        now = datetime.now(UTC)
+        counts = {**forgotten.erased, "dead_letter": letters}
+        receipt = ErasureReceiptV1(
+            erasure_id=subject.erasure_id,
+            subject_id=subject.subject_id,
+            part=subject.part,
+            service=service,
+            erased=tuple(ErasedRows(store=store, rows=rows) for store, rows in sorted(counts.items()) if rows),
+            kept=tuple(forgotten.kept),
+            forgotten_at=now + REMEMBERED,
+            at=now,
+        )
+        await append(tx, receipt)
+
+    return on(SubjectErasedV1, on_subject_erased, emits=entities)
+
+
+async def erase_letters(tx: Transaction, subject: SubjectErasedV1) -> int:
+    """Destroy the dead letters of this service that name the person; what waits behind them goes on."""
+    ids = [*subject.contact_ids, *subject.chat_ids, *subject.message_ids, *subject.customer_ids, *subject.lead_ids]
+    row = await tx.fetchrow(_ERASE_LETTERS, _parts(subject), ids, f"erasure {subject.erasure_id}")
+    if row is None or row["busy"]:
+        # It may be having its effect just now, which would come after ours.
+        raise Retry("a letter that names the person is just being tried", after=2.0)
+    return int(row["erased"])
+
+
+async def remember(tx: Transaction, subject: SubjectErasedV1) -> None:
+    """Note what could still arrive, until nothing can bring it any more."""
+    forget_at = datetime.now(UTC) + REMEMBERED
+    await tx.execute(_REMEMBER, tx.tenant, names_of(subject), subject.effective_at, forget_at)
+
+
+async def erased(tx: Transaction, told: Mapping[str, datetime]) -> set[str]:
+    """Of the names in ``told`` (numbers, addresses, ids; each with when it was said) those erased since."""
+    names = {name: at for name, at in told.items() if name}
+    if not names:
+        return set()
+    return {row["value"] for row in await tx.fetch(_ERASED, tx.tenant, list(names), list(names.values()))}
+
+
+def names_of(subject: SubjectErasedV1) -> list[str]:
+    """By what an event can name the person or what they wrote."""
+    calls_too = (*subject.numbers, *subject.emails, *subject.customer_ids, *subject.lead_ids)
+    return [
+        *(calls_too if subject.scope == "person" else ()),
+        *subject.addresses,
+        *subject.contact_ids,
+        *subject.chat_ids,
+        *subject.message_ids,
+    ]
+
+
+def _parts(subject: SubjectErasedV1) -> list[str]:
+    """What names the person wherever it stands: a number without its plus also in an address or an encoded form."""
+    if subject.scope == "messages":
+        return list(subject.addresses)
+    digits = [number.removeprefix("+") for number in subject.numbers]
+    # PBXs send Indian numbers without the country's code.
+    national = [number[2:] for number in digits if number.startswith("91") and len(number) == 12]
+    return [*digits, *national, *subject.emails, *subject.addresses]
