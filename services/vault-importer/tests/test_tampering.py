@@ -7,6 +7,7 @@ import json
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -17,6 +18,7 @@ from vault_importer.checkpoint_store import StoredCheckpoint, cosignatures
 from vault_importer.checkpoints import CheckpointRefused, make_checkpoint, tenant_signer
 from vault_importer.leaves import leaves_of_wordings
 from vault_importer.ledger_store import append_leaves, read_nodes, shred_openings, wordings_of
+from vault_importer.media_files import MediaFolders
 from vault_importer.merkle import assemble, consistency_ranges, needed
 from vault_importer.signed_note import Checkpoint, Signer, new_signer, sign_checkpoint
 from vault_importer.verify_ledger import Fault, LedgerVerdict, verify_ledger
@@ -133,6 +135,108 @@ async def newest(vault: Any) -> StoredCheckpoint:
 async def test_each_harm_is_found_by_its_own_check(sealed: Any, superuser: Superuser, harm: str, check: str) -> None:
     await superuser(harm)
     assert (await fault(sealed)).check == check
+
+
+async def _with_everything(vault: Any, stores: Any, tmp_path: Path) -> None:
+    """An import of what stands beside messages too, with the file of a photo."""
+    folder = tmp_path / "phone" / "Media" / "WhatsApp Images"
+    folder.mkdir(parents=True)
+    (folder / "IMG-1.jpg").write_bytes(b"a picture of a bill")
+    media = MediaFolders(phone=tmp_path / "phone", store=tmp_path / "store", largest_bytes=1000)
+    await vault.import_(stores.beside(), media=media)
+    assert (await verify(vault)).fault is None
+
+
+@pytest.mark.parametrize(
+    ("harm", "check", "where"),
+    [
+        # The file of a photo: another one, another size, whether it is what was sent, gone, or one that was put in.
+        ("UPDATE message_media_file SET sha256 = sha256('x')", "row", "the file of message"),
+        ("UPDATE media_file SET bytes = bytes + 1", "commitment", "the file of message"),
+        ("UPDATE message_media_file SET hash_agrees = NOT hash_agrees", "commitment", "the file of message"),
+        ("UPDATE message_media_file SET file_hash = 'n4bQ'", "commitment", "the file of message"),
+        ("DELETE FROM message_media_file", "row", "the file of message"),
+        (
+            "INSERT INTO message_media_file SELECT f.tenant_id, m.id, f.sha256, true, f.import_id, ''"
+            " FROM message_media_file f, message m WHERE m.key_id = 'REPLY1'",
+            "unrecorded",
+            "the file of message",
+        ),
+        # A reaction: what, who, when, to which message, gone, or put in.
+        ("UPDATE message_reaction SET reaction = '👎' WHERE reaction = '👍'", "commitment", "reaction"),
+        ("UPDATE message_reaction SET contact_id = gen_random_uuid()", "commitment", "reaction"),
+        ("UPDATE message_reaction SET reacted_at = reacted_at + interval '1 second'", "commitment", "reaction"),
+        ("UPDATE message_reaction SET message_id = gen_random_uuid()", "row", "reaction"),
+        ("DELETE FROM message_reaction WHERE reaction = '👍'", "row", "reaction"),
+        (
+            "INSERT INTO message_reaction (tenant_id, message_id, contact_id, reacted_at, reaction, import_id)"
+            " SELECT tenant_id, message_id, gen_random_uuid(), reacted_at, reaction, import_id FROM message_reaction",
+            "unrecorded",
+            "reaction",
+        ),
+        # A vote.
+        ("UPDATE message_poll_vote SET item = '0'", "commitment", "vote"),
+        ("UPDATE message_poll_vote SET contact_id = gen_random_uuid()", "commitment", "vote"),
+        ("UPDATE message_poll_vote SET voted_at = voted_at - interval '1 day'", "commitment", "vote"),
+        ("DELETE FROM message_poll_vote", "row", "vote"),
+        (
+            "INSERT INTO message_poll_vote (tenant_id, message_id, contact_id, voted_at, item, import_id)"
+            " SELECT tenant_id, message_id, contact_id, voted_at, '0', import_id FROM message_poll_vote",
+            "unrecorded",
+            "vote",
+        ),
+        # Which identities are one person, and who said so.
+        ("UPDATE jid_alias SET jid = '919847000012@s.whatsapp.net'", "commitment", "identity"),
+        ("UPDATE jid_alias SET source = 'vcard'", "commitment", "identity"),
+        ("DELETE FROM jid_alias", "row", "identity"),
+        (
+            "INSERT INTO jid_alias (tenant_id, lid, jid, source, first_import_id, first_seen_at)"
+            " SELECT tenant_id, lid || '1', jid, source, first_import_id, first_seen_at FROM jid_alias",
+            "unrecorded",
+            "identity",
+        ),
+    ],
+)  # fmt: skip
+async def test_each_harm_to_what_stands_beside_messages_is_found(
+    vault: Any, stores: Any, tmp_path: Path, superuser: Superuser, harm: str, check: str, where: str
+) -> None:
+    await _with_everything(vault, stores, tmp_path)
+    await superuser(harm)
+    found = await fault(vault)
+    assert (found.check, found.where.startswith(where)) == (check, True), found
+
+
+async def test_what_stood_beside_messages_before_it_could_have_leaves_is_adopted_once(
+    vault: Any, stores: Any, tmp_path: Path, superuser: Superuser
+) -> None:
+    await _with_everything(vault, stores, tmp_path)
+    beside = "kind IN ('media', 'reaction', 'vote', 'identity')"
+    await superuser("DELETE FROM ledger_opening", "DELETE FROM ledger_batch")
+    assert (await fault(vault)).check == "unrecorded"
+    everything = await adopt(vault.database, vault.tenant, now=LATER)
+    assert everything == Adopted(wordings=10, imports=1, audit_records=4, media=1, reactions=3, votes=1, identities=1)
+    assert (await verify(vault)).fault is None
+    told = await vault.rows(f"SELECT sum(leaves)::integer AS n FROM ledger_batch WHERE {beside}")
+    assert told == [{"n": 6}]
+    assert await adopt(vault.database, vault.tenant, now=LATER) == Adopted(wordings=0, imports=0, audit_records=0)
+
+
+async def test_a_message_that_is_erased_takes_what_opens_its_file_and_reactions_with_it(
+    vault: Any, stores: Any, tmp_path: Path, superuser: Superuser
+) -> None:
+    await _with_everything(vault, stores, tmp_path)
+    [photo] = await vault.rows("SELECT id FROM message WHERE key_id = 'PHOTO1'")
+    async with vault.database.transaction(vault.tenant) as tx:
+        # The message, its file, and a reaction that was taken back.
+        assert await shred_openings(tx, [photo["id"]]) == 3
+    assert (await fault(vault)).check == "shredded"
+    tables = ("message_media_file", "message_reaction")
+    await superuser(
+        f"DELETE FROM message WHERE id = '{photo['id']}'",
+        *(f"DELETE FROM {table} WHERE message_id = '{photo['id']}'" for table in tables),
+    )
+    verdict = await verify(vault)
+    assert (verdict.fault, verdict.shredded) == (None, 3)
 
 
 async def test_what_was_archived_before_there_was_a_ledger_is_adopted_once_and_that_is_told(

@@ -201,9 +201,10 @@ async def test_evidence_carries_the_token_for_anybodys_openssl(vault: Any, store
         now=datetime.now(UTC),
     )  # fmt: skip
     bundle = local.folder / "evidence.zip"
-    bundle.write_bytes(evidence.bundle)
-    files = verify_evidence.read(str(bundle))
-    assert verify_evidence.verify(files).wordings == evidence.wordings
+    with bundle.open("wb") as file:
+        evidence.write_to(file)
+    files, _ = verify_evidence.read(str(bundle))
+    assert verify_evidence.verify(files, {}).wordings == evidence.wordings
     for name in ("timestamps/1.tsr", "checkpoint_text.txt"):
         (local.folder / name.rpartition("/")[2]).write_bytes(files[name])
     command = ("openssl", "ts", "-verify", "-in", "1.tsr", "-data", "checkpoint_text.txt", "-CAfile", "root.pem")
@@ -217,4 +218,4 @@ async def test_evidence_carries_the_token_for_anybodys_openssl(vault: Any, store
     sums = "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in rest.items())
     signed = sign_text(tenant_signer(SIGNER, vault.tenant), f"{SUMS_TITLE}\n{sums}").encode()
     with pytest.raises(verify_evidence.Bad, match=r"\[timestamp\]"):
-        verify_evidence.verify({**rest, SUMS: signed})
+        verify_evidence.verify({**rest, SUMS: signed}, {})

@@ -7,13 +7,15 @@ and when, and checkpoints say before which time it was.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from uuid import UUID
 
 from kit.postgres import Database, Transaction
 from vault_importer.audit_store import append_audit
 from vault_importer.leaves import Wording, leaves_of_wordings
+from vault_importer.leaves_beside import BESIDE, BesideKind
+from vault_importer.ledger_beside import FIRST, append_beside, leaves_of_rows, page_beside
 from vault_importer.ledger_store import (
     append_audit_leaf,
     append_import_leaf,
@@ -35,6 +37,10 @@ class Adopted:
     wordings: int
     imports: int
     audit_records: int
+    media: int = 0
+    reactions: int = 0
+    votes: int = 0
+    identities: int = 0
 
 
 async def adopt(database: Database, tenant: UUID, *, now: datetime) -> Adopted:
@@ -52,12 +58,35 @@ async def adopt(database: Database, tenant: UUID, *, now: datetime) -> Adopted:
             await append_import_leaf(tx, run, at=now)
         for sequence, hash_ in records.items():
             await append_audit_leaf(tx, sequence, hash_, at=now)
-    adopted = Adopted(wordings=wordings, imports=len(runs), audit_records=len(records))
+    beside = {kind: await _beside(database, tenant, kind, now) for kind in BESIDE}
+    adopted = Adopted(
+        wordings=wordings,
+        imports=len(runs),
+        audit_records=len(records),
+        media=beside["media"],
+        reactions=beside["reaction"],
+        votes=beside["vote"],
+        identities=beside["identity"],
+    )
     if adopted != Adopted(wordings=0, imports=0, audit_records=0):
-        details = {"wordings": wordings, "imports": len(runs), "audit_records": len(records)}
         async with database.transaction(tenant) as tx:
-            await append_audit(tx, "ledger.adopted", at=now, details=details)
+            await append_audit(tx, "ledger.adopted", at=now, details=asdict(adopted))
     return adopted
+
+
+async def _beside(database: Database, tenant: UUID, kind: BesideKind, now: datetime) -> int:
+    """How much of a kind was adopted."""
+    count, after = 0, FIRST
+    while True:
+        async with database.transaction(tenant) as tx:
+            await lock_ledger(tx)
+            rows = await page_beside(tx, kind, after)
+            if not rows:
+                return count
+            known = await leaves_of_rows(tx, kind, rows)
+            missing = [row for row in rows if row.key not in known]
+            await append_beside(tx, kind, missing, at=now)
+        count, after = count + len(missing), rows[-1].key
 
 
 async def _page(tx: Transaction, after: tuple[UUID, int], now: datetime) -> tuple[int, tuple[UUID, int] | None]:

@@ -7,21 +7,33 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from hashlib import sha256
 from importlib.resources import files
-from io import BytesIO
-from typing import Any
+from itertools import chain
+from pathlib import Path
+from typing import IO, Any
 from uuid import UUID
 
 from kit.postgres import Database, Transaction
 from vault_importer.certificate import certificate_html, certificate_text
 from vault_importer.checkpoint_store import StoredCheckpoint, cosignatures, timestamps
 from vault_importer.checkpoints import tenant_signer
-from vault_importer.evidence_store import Scope, chats_of, messages_in, people_of, proofs
-from vault_importer.leaves import EPOCH, SHREDDED, Wording, canonical, committed, record_of
+from vault_importer.evidence_store import (
+    Proven,
+    Scope,
+    Unproven,
+    beside,
+    chats_of,
+    identities,
+    messages_in,
+    people_of,
+    proofs,
+)
+from vault_importer.leaves import SHREDDED, Wording, canonical, committed, record_of
+from vault_importer.leaves_beside import BESIDE, BesideKind
 from vault_importer.ledger_store import (
     Record,
     ended_imports,
@@ -33,11 +45,20 @@ from vault_importer.ledger_store import (
 )
 from vault_importer.signed_note import Signer, sign_text
 from vault_importer.timestamps import stamped_text
+from vault_importer.transcript import transcript
 from vault_importer.witness_client import WitnessAddress
 
 __all__ = ["Evidence", "EvidenceRefused", "gather_evidence"]
 
 FIRST_DAY = (1980, 1, 1, 0, 0, 0)
+READ_BYTES = 1024 * 1024
+OF_MESSAGES: tuple[BesideKind, ...] = ("media", "reaction", "vote")
+#: In which file of the bundle which leaves are.
+BESIDE_FILES: Mapping[str, tuple[BesideKind, ...]] = {
+    "media.json": ("media",),
+    "reactions.json": ("reaction", "vote"),
+    "identities.json": ("identity",),
+}
 SUMS, SUMS_TITLE = "SHA256SUMS.txt", "trunkline evidence v1"
 MESSAGES_PER_PAGE = 2_000
 
@@ -50,15 +71,22 @@ class EvidenceRefused(Exception):
 class Evidence:
     """A bundle, ready to be written."""
 
-    bundle: bytes
+    parts: Mapping[str, bytes]
+    files: Mapping[str, Path]
+    """Media files by their names in the bundle."""
+    key: Signer
     wordings: int
+    beside: Mapping[BesideKind, int]
+    """How many files, reactions, votes and identities are proven."""
+    missing_files: int
+    """Files that are proven by their hashes only: they are not in the folder for media, or were not asked for."""
     imports: int
     shredded: int
-    """Wordings in the scope whose opening was destroyed: they cannot be proven, and are not in it."""
+    """What in the scope had its opening destroyed: it cannot be proven, and is not in the bundle."""
 
-    @property
-    def sha256(self) -> str:
-        return sha256(self.bundle).hexdigest()
+    def write_to(self, target: IO[bytes]) -> None:
+        """The same evidence makes the same bytes. Raises :class:`EvidenceRefused` for a file that was changed."""
+        _zip(target, self.parts, self.files, self.key)
 
 
 async def gather_evidence(
@@ -70,45 +98,110 @@ async def gather_evidence(
     signer: Signer,
     witnesses: Sequence[WitnessAddress],
     now: datetime,
+    media: Path | None = None,
 ) -> Evidence:
-    """The bundle of a scope as of a checkpoint. ``signer`` is the vault's. Raises :class:`EvidenceRefused`."""
+    """The bundle of a scope as of a checkpoint. ``signer`` is the vault's, ``media`` the folder where it keeps files.
+    Raises :class:`EvidenceRefused`."""
     async with database.transaction(tenant) as tx:
         await read_only(tx)
         ids = await messages_in(tx, scope)
         if not ids:
             raise EvidenceRefused("No message is in this scope.")
-        encoded: list[bytes] = []
-        messages: list[dict[str, Any]] = []
-        shredded = 0
-        for at in range(0, len(ids), MESSAGES_PER_PAGE):
-            page, gone = await _messages(tx, ids[at : at + MESSAGES_PER_PAGE], checkpoint.size)
-            # Proofs are the bulk of it, and are needed no more once they are written.
-            encoded += [canonical(each) for each in page]
-            messages += [{"record": each["record"], "content": each["content"]} for each in page]
-            shredded += gone
-        imports = await _imports(tx, {UUID(each["record"]["import"]) for each in messages}, checkpoint.size)
+        said = await _said(tx, ids, checkpoint.size)
+        who = await _who(tx, said, checkpoint.size)
+        imports = await _imports(tx, said.import_ids, checkpoint.size)
         signed = await cosignatures(tx, checkpoint.sequence)
         tokens = await timestamps(tx, checkpoint.sequence)
-        who = await _who(tx, messages)
+    kept = _kept(said, media / str(tenant) if media else None)
     known = [each.verifier for each in witnesses if each.verifier.name in signed]
     key = tenant_signer(signer, tenant)
     parts: dict[str, bytes] = {
-        "messages.json": b"[\n" + b",\n".join(encoded) + b"\n]\n",
+        "messages.json": _lines(said.encoded),
+        **{name: _lines(map(canonical, said.beside_in(name))) for name in BESIDE_FILES},
         "imports.json": _json(imports),
         "people.json": _json(who),
         "checkpoint.txt": (checkpoint.note + "".join(signed[each.name] for each in known)).encode(),
         "keys.json": _json({"log": str(key.verifier), "witnesses": [str(each.cosigner()) for each in known]}),
-        "transcript.txt": _transcript(messages, who).encode(),
+        "transcript.txt": transcript(said.messages, said.beside, who).encode(),
         **({"checkpoint_text.txt": stamped_text(checkpoint)} if tokens else {}),
         **{f"timestamps/{n}.tsr": token for n, token in enumerate(tokens.values(), 1)},
     }
     digests = {name: sha256(part).hexdigest() for name, part in parts.items()}
+    digests |= {name: path.name for name, path in kept.items()}
     sources = [(each["content"]["file_name"], each["content"]["file_sha256"]) for each in imports]
     about = {"files": digests, "sources": sources, "note": checkpoint.note, "at": now, "log": str(key.verifier)}
-    parts["certificate.txt"] = certificate_text(about).encode()
-    parts["certificate.html"] = certificate_html(about).encode()
-    parts["verify_evidence.py"] = files("vault_importer").joinpath("verify_evidence.py").read_bytes()
-    return Evidence(bundle=_zip(parts, key), wordings=len(messages), imports=len(imports), shredded=shredded)
+    return Evidence(
+        parts={**parts, **_fixed_parts(about)},
+        files=kept,
+        key=key,
+        wordings=len(said.messages),
+        beside={kind: len(entries) for kind, entries in said.beside.items()},
+        missing_files=len(said.digests - {path.name for path in kept.values()}),
+        imports=len(imports),
+        shredded=said.shredded,
+    )
+
+
+def _fixed_parts(about: Mapping[str, Any]) -> dict[str, bytes]:
+    """The certificate, and what checks the bundle."""
+    return {
+        "certificate.txt": certificate_text(about).encode(),
+        "certificate.html": certificate_html(about).encode(),
+        "verify_evidence.py": files("vault_importer").joinpath("verify_evidence.py").read_bytes(),
+    }
+
+
+@dataclass(kw_only=True, slots=True)
+class _Said:
+    """What is in a scope, with its proofs."""
+
+    encoded: list[bytes] = field(default_factory=list)
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    beside: dict[BesideKind, list[dict[str, Any]]] = field(default_factory=lambda: {kind: [] for kind in BESIDE})
+    shredded: int = 0
+
+    def add(self, kind: BesideKind, rows: Iterable[Proven]) -> None:
+        for each in rows:
+            if each.record.opening in (b"", SHREDDED):
+                self.shredded += 1
+                continue
+            said = record_of(kind, each.row.id, each.row.number, each.record.import_id, each.record.commitment)
+            self.beside[kind].append(_proven(said, each.row.content, each.leaf, each.record, each.proof))
+
+    def beside_in(self, name: str) -> Iterator[dict[str, Any]]:
+        return (entry for kind in BESIDE_FILES[name] for entry in self.beside[kind])
+
+    @property
+    def import_ids(self) -> set[UUID]:
+        entries = [self.messages, *self.beside.values()]
+        return {UUID(each["record"]["import"]) for each in chain.from_iterable(entries)}
+
+    @property
+    def digests(self) -> set[str]:
+        return {each["content"]["sha256"] for each in self.beside["media"]}
+
+
+async def _said(tx: Transaction, ids: Sequence[UUID], size: int) -> _Said:
+    said = _Said()
+    for at in range(0, len(ids), MESSAGES_PER_PAGE):
+        page = ids[at : at + MESSAGES_PER_PAGE]
+        entries, gone = await _messages(tx, page, size)
+        # Proofs are the bulk of it, and are needed no more once they are written.
+        said.encoded += [canonical(each) for each in entries]
+        said.messages += [{"record": each["record"], "content": each["content"]} for each in entries]
+        said.shredded += gone
+        try:
+            for kind in OF_MESSAGES:
+                said.add(kind, await beside(tx, kind, page, size))
+        except Unproven as unproven:
+            raise EvidenceRefused(str(unproven)) from None
+    return said
+
+
+def _kept(said: _Said, folder: Path | None) -> dict[str, Path]:
+    """Media files that are there, by their names in the bundle."""
+    paths = {digest: folder / digest[:2] / digest for digest in sorted(said.digests)} if folder else {}
+    return {f"media/{digest}": path for digest, path in paths.items() if path.is_file()}
 
 
 async def _messages(tx: Transaction, ids: Sequence[UUID], size: int) -> tuple[list[dict[str, Any]], int]:
@@ -117,10 +210,12 @@ async def _messages(tx: Transaction, ids: Sequence[UUID], size: int) -> tuple[li
     wordings = {(w.message_id, w.revision): w for w in await wordings_of(tx, ids)}
     if missing := wordings.keys() - leaves.keys():
         raise EvidenceRefused(f"Message {min(missing)[0]} has no leaf; look with `vault verify`.")
-    proven = await proofs(tx, list(leaves.values()), size)
+    # An import may go on meanwhile: what it brings is not signed yet.
+    signed = [key for key, leaf in leaves.items() if leaf < size]
+    proven = await proofs(tx, [leaves[key] for key in signed], size)
     order = {id_: n for n, id_ in enumerate(ids)}
     entries, shredded = [], 0
-    for message_id, revision in sorted(leaves, key=lambda each: (order[each[0]], each[1])):
+    for message_id, revision in sorted(signed, key=lambda each: (order[each[0]], each[1])):
         leaf = leaves[message_id, revision]
         record, proof = proven[leaf]
         if record.opening in (b"", SHREDDED):
@@ -161,42 +256,53 @@ async def _imports(tx: Transaction, ids: set[UUID], size: int) -> list[dict[str,
     return entries
 
 
-async def _who(tx: Transaction, messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    chats = await chats_of(tx, list({UUID(each["content"]["chat"]) for each in messages}))
-    senders = {each["content"]["sender"] for each in messages} | {chat["contact_id"] for chat in chats}
+async def _who(tx: Transaction, said: _Said, size: int) -> dict[str, Any]:
+    """Names of chats and people. No leaf speaks of them, but of which addresses are one person: that becomes a part of
+    what is said."""
+    chats = await chats_of(tx, list({UUID(each["content"]["chat"]) for each in said.messages}))
+    senders = {each["content"]["sender"] for each in said.messages} | {chat["contact_id"] for chat in chats}
+    senders |= {each["content"]["by"] for kind in ("reaction", "vote") for each in said.beside[kind]}
     people = await people_of(tx, [UUID(each) for each in senders if each])
-    return {"as_known_at_export": True, "chats": chats, "people": people}
+    try:
+        said.add("identity", await identities(tx, [each["jid"] for each in people], size))
+    except Unproven as unproven:
+        raise EvidenceRefused(str(unproven)) from None
+    return {"as_known_at_export": True, "proven_by": "identities.json", "chats": chats, "people": people}
 
 
-def _transcript(messages: Sequence[Mapping[str, Any]], who: Mapping[str, Any]) -> str:
-    """For a reader. What counts is messages.json."""
-    people = {each["id"]: each["name"] or each["number"] or each["jid"] for each in who["people"]}
-    chats = {each["id"]: each["name"] or people.get(each["contact_id"]) or each["jid"] for each in who["chats"]}
-    lines = []
-    for each in messages:
-        content, record = each["content"], each["record"]
-        sent = EPOCH + timedelta(microseconds=content["sent_us"])
-        author = "the account" if content["from_me"] else people.get(content["sender"], "unknown")
-        said = "[revoked]" if content["revoked"] else content["text"] or f"[{content['kind']}]"
-        # A message cannot look like another line of the transcript.
-        said = "\n    ".join(said.splitlines())
-        later = f" (revision {record['revision']})" if record["revision"] > 1 else ""
-        lines.append(f"{sent:%Y-%m-%d %H:%M:%S} UTC  {chats.get(content['chat'], '')}  {author}{later}: {said}")
-    return "\n".join(lines) + "\n"
+def _lines(entries: Iterable[bytes]) -> bytes:
+    return b"[\n" + b",\n".join(entries) + b"\n]\n"
 
 
 def _json(value: object) -> bytes:
     return (json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True) + "\n").encode()
 
 
-def _zip(parts: Mapping[str, bytes], key: Signer) -> bytes:
-    """The bundle; the same parts make the same bytes."""
-    lines = [f"{sha256(part).hexdigest()}  {name}\n" for name, part in sorted(parts.items())]
+def _zip(target: IO[bytes], parts: Mapping[str, bytes], media: Mapping[str, Path], key: Signer) -> None:
+    digests = {name: sha256(part).hexdigest() for name, part in parts.items()}
+    digests |= {name: path.name for name, path in media.items()}
+    lines = [f"{digest}  {name}\n" for name, digest in sorted(digests.items())]
     sums = sign_text(key, f"{SUMS_TITLE}\n" + "".join(lines))
-    made = BytesIO()
-    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as bundle:
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as bundle:
         for name, part in (*sorted(parts.items()), (SUMS, sums.encode())):
-            info = zipfile.ZipInfo(name, FIRST_DAY)
-            info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
-            bundle.writestr(info, part)
-    return made.getvalue()
+            bundle.writestr(_entry_of(name, zipfile.ZIP_DEFLATED), part)
+        for name, path in sorted(media.items()):
+            # Photos and films do not get smaller, and some are larger than memory.
+            with bundle.open(_entry_of(name, zipfile.ZIP_STORED), "w", force_zip64=True) as entry:
+                _copy(path, entry)
+
+
+def _entry_of(name: str, how: int) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name, FIRST_DAY)
+    info.compress_type, info.external_attr = how, 0o644 << 16
+    return info
+
+
+def _copy(path: Path, target: IO[bytes]) -> None:
+    digest = sha256()
+    with path.open("rb") as source:
+        while data := source.read(READ_BYTES):
+            digest.update(data)
+            target.write(data)
+    if digest.hexdigest() != path.name:
+        raise EvidenceRefused(f"The media file {path.name} is not what was archived; restore it from a backup.")

@@ -115,7 +115,7 @@ async def _load_media(job: ImportJob, run: ImportRun, worker: ThreadPoolExecutor
     async def in_worker(function: Callable[..., Any], *arguments: object) -> Any:
         return await _in(worker, function, *arguments)
 
-    files = await load_media(job.database, job.account, job.media, import_id=run.id, in_worker=in_worker)
+    files = await load_media(job.database, job.account, job.media, import_id=run.id, now=job.now, in_worker=in_worker)
     return {"media_files": files}
 
 

@@ -37,12 +37,13 @@ __all__ = [
     "committed",
     "leaves_of_wordings",
     "microseconds",
+    "packed_leaves",
     "record_of",
     "single_leaf",
     "unpack",
 ]  # fmt: skip
 
-LeafKind = Literal["message", "import", "audit"]
+LeafKind = Literal["message", "import", "audit", "media", "reaction", "vote", "identity"]
 
 ID_BYTES = 16
 REVISION_BYTES = 4
@@ -155,6 +156,15 @@ def record_of(kind: LeafKind, id_: UUID, revision: int, import_id: UUID | None, 
         ).encode()
     if kind == "import":
         return f'{{"commitment":"{given}","import":"{id_}","type":"import","v":1}}'.encode()
+    if kind == "media":
+        return f'{{"commitment":"{given}","import":"{import_id}","message":"{id_}","type":"media","v":1}}'.encode()
+    if kind in ("reaction", "vote"):
+        return (
+            f'{{"commitment":"{given}","import":"{import_id}","message":"{id_}","number":{revision},'
+            f'"type":"{kind}","v":1}}'
+        ).encode()
+    if kind == "identity":
+        return f'{{"commitment":"{given}","import":"{import_id}","number":{id_.int},"type":"identity","v":1}}'.encode()
     return f'{{"commitment":"{given}","sequence":{id_.int},"type":"audit","v":1}}'.encode()
 
 
@@ -184,17 +194,28 @@ def leaves_of_wordings(wordings: Sequence[Wording], *, import_id: UUID) -> Leave
 
 def single_leaf(kind: LeafKind, id_: UUID, content: bytes, *, import_id: UUID | None = None) -> Leaves:
     """One record on its own: an import's manifest, an audit record."""
-    opening = os.urandom(OPENING_BYTES)
-    made = commitment(opening, content)
-    record = record_of(kind, id_, 0, import_id, made)
+    return packed_leaves(kind, [(id_, 0, content)], import_id=import_id)
+
+
+def packed_leaves(
+    kind: LeafKind, records: Sequence[tuple[UUID, int, bytes]], *, import_id: UUID | None = None
+) -> Leaves:
+    """One leaf for each of these ids, numbers and contents, under fresh openings."""
+    openings = os.urandom(OPENING_BYTES * len(records))
+    commitments: list[bytes] = []
+    hashes: list[bytes] = []
+    for at, (id_, number, content) in enumerate(records):
+        made = commitment(openings[at * OPENING_BYTES : (at + 1) * OPENING_BYTES], content)
+        commitments.append(made)
+        hashes.append(sha256(b"\x00" + record_of(kind, id_, number, import_id, made)).digest())
     return Leaves(
         kind=kind,
         import_id=import_id,
-        ids=id_.bytes,
-        revisions=bytes(REVISION_BYTES),
-        commitments=made,
-        openings=opening,
-        hashes=[sha256(b"\x00" + record).digest()],
+        ids=b"".join([id_.bytes for id_, _, _ in records]),
+        revisions=b"".join([number.to_bytes(REVISION_BYTES, "big") for _, number, _ in records]),
+        commitments=b"".join(commitments),
+        openings=openings,
+        hashes=hashes,
     )
 
 

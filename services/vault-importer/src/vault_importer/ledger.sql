@@ -85,9 +85,9 @@ SELECT (SELECT count(*) FROM message WHERE tenant_id = $1)
     (SELECT count(*) FROM audit_log WHERE tenant_id = $1) AS audit
 
 -- name: ledger_keys
--- Of which messages there are leaves.
+-- Of what there are leaves, of one kind.
 SELECT first_leaf, ids, revisions FROM ledger_batch
-WHERE tenant_id = $1 AND first_leaf >= $2 AND kind = 'message' ORDER BY first_leaf LIMIT $3
+WHERE tenant_id = $1 AND first_leaf >= $2 AND kind = $3 ORDER BY first_leaf LIMIT $4
 
 -- name: read_only
 -- One picture for a whole transaction, before its first query.
@@ -114,10 +114,10 @@ SELECT id AS message_id, revision, import_id FROM message WHERE tenant_id = $1 A
 UNION ALL
 SELECT message_id, revision, import_id FROM message_revision WHERE tenant_id = $1 AND message_id = ANY($2::uuid[])
 
--- name: packs_of_messages
--- What leaves of messages some imports brought.
+-- name: packs_of_kind
+-- What leaves of a kind some imports brought.
 SELECT first_leaf, ids, revisions FROM ledger_batch
-WHERE tenant_id = $1 AND import_id = ANY($2::uuid[]) AND kind = 'message' ORDER BY first_leaf
+WHERE tenant_id = $1 AND import_id = ANY($2::uuid[]) AND kind = $3 ORDER BY first_leaf
 
 -- name: records_of_leaves
 -- What the commitments of some leaves are and what opens them.
@@ -134,6 +134,17 @@ LEFT JOIN ledger_opening o ON o.tenant_id = $1 AND o.first_leaf = b.first_leaf
 -- name: packs_of_imports
 -- Where the manifests of imports are.
 SELECT first_leaf, ids FROM ledger_batch WHERE tenant_id = $1 AND kind = 'import' AND ids = ANY($2::bytea[])
+
+-- name: keys_beside_messages
+-- What beside some messages has leaves of its own.
+SELECT 'media' AS kind, message_id, 0 AS number, import_id FROM message_media_file
+WHERE tenant_id = $1 AND message_id = ANY($2::uuid[])
+UNION ALL
+SELECT 'reaction', message_id, number, import_id FROM message_reaction
+WHERE tenant_id = $1 AND message_id = ANY($2::uuid[])
+UNION ALL
+SELECT 'vote', message_id, number, import_id FROM message_poll_vote
+WHERE tenant_id = $1 AND message_id = ANY($2::uuid[])
 
 -- name: shred_opening
 -- Zeros in the place of one opening.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -36,9 +37,11 @@ __all__ = [
     "audit_beside",
     "audit_hashes",
     "ended_imports",
+    "find_leaves",
     "first_wording_beside",
     "import_content",
     "imports_beside",
+    "keys_in_ledger",
     "leaf_keys",
     "leaves_of_imports",
     "leaves_of_messages",
@@ -48,6 +51,7 @@ __all__ = [
     "read_nodes",
     "read_only",
     "records_of",
+    "shred_leaves",
     "shred_openings",
     "wording_imports",
     "wording_keys",
@@ -204,12 +208,7 @@ async def archive_counts(tx: Transaction) -> ArchiveCounts:
 
 async def first_wording_beside(tx: Transaction) -> tuple[UUID, int] | None:
     """The first wording in the archive that no leaf speaks of. Holds every key at once: only when there is one."""
-    known: set[bytes] = set()
-    first = 0
-    while page := await tx.fetch(Q.ledger_keys, tx.tenant, first, BATCHES_PER_PAGE):
-        for row in page:
-            first = row["first_leaf"] + 1
-            known.update(leaf_keys(row["ids"], row["revisions"]))
+    known = await keys_in_ledger(tx, "message")
     after = (UUID(int=0), 0)
     while keys := await wording_keys(tx, after):
         for message_id, revision in keys:
@@ -217,6 +216,17 @@ async def first_wording_beside(tx: Transaction) -> tuple[UUID, int] | None:
                 return message_id, revision
         after = keys[-1]
     return None
+
+
+async def keys_in_ledger(tx: Transaction, kind: LeafKind) -> set[bytes]:
+    """Of what there are leaves, all of a kind."""
+    known: set[bytes] = set()
+    first = 0
+    while page := await tx.fetch(Q.ledger_keys, tx.tenant, first, kind, BATCHES_PER_PAGE):
+        for row in page:
+            first = row["first_leaf"] + 1
+            known.update(leaf_keys(row["ids"], row["revisions"]))
+    return known
 
 
 async def wording_keys(tx: Transaction, after: tuple[UUID, int]) -> list[tuple[UUID, int]]:
@@ -254,10 +264,16 @@ def leaf_keys(ids: bytes, revisions: bytes) -> list[bytes]:
 
 async def leaves_of_messages(tx: Transaction, message_ids: Sequence[UUID]) -> dict[tuple[UUID, int], int]:
     """Where the leaves of all wordings of these messages are, by id and revision."""
-    imports = await wording_imports(tx, message_ids)
+    return await find_leaves(tx, "message", await wording_imports(tx, message_ids))
+
+
+async def find_leaves(
+    tx: Transaction, kind: LeafKind, imports: Mapping[tuple[UUID, int], UUID]
+) -> dict[tuple[UUID, int], int]:
+    """Where the leaves of some ids and revisions are, given which import brought each."""
     wanted = {id_.bytes + revision.to_bytes(REVISION_BYTES, "big"): (id_, revision) for id_, revision in imports}
     found: dict[tuple[UUID, int], int] = {}
-    for pack in await tx.fetch(Q.packs_of_messages, tx.tenant, list(set(imports.values()))):
+    for pack in await tx.fetch(Q.packs_of_kind, tx.tenant, list(set(imports.values())), kind):
         for index, packed in enumerate(leaf_keys(pack["ids"], pack["revisions"]), pack["first_leaf"]):
             key = wanted.get(packed)
             if key is not None:
@@ -285,9 +301,20 @@ async def records_of(tx: Transaction, leaves: Sequence[int]) -> dict[int, Record
 
 
 async def shred_openings(tx: Transaction, message_ids: Sequence[UUID]) -> int:
-    """Destroy what opens the leaves of these messages, all wordings of them; how many there were. Before the messages
-    themselves are erased: afterwards nobody knows where their leaves are."""
-    leaves = await leaves_of_messages(tx, message_ids)
-    for leaf in leaves.values():
-        await tx.execute(Q.shred_opening, tx.tenant, leaf)
+    """Destroy what opens the leaves of these messages, all wordings of them, their files, and what people made of them
+    by reactions and votes; how many there were. Before the messages themselves are erased: afterwards nobody knows
+    where their leaves are."""
+    leaves = list((await leaves_of_messages(tx, message_ids)).values())
+    beside: dict[LeafKind, dict[tuple[UUID, int], UUID]] = defaultdict(dict)
+    for kind, message_id, number, import_id in await tx.fetch(Q.keys_beside_messages, tx.tenant, message_ids):
+        beside[kind][message_id, number] = import_id
+    for of_kind, imports in beside.items():
+        leaves += (await find_leaves(tx, of_kind, imports)).values()
+    await shred_leaves(tx, leaves)
     return len(leaves)
+
+
+async def shred_leaves(tx: Transaction, leaves: Iterable[int]) -> None:
+    """Destroy what opens some leaves. What they are about must be erased in the same transaction."""
+    for leaf in leaves:
+        await tx.execute(Q.shred_opening, tx.tenant, leaf)

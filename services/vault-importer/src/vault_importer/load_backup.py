@@ -37,6 +37,8 @@ from vault_importer.formats.base import (
     SourceMessage,
 )
 from vault_importer.identity import number_digits
+from vault_importer.leaves_beside import row_beside
+from vault_importer.ledger_beside import append_beside
 from vault_importer.ledger_store import append_wordings
 from vault_importer.load_sides import LoadingSides, load_sides
 from vault_importer.lookups import Outcomes, accounted
@@ -122,8 +124,10 @@ async def _load_contacts(loading: Loading, backup: Backup) -> None:
             added = await store.add_aliases(
                 tx, aliases, numbers, account_id=account.id, import_id=run.id, at=loading.now()
             )
+            await append_beside(tx, "identity", [row_beside("identity", row) for row in added], at=loading.now())
+        new = {(row["lid"], row["jid"]) for row in added}
         for pair in [(alias.lid, alias.jid) for alias in aliases]:
-            loading.outcomes.pairs[pair] = "new" if pair in added else "unchanged"
+            loading.outcomes.pairs[pair] = "new" if pair in new else "unchanged"
     counts: Counter[str] = Counter()
     for chunk in _chunks(list(contacts.values()), CONTACTS_PER_CHUNK):
         rows = [(uuid7(), c.jid, numbers[c.jid], c.name, NAME_RANKS[c.name_source]) for c in chunk]
@@ -339,6 +343,7 @@ async def _load_beside(loading: Loading, backup: Backup) -> dict[str, Any]:
             account_id=loading.account.id, message=loading.messages.get, people=loading.people, chats=loading.chats
         ),
         in_worker=loading.in_worker,
+        now=loading.now,
     )
     done = await load_sides(beside, await loading.in_worker(backup.sides))
     for name, each in done.items():

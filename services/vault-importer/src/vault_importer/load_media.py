@@ -11,6 +11,7 @@ from base64 import b64decode
 from binascii import Error
 from collections import Counter
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -30,6 +31,7 @@ async def load_media(
     folders: MediaFolders,
     *,
     import_id: UUID,
+    now: Callable[[], datetime],
     in_worker: Callable[..., Any] = asyncio.to_thread,
 ) -> dict[str, Any]:
     """How many media the account has, and what became of their files."""
@@ -45,7 +47,7 @@ async def load_media(
         last = waiting[-1].message_id
         kept = await in_worker(_keep_all, folders, account.tenant_id, waiting, counts)
         async with database.transaction(account.tenant_id) as tx:
-            await media_store.link_files(tx, kept, import_id=import_id)
+            await media_store.link_files(tx, kept, import_id=import_id, at=now())
     differs, new = counts.pop("hash_differs", 0), counts.pop("new", 0)
     # The phone has no path for what it never fetched.
     counts["not_downloaded"] = seen - linked - new - counts.total()
@@ -66,7 +68,13 @@ def _keep_all(
         counts["new"] += 1
         counts["hash_differs"] += not agrees
         links.append(
-            media_store.Link(message_id=each.message_id, sha256=kept.sha256, size=kept.size, hash_agrees=agrees)
+            media_store.Link(
+                message_id=each.message_id,
+                sha256=kept.sha256,
+                size=kept.size,
+                file_hash=each.file_hash,
+                hash_agrees=agrees,
+            )
         )
     return links
 

@@ -19,9 +19,10 @@ from uuid import UUID
 from kit.postgres import Database
 from vault_importer.accounts import Account
 from vault_importer.formats.base import Side, SideRow, SideRows, SkippedRow
+from vault_importer.ledger_beside import append_beside
 from vault_importer.refusals import ImportBusy
 from vault_importer.sides import Names, quoted_keys, resolve
-from vault_importer.sides_store import TARGETS, Pass, Target, advance_pass, merge_rows, passes_of
+from vault_importer.sides_store import NOTHING, TARGETS, Pass, Target, advance_pass, merge_rows, passes_of
 from vault_importer.store import keys_in_vault
 from vault_importer.together import together
 
@@ -44,6 +45,7 @@ class LoadingSides:
     as_of: datetime
     names: Names
     in_worker: Callable[..., Any]
+    now: Callable[[], datetime]
 
 
 async def load_sides(loading: LoadingSides, sides: Sequence[Side]) -> dict[str, Pass]:
@@ -91,22 +93,23 @@ async def _load_chunk(loading: LoadingSides, side: Side, done: Pass, chunk: Sequ
             keys = [key for row in _kept(chunk) for key in quoted_keys(row, loading.names)]
             quoted = await keys_in_vault(tx, keys)
         rows = _resolved(chunk, target, loading.names, quoted, skipped)
-        new = changed = 0
+        merged = NOTHING
         if rows:
             merged = await merge_rows(
                 tx, side.into, list(rows.values()), import_id=loading.import_id, as_of=loading.as_of
             )
-            new, changed = merged.new, merged.changed
         now = Pass(
             name=side.name,
             rows_done=done.rows_done + len(chunk),
-            rows_new=done.rows_new + new,
-            rows_changed=done.rows_changed + changed,
-            rows_unchanged=done.rows_unchanged + len(rows) - new - changed,
+            rows_new=done.rows_new + merged.new,
+            rows_changed=done.rows_changed + merged.changed,
+            rows_unchanged=done.rows_unchanged + len(rows) - merged.new - merged.changed,
             skipped=dict(skipped),
         )
         if not await advance_pass(tx, loading.import_id, done.rows_done, now):
             raise ImportBusy("This file is being imported by another process at this moment.")
+        if target.leaf is not None:
+            await append_beside(tx, target.leaf, merged.added, at=loading.now())
     return now
 
 

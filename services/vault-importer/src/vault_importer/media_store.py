@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from kit.postgres import Transaction, load_queries
+from vault_importer.ledger_beside import append_beside, rows_beside
 
 __all__ = ["Link", "Waiting", "count_media", "link_files", "media_without_file"]
 
@@ -27,6 +29,8 @@ class Link:
     message_id: UUID
     sha256: bytes
     size: int
+    file_hash: str
+    """The phone's own, as it was when the file was taken."""
     hash_agrees: bool
     """Whether the file is the one that was sent, as far as the phone's own hash tells."""
 
@@ -42,8 +46,9 @@ async def media_without_file(tx: Transaction, account_id: UUID, *, after: UUID, 
     return [Waiting(**dict(row)) for row in rows]
 
 
-async def link_files(tx: Transaction, links: Sequence[Link], *, import_id: UUID) -> None:
-    await tx.execute(
+async def link_files(tx: Transaction, links: Sequence[Link], *, import_id: UUID, at: datetime) -> None:
+    """Keep which files belong to which messages, with a leaf for each that is new."""
+    added = await tx.fetch(
         Q.add_media_files,
         tx.tenant,
         [each.message_id for each in links],
@@ -51,4 +56,8 @@ async def link_files(tx: Transaction, links: Sequence[Link], *, import_id: UUID)
         [each.size for each in links],
         [each.hash_agrees for each in links],
         import_id,
+        [each.file_hash for each in links],
     )
+    if added:
+        rows = await rows_beside(tx, "media", [row["message_id"] for row in added])
+        await append_beside(tx, "media", rows, at=at)

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
@@ -229,7 +229,8 @@ def _parse_head(head: str | None) -> tuple[int, bytes] | None:
 
 @app.command()
 def adopt(tenant: TenantOption, as_json: JsonOption = False) -> None:
-    """Give leaves to what was archived before there was a ledger; once, after an upgrade."""
+    """Give leaves to what was archived before it could have any; once, after an upgrade."""
+    from dataclasses import asdict
     from datetime import UTC, datetime
 
     from vault_importer.adopt import Adopted
@@ -240,7 +241,7 @@ def adopt(tenant: TenantOption, as_json: JsonOption = False) -> None:
         return await adopt_all(database, tenant, now=datetime.now(UTC))
 
     done: Adopted = complete_on(make_database, _settings(), work)
-    told = {"wordings": done.wordings, "imports": done.imports, "audit_records": done.audit_records}
+    told = asdict(done)
     if as_json:
         typer.echo(json.dumps(told))
     else:
@@ -280,6 +281,7 @@ def evidence(  # long: every option is a way to say which messages
     chat: Annotated[UUID | None, typer.Option(help="All messages of this chat.")] = None,
     message: Annotated[list[UUID] | None, typer.Option(help="This message; more than once.")] = None,
     customer: Annotated[str | None, typer.Option(help="By number or contact id: theirs, and direct chats.")] = None,
+    files: Annotated[bool, typer.Option(help="Put media files in; else they are proven by their hashes only.")] = True,
     as_json: JsonOption = False,
 ) -> None:
     """Write messages into a bundle that is checked offline, with a verifier and the certificate for Indian courts."""
@@ -297,23 +299,45 @@ def evidence(  # long: every option is a way to say which messages
     sealing = _sealing(settings)
 
     async def work(database: Database) -> Evidence:
-        return await _gather(database, tenant, scope, sealing)
+        return await _gather(database, tenant, scope, sealing, settings.media_dir if files else None)
 
     try:
         made: Evidence = complete_on(make_database, settings, work)
-        with out.open("xb") as file:
-            file.write(made.bundle)
+        digest = _write_new(out, made)
     except (EvidenceRefused, CheckpointRefused) as refused:
         fail(str(refused))
     except OSError as error:
-        fail(f"{out}: {error.strerror}.")
-    told = {"wordings": made.wordings, "imports": made.imports, "shredded": made.shredded, "sha256": made.sha256}
+        fail(f"{error.filename or out}: {error.strerror}.")
+    told: dict[str, Any] = {
+        "wordings": made.wordings,
+        **{str(kind): count for kind, count in made.beside.items()},
+        "files": len(made.files),
+        "missing_files": made.missing_files,
+        "imports": made.imports,
+        "shredded": made.shredded,
+        "sha256": digest,
+    }
     if as_json:
         typer.echo(json.dumps({"bundle": str(out), **told}))
     else:
-        typer.echo(f"{made.wordings:,} wordings of {made.imports} imports; SHA-256 of the bundle: {made.sha256}")
+        typer.echo(f"{made.wordings:,} wordings of {made.imports} imports; SHA-256 of the bundle: {digest}")
+        typer.echo(f"{len(made.files):,} media files; {made.missing_files:,} more are proven by their hashes only.")
         if made.shredded:
-            typer.echo(f"{made.shredded:,} wordings were erased and cannot be proven; they are not in it.")
+            typer.echo(f"{made.shredded:,} records were erased and cannot be proven; they are not in it.")
+
+
+def _write_new(path: Path, made: Evidence) -> str:
+    """Write a bundle whole or not at all; its SHA-256."""
+    from hashlib import file_digest
+
+    with path.open("xb+") as file:
+        try:
+            made.write_to(file)
+        except BaseException:
+            path.unlink()
+            raise
+        file.seek(0)
+        return file_digest(file, "sha256").hexdigest()
 
 
 def _number(customer: str | None) -> str | None:
@@ -323,7 +347,7 @@ def _number(customer: str | None) -> str | None:
     return (to_e164(customer) or customer) if customer else None
 
 
-async def _gather(database: Database, tenant: UUID, scope: Scope, sealing: Sealing) -> Evidence:
+async def _gather(database: Database, tenant: UUID, scope: Scope, sealing: Sealing, media: Path | None) -> Evidence:
     from datetime import UTC, datetime
 
     from vault_importer.evidence import EvidenceRefused, gather_evidence
@@ -341,4 +365,5 @@ async def _gather(database: Database, tenant: UUID, scope: Scope, sealing: Seali
         signer=sealing.signer,
         witnesses=sealing.witnesses,
         now=now,
+        media=media,
     )

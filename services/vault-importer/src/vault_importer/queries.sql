@@ -103,7 +103,7 @@ INSERT INTO jid_alias (tenant_id, lid, jid, source, first_import_id, first_seen_
 SELECT $1, a.lid, a.jid, a.source, $5, $6 FROM unnest($2::text[], $3::text[], $4::text[]) AS a(lid, jid, source)
 ORDER BY a.lid, a.jid
 ON CONFLICT DO NOTHING
-RETURNING lid, jid
+RETURNING number, lid, jid, source, first_import_id, first_seen_at
 
 -- name: rename_contacts
 -- A person whose number became known keeps their id and gets the numbered address.
@@ -240,15 +240,18 @@ ORDER BY a.message_id LIMIT $4
 -- name: add_media_files
 -- Files that are in the store now, and the messages they belong to.
 WITH given AS (
-    SELECT * FROM unnest($2::uuid[], $3::bytea[], $4::bigint[], $5::boolean[]) AS g(message_id, sha256, size, agrees)
+    SELECT *
+    FROM unnest($2::uuid[], $3::bytea[], $4::bigint[], $5::boolean[], $7::text[])
+        AS g(message_id, sha256, size, agrees, file_hash)
 ), added AS (
     INSERT INTO media_file (tenant_id, sha256, bytes, first_import_id)
     SELECT DISTINCT ON (sha256) $1::uuid, sha256, size, $6::uuid FROM given ORDER BY sha256
     ON CONFLICT DO NOTHING
 )
-INSERT INTO message_media_file (tenant_id, message_id, sha256, hash_agrees, import_id)
-SELECT $1, message_id, sha256, agrees, $6 FROM given ORDER BY message_id
+INSERT INTO message_media_file (tenant_id, message_id, sha256, hash_agrees, import_id, file_hash)
+SELECT $1, message_id, sha256, agrees, $6, file_hash FROM given ORDER BY message_id
 ON CONFLICT DO NOTHING
+RETURNING message_id
 
 -- name: lock_audit_log
 -- One writer of a tenant's chain at a time, until the end of the transaction.

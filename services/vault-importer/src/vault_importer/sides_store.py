@@ -10,9 +10,9 @@ from typing import Any, Literal
 from uuid import UUID
 
 from kit.postgres import Transaction, load_queries
-from vault_importer.store import Merged
+from vault_importer.leaves_beside import BesideKind, RowBeside, row_beside
 
-__all__ = ["TARGETS", "Pass", "Target", "advance_pass", "merge_rows", "passes_of"]
+__all__ = ["NOTHING", "TARGETS", "MergedRows", "Pass", "Target", "advance_pass", "merge_rows", "passes_of"]
 
 Q = load_queries("vault_importer")
 
@@ -27,6 +27,8 @@ class Target:
     key: tuple[Column, ...]
     values: tuple[Column, ...] = ()
     """What a later backup may change. Without any, rows are history: added, never changed."""
+    leaf: BesideKind | None = None
+    """Of what kind the leaves are that such history has."""
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -82,12 +84,16 @@ TARGETS: Mapping[str, Target] = {
         values=(("raw_kind", "bigint"), ("at", "timestamptz")),
     ),
     "reaction": Target(
-        table="message_reaction", key=(_MESSAGE, _CONTACT, ("reacted_at", "timestamptz"), ("reaction", "text"))
+        table="message_reaction",
+        key=(_MESSAGE, _CONTACT, ("reacted_at", "timestamptz"), ("reaction", "text")),
+        leaf="reaction",
     ),
     "poll_option": Target(
         table="message_poll_option", key=(_MESSAGE, _ITEM), values=(("name", "text"), ("votes", "bigint"))
     ),
-    "poll_vote": Target(table="message_poll_vote", key=(_MESSAGE, _CONTACT, ("voted_at", "timestamptz"), _ITEM)),
+    "poll_vote": Target(
+        table="message_poll_vote", key=(_MESSAGE, _CONTACT, ("voted_at", "timestamptz"), _ITEM), leaf="vote"
+    ),
     "receipt": Target(
         table="message_receipt",
         key=(_MESSAGE, _CONTACT),
@@ -139,11 +145,12 @@ def _statement(target: Target) -> str:
     same = " AND ".join(f"t.{name} = s.{name}" for name, _ in target.key)
     key = ", ".join(name for name, _ in target.key)
     if not target.values:
+        recorded = f", number, import_id, {key}" if target.leaf else ""
         return (
             f"INSERT INTO {target.table} (tenant_id, {names}, import_id) SELECT $1, {given}, $2"  # noqa: S608
             f" FROM unnest({arrays}) AS s({names}) WHERE $3::timestamptz IS NOT NULL AND NOT EXISTS"
             f" (SELECT FROM {target.table} t WHERE t.tenant_id = $1 AND {same}) ORDER BY {key}"
-            f" ON CONFLICT DO NOTHING RETURNING true AS is_new"
+            f" ON CONFLICT DO NOTHING RETURNING true AS is_new{recorded}"
         )
     ours = ", ".join(f"t.{name}" for name, _ in target.values)
     theirs = ", ".join(f"s.{name}::jsonb" if kind == "jsonb" else f"s.{name}" for name, kind in target.values)
@@ -157,18 +164,32 @@ def _statement(target: Target) -> str:
     )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MergedRows:
+    """What became of the rows of a chunk."""
+
+    new: int
+    changed: int
+    added: Sequence[RowBeside] = ()
+    """Those that get leaves."""
+
+
+NOTHING = MergedRows(new=0, changed=0)
+
 _STATEMENTS = {name: _statement(target) for name, target in TARGETS.items()}
 
 
 async def merge_rows(
     tx: Transaction, into: str, rows: Sequence[Sequence[Any]], *, import_id: UUID, as_of: datetime
-) -> Merged:
+) -> MergedRows:
     """Bring a target up to ``rows``, whose values are in the order of its columns; a key once only."""
     await tx.execute(Q.probe_by_index)
     columns = [list(column) for column in zip(*rows, strict=True)]
     written = await tx.fetch(_STATEMENTS[into], tx.tenant, import_id, as_of, *columns)
     new = sum(row["is_new"] for row in written)
-    return Merged(new=new, changed=len(written) - new)
+    leaf = TARGETS[into].leaf
+    added = [row_beside(leaf, row) for row in written] if leaf is not None else []
+    return MergedRows(new=new, changed=len(written) - new, added=added)
 
 
 # Progress -------------------------------------------------------------------------------------------------------

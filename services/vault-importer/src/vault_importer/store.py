@@ -227,16 +227,16 @@ async def add_aliases(
     account_id: UUID,
     import_id: UUID,
     at: datetime,
-) -> set[tuple[str, str]]:
+) -> list[Any]:
     """Keep pairs of identities, and let people and chats that were known by the hidden one have the other; the pairs
-    that are new."""
+    that are new, as they stand in the archive."""
     lids, jids = [a.lid for a in aliases], [a.jid for a in aliases]
-    added = await tx.fetch(Q.add_aliases, tx.tenant, lids, jids, [a.source for a in aliases], import_id, at)
+    added: list[Any] = await tx.fetch(Q.add_aliases, tx.tenant, lids, jids, [a.source for a in aliases], import_id, at)
     # Of two hidden identities with one number the first takes it; the other stays a person of its own.
     first = {alias.jid: alias.lid for alias in reversed(aliases)}
     await tx.execute(Q.rename_contacts, list(first.values()), list(first), [numbers.get(jid) for jid in first])
     await tx.execute(Q.rename_chats, account_id, list(first.values()), list(first))
-    return {(row["lid"], row["jid"]) for row in added}
+    return added
 
 
 async def merge_contacts(

@@ -11,6 +11,11 @@ KEY is the public key of the log, as you know it from elsewhere than the bundle.
   checkpoint   the checkpoint is signed with the log's key, and when
   cosignature  witnesses elsewhere signed the same checkpoint, so it is not one of several histories
   source       the messages come from files of these hashes
+  media        each media file in the bundle is the one that the archive committed to, by its SHA-256
+
+Reactions, votes, and which hidden and numbered identities the archive took for one person (identities.json: by which
+table of which import) are checked by commitment and inclusion like messages. What people and chats are called
+(people.json) and what the options of a poll are named is not proven.
 
 timestamps/*.tsr are answers of time-stamping authorities. That they are of this checkpoint is checked here, who signed
 them is checked with the authority's certificate:
@@ -36,6 +41,17 @@ MAX_BYTES = 2 * 1024**3
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)  # noqa: UP017 - Python 3.9
 SUMS = "SHA256SUMS.txt"
 SUMS_TITLE = "trunkline evidence v1"
+
+
+#: What the records beside messages are called, and what each has beside its commitment.
+BESIDE = {
+    "media": ("media.json", {"message"}, {"sha256", "bytes", "file_hash", "hash_agrees"}),
+    "reaction": ("reactions.json", {"message", "number"}, {"by", "reacted_us", "reaction"}),
+    "vote": ("reactions.json", {"message", "number"}, {"by", "voted_us", "option"}),
+    "identity": ("identities.json", {"number"}, {"hidden", "address", "source", "seen_us"}),
+}
+MEDIA = "media/"
+READ_BYTES = 1024 * 1024
 
 
 class Bad(Exception):
@@ -196,25 +212,45 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def read(path: str) -> dict[str, bytes]:
-    """The files of a bundle. Refuses names that stand twice, and what unpacks to too much."""
+class Stored(NamedTuple):
+    """A media file, which may be larger than memory."""
+
+    digest: str
+    size: int
+
+
+def read(path: str) -> tuple[dict[str, bytes], dict[str, Stored]]:
+    """The files of a bundle, and its media. Refuses names that stand twice, and what unpacks to too much."""
     with zipfile.ZipFile(path) as bundle:
         infos = bundle.infolist()
-        if len({info.filename for info in infos}) != len(infos) or sum(info.file_size for info in infos) > MAX_BYTES:
+        plain = [info for info in infos if not info.filename.startswith(MEDIA)]
+        if len({info.filename for info in infos}) != len(infos) or sum(info.file_size for info in plain) > MAX_BYTES:
             raise Bad("bundle", "A file stands in it twice, or it is too large.")
-        return {info.filename: bundle.read(info) for info in infos}
+        media = {info.filename: _stored(bundle, info) for info in infos if info.filename.startswith(MEDIA)}
+        return {info.filename: bundle.read(info) for info in plain}, media
 
 
-def check_sums(files: dict[str, bytes], key: Key) -> None:
+def _stored(bundle: zipfile.ZipFile, info: zipfile.ZipInfo) -> Stored:
+    digest, size = hashlib.sha256(), 0
+    with bundle.open(info) as file:
+        for data in iter(lambda: file.read(READ_BYTES), b""):
+            digest.update(data)
+            size += len(data)
+    return Stored(digest.hexdigest(), size)
+
+
+def check_sums(files: dict[str, bytes], media: dict[str, Stored], key: Key) -> None:
     note = parse_note(files[SUMS].decode())
     title, *lines = note.text[:-1].split("\n")
     listed = dict(line.split("  ", 1)[::-1] for line in lines)
     if title != SUMS_TITLE or len(listed) != len(lines):
         raise Bad("sums", f"{SUMS} is not a list of this bundle.")
-    if set(listed) != set(files) - {SUMS}:
+    found = {name: hashlib.sha256(content).hexdigest() for name, content in files.items() if name != SUMS}
+    found.update({name: each.digest for name, each in media.items()})
+    if set(listed) != set(found):
         raise Bad("sums", "The bundle has other files than were signed.")
     for name, digest in sorted(listed.items()):
-        if hashlib.sha256(files[name]).hexdigest() != digest:
+        if found[name] != digest:
             raise Bad("sums", f"{name} is not the file that was signed.")
     if not note.is_signed(key):
         raise Bad("sums", f"{SUMS} is not signed with the log's key.")
@@ -268,23 +304,69 @@ def check_import(entry: dict[str, Any], checkpoint: Checkpoint) -> str:
     return str(record["import"])
 
 
+def check_beside(entry: dict[str, Any], checkpoint: Checkpoint) -> None:
+    record = entry["record"]
+    _, names, fields = BESIDE[record["type"]]
+    of = " ".join(str(record[name]) for name in sorted(names))
+    what = f"The {record['type']} record {of}"
+    if (
+        set(record) != names | {"commitment", "import", "type", "v"}
+        or set(entry) != {"record", "content", "opening", "leaf", "proof"}
+        or set(entry["content"]) != fields
+    ):
+        raise Bad("record", f"{what} is not a record as the archive writes it.")
+    check_leaf(entry, what, checkpoint)
+
+
+def check_all_beside(
+    files: dict[str, bytes], messages: set[str], checkpoint: Checkpoint
+) -> dict[str, list[dict[str, Any]]]:
+    """What stands beside the messages, by its kind."""
+    beside: dict[str, list[dict[str, Any]]] = {kind: [] for kind in BESIDE}
+    for name in sorted({name for name, _, _ in BESIDE.values()} & set(files)):
+        for entry in json.loads(files[name], object_pairs_hook=_once):
+            kind = entry["record"]["type"]
+            if kind not in BESIDE or BESIDE[kind][0] != name:
+                raise Bad("record", f"{name} holds a record of another kind.")
+            check_beside(entry, checkpoint)
+            if entry["record"].get("message", "") not in messages | {""}:
+                raise Bad("record", f"{name} speaks of a message that is not in the bundle.")
+            beside[kind].append(entry)
+    leaves = [entry["leaf"] for entries in beside.values() for entry in entries]
+    if len(set(leaves)) != len(leaves):
+        raise Bad("record", "Something stands twice in the bundle.")
+    return beside
+
+
+def check_media(entries: list[dict[str, Any]], media: dict[str, Stored]) -> None:
+    """Every media file in the bundle is one that a leaf speaks of."""
+    sizes = {MEDIA + entry["content"]["sha256"]: entry["content"]["bytes"] for entry in entries}
+    for name, stored in sorted(media.items()):
+        if name != MEDIA + stored.digest or sizes.get(name) != stored.size:
+            raise Bad("media", f"{name} is not a file that the archive committed to.")
+
+
 class Found(NamedTuple):
     wordings: int
+    beside: dict[str, int]
+    files: int
     imports: dict[str, dict[str, Any]]
     checkpoint: Checkpoint
     cosigned: dict[str, datetime]
     key: Key
 
 
-def verify(files: dict[str, bytes], key: Key | None = None, witnesses: Sequence[Key] = ()) -> Found:
-    """Check a bundle. ``key`` and ``witnesses`` are those known from elsewhere; without them, the bundle's own.
+def verify(
+    files: dict[str, bytes], media: dict[str, Stored], key: Key | None = None, witnesses: Sequence[Key] = ()
+) -> Found:
+    """Check a bundle as it was read. ``key`` and ``witnesses`` are those known from elsewhere, else the bundle's own.
 
     Raises :class:`Bad`, or any other error for what is not a bundle."""
     keys = json.loads(files["keys.json"], object_pairs_hook=_once)
     log = parse_key(keys["log"])
     if key is not None and key != log:
         raise Bad("key", f"The bundle is signed with another key than the one that is known: {log}")
-    check_sums(files, log)
+    check_sums(files, media, log)
     checkpoint = check_checkpoint(files["checkpoint.txt"].decode(), log)
     note = parse_note(files["checkpoint.txt"].decode())
     cosigned = {}
@@ -303,10 +385,14 @@ def verify(files: dict[str, bytes], key: Key | None = None, witnesses: Sequence[
     seen = [check_message(entry, checkpoint) for entry in messages]
     if len(set(seen)) != len(seen):
         raise Bad("record", "A message stands twice in the bundle.")
-    unknown = {entry["record"]["import"] for entry in messages} - set(imports)
+    beside = check_all_beside(files, {message for message, _ in seen}, checkpoint)
+    check_media(beside["media"], media)
+    entries = [*messages, *(entry for each in beside.values() for entry in each)]
+    unknown = {entry["record"]["import"] for entry in entries} - set(imports)
     if unknown:
         raise Bad("source", f"The bundle does not say from which file import {min(unknown)} came.")
-    return Found(len(seen), imports, checkpoint, cosigned, log)
+    counts = {kind: len(each) for kind, each in beside.items()}
+    return Found(len(seen), counts, len(media), imports, checkpoint, cosigned, log)
 
 
 def check_sources(paths: Sequence[str], sources: dict[str, str]) -> None:
@@ -327,7 +413,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--source", action="append", default=[], help="a backup file that messages should come from")
     given = parser.parse_args(arguments)
     try:
-        found = verify(read(given.bundle), given.key, given.witness)
+        files, media = read(given.bundle)
+        found = verify(files, media, given.key, given.witness)
         sources = {each["file_sha256"]: each["file_name"] for each in found.imports.values()}
         check_sources(given.source, sources)
     except Bad as bad:
@@ -338,6 +425,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     signed = found.checkpoint
     say(f"GOOD {found.wordings} wordings of messages, all in the tree that was signed on {signed.at:%Y-%m-%d}")
+    beside = found.beside
+    say(f"  media: {beside['media']} files proven by their SHA-256, {found.files} of them in the bundle")
+    say(f"  {beside['reaction']} reactions, {beside['vote']} votes, {beside['identity']} pairs of identities")
     say(f"  checkpoint: {signed.size} leaves, root {signed.root.hex()}, {signed.at}")
     for name, at in sorted(found.cosigned.items()):
         say(f"  cosigned {at} by {name}{'' if given.witness else ' (a key from the bundle: compare it)'}")

@@ -14,6 +14,8 @@ from uuid import UUID
 from kit.postgres import Database, Transaction
 from vault_importer.checkpoint_store import StoredCheckpoint, checkpoints_after, cosignatures, timestamps
 from vault_importer.leaves import SHREDDED, Leaf, LeafKind, audit_content, commitment, committed, record_of, unpack
+from vault_importer.leaves_beside import BESIDE
+from vault_importer.ledger_beside import counts_beside, first_beside, rows_beside
 from vault_importer.ledger_store import (
     Batch,
     archive_counts,
@@ -302,6 +304,7 @@ CONTENT: Mapping[LeafKind, Callable[[Any], bytes]] = {
     "message": committed,
     "import": import_content,
     "audit": audit_content,
+    **dict.fromkeys(BESIDE, bytes),
 }
 
 
@@ -311,11 +314,13 @@ async def _contents(tx: Transaction, kind: LeafKind, leaves: Sequence[Leaf]) -> 
         return {(w.message_id, w.revision): w for w in await wordings_of(tx, ids)}
     if kind == "import":
         return {(run.id, 0): run for run in await ended_imports(tx, ids)}
-    return {(UUID(int=n), 0): hash_ for n, hash_ in (await audit_hashes(tx, [id_.int for id_ in ids])).items()}
+    if kind == "audit":
+        return {(UUID(int=n), 0): hash_ for n, hash_ in (await audit_hashes(tx, [id_.int for id_ in ids])).items()}
+    return {row.key: row.content for row in await rows_beside(tx, kind, ids)}
 
 
 def _check_leaf(checking: _Checking, index: int, kind: LeafKind, leaf: Leaf, contents: Contents) -> None:
-    where = _where(kind, leaf)
+    where = _where(kind, leaf.id, leaf.revision)
     content = contents.get((leaf.id, leaf.revision))
     if leaf.opening == SHREDDED:
         if content is not None:
@@ -329,15 +334,22 @@ def _check_leaf(checking: _Checking, index: int, kind: LeafKind, leaf: Leaf, con
     checking.seen[kind] += 1
 
 
-def _where(kind: LeafKind, leaf: Leaf) -> str:
-    if kind == "message":
-        return f"message {leaf.id} revision {leaf.revision}"
-    return f"import {leaf.id}" if kind == "import" else f"audit record {leaf.id.int}"
+def _where(kind: LeafKind, id_: UUID, revision: int) -> str:
+    names: dict[LeafKind, str] = {
+        "message": f"message {id_} revision {revision}",
+        "import": f"import {id_}",
+        "audit": f"audit record {id_.int}",
+        "media": f"the file of message {id_}",
+        "reaction": f"reaction {revision} to message {id_}",
+        "vote": f"vote {revision} on message {id_}",
+        "identity": f"identity {id_.int}",
+    }
+    return names[kind]
 
 
 async def _check_archive(checking: _Checking) -> None:
     """Nothing is in the archive that no leaf speaks of."""
-    counts = await archive_counts(checking.tx)
+    counts, beside = await archive_counts(checking.tx), await counts_beside(checking.tx)
     if counts.wordings > checking.seen["message"]:
         found = await first_wording_beside(checking.tx)
         where = f"message {found[0]} revision {found[1]}" if found else "a message"
@@ -346,3 +358,8 @@ async def _check_archive(checking: _Checking) -> None:
         raise _Found("unrecorded", "import", "The archive holds imports that no leaf speaks of.")
     if counts.audit > checking.seen["audit"]:
         raise _Found("unrecorded", "audit log", "The audit log holds records that no leaf speaks of.")
+    for kind in BESIDE:
+        if beside[kind] > checking.seen[kind]:
+            key = await first_beside(checking.tx, kind)
+            where = _where(kind, *key) if key else f"a row of {kind}"
+            raise _Found("unrecorded", where, f"{where.capitalize()} is in the archive, and no leaf speaks of it.")
