@@ -125,6 +125,29 @@ async def test_an_event_whose_key_is_not_held_is_refused(database: Database, ten
             await outbox.append(tx, bench.event(entity="k", number=1))
 
 
+async def test_encoded_events_are_those_of_their_class(database: Database, tenant: UUID, bench: Bench) -> None:
+    events = [bench.event(entity=f"k{number % 3}", number=number) for number in range(7)]
+    encoded = [(event.entity_id(), event.model_dump_json()) for event in events]
+    async with database.transaction(tenant, emits=["k0", "k1", "k2"]) as tx:
+        await outbox.append_many(tx, events)
+        await outbox.append_encoded(tx, type(events[0]), encoded[:4])
+        await outbox.append_encoded(tx, type(events[0]), encoded[4:])
+    async with database.system() as tx:
+        rows = await tx.fetch("SELECT * FROM outbox WHERE tenant_id = $1 ORDER BY epoch, xid, seq", tenant)
+    own = ("id", "seq", "occurred_at")
+    told = [{name: value for name, value in row.items() if name not in own} for row in rows]
+    assert told[:7] == told[7:]
+    assert len({row["id"] for row in rows}) == 14
+    assert {row["id"].version for row in rows} == {7}
+
+
+async def test_encoded_events_need_their_keys_too(database: Database, tenant: UUID, bench: Bench) -> None:
+    event = bench.event(entity="k", number=1)
+    with pytest.raises(KeyNotHeld):
+        async with database.transaction(tenant, emits=["other"]) as tx:
+            await outbox.append_encoded(tx, type(event), [("other", "{}"), ("k", event.model_dump_json())])
+
+
 async def test_keys_cannot_be_held_after_the_first_write(database: Database, tenant: UUID) -> None:
     with pytest.raises(KeyNotHeld):
         async with database.transaction(tenant) as tx:

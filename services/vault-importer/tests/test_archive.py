@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+from itertools import product
 from uuid import UUID, uuid4
 
 from contracts.registry import REGISTRY
 from contracts.vault import MessageImportedV1
-from vault_importer.archive import RANK_REVOKED, Chat, Person, settle, stage, to_event
+from vault_importer.archive import RANK_REVOKED, Chat, EventTexts, Person, settle, stage, to_event
 from vault_importer.formats.base import SourceMessage
 
 PEER = Person(id=UUID(int=5), number="+919847000005", name="Anil")
@@ -91,3 +92,19 @@ def test_our_own_messages_have_no_sender_but_a_peer() -> None:
 def test_in_a_group_the_sender_is_named_and_nobody_is_the_peer() -> None:
     event = to_event(stage(0, a_message(), GROUP, PEER), account_id="a", revision=1)
     assert (event.sender_name, event.peer_number, event.chat_name) == ("Anil", None, "Dispatch")
+
+
+def test_an_events_text_is_the_one_that_its_class_writes() -> None:
+    account = str(uuid4())
+    quick = EventTexts(account)
+    named = Person(id=UUID(int=6), number=None, name='"sent_at":"\\ \x07 നന്ദി')
+    wordings = [
+        {"text": 'He said "sent_at":"now"\n\t\\ \x00\x1f\x7f\u2028 😀 വില', "sent_at_ms": 1},
+        {"text": "", "sent_at_ms": 1_767_600_000_000, "raw_kind": -1, "kind": "other"},
+        {"revoked": True, "sent_at_ms": -62_135_596_800_000},
+    ]
+    for chat, sender, from_me, wording, revision in product(
+        (DIRECT, GROUP), (None, PEER, named), (False, True), wordings, (1, 7)
+    ):
+        row = stage(0, a_message(from_me=from_me, **wording), chat, sender)
+        assert quick.of(row, revision) == to_event(row, account_id=account, revision=revision).model_dump_json()

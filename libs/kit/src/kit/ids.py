@@ -6,9 +6,13 @@ import os
 import time
 from uuid import UUID, uuid5
 
-__all__ = ["name_uuid", "uuid7"]
+from asyncpg.pgproto.pgproto import UUID as QuickUUID  # noqa: N811 - a class
+
+__all__ = ["name_uuid", "uuid7", "uuid7s"]
 
 _NAMESPACE = UUID("6f2a4d0e-5f0e-5b52-9d3e-7a3e1c0b9a11")
+_VERSION = bytes(0x70 | each & 0x0F for each in range(256))
+_VARIANT = bytes(0x80 | each & 0x3F for each in range(256))
 
 
 def uuid7() -> UUID:
@@ -17,6 +21,17 @@ def uuid7() -> UUID:
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
     return UUID(int=value)
+
+
+def uuid7s(count: int) -> list[UUID]:
+    """As many of them at once, of one millisecond: the random bits of thousands cost no more than those of one."""
+    head = (time.time_ns() // 1_000_000 & (1 << 48) - 1).to_bytes(6, "big")
+    bits = bytearray(os.urandom(10 * count))
+    # Version and variant, in the first and the third byte of each ten.
+    bits[::10] = bits[::10].translate(_VERSION)
+    bits[2::10] = bits[2::10].translate(_VARIANT)
+    # Equal to the standard one in every way, and made and encoded several times as fast.
+    return [QuickUUID(head + bits[at : at + 10]) for at in range(0, 10 * count, 10)]
 
 
 def name_uuid(*parts: str) -> UUID:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from json.encoder import encode_basestring as quoted  # the quick one, where there is one
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -21,7 +22,7 @@ from contracts.vault import MessageImportedV1
 from vault_importer.formats.android_kinds import WAITING
 from vault_importer.formats.base import ChatKind, SourceMessage
 
-__all__ = ["Chat", "Person", "Staged", "message_key", "settle", "settled_id", "stage", "to_event"]
+__all__ = ["Chat", "EventTexts", "Person", "Staged", "message_key", "settle", "settled_id", "stage", "to_event"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: Wordings are ranked: a message that had not arrived yet, as written, edited (by time), revoked. An older
@@ -182,3 +183,26 @@ def to_event(row: Staged, *, account_id: str, revision: int) -> MessageImportedV
         "revoked": row.revoked,
     }
     return MessageImportedV1.model_validate(values)
+
+
+class EventTexts:
+    """The JSON of ``to_event`` of one account's messages, several times as fast: what all messages of one chat and
+    author have in common is made once."""
+
+    def __init__(self, account_id: str) -> None:
+        self._account_id = account_id
+        self._common: dict[tuple[UUID, bool, UUID | None], str] = {}
+
+    def of(self, row: Staged, revision: int) -> str:
+        (_, id_, chat_id, from_me, _, sender_id, sent_at, kind, raw_kind, text, revoked, *_) = row
+        common = self._common.get((chat_id, from_me, sender_id)) or self._make_common(row)
+        return (
+            f'{{"message_id":"{id_}",{common}"sent_at":"{sent_at.isoformat(timespec="microseconds")[:26]}Z",'
+            f'"kind":{quoted(kind)},"raw_kind":{raw_kind},"text":{quoted(text)},"revision":{revision},'
+            f'"revoked":{"true" if revoked else "false"}}}'
+        )
+
+    def _make_common(self, row: Staged) -> str:
+        whole = to_event(row, account_id=self._account_id, revision=1).model_dump_json()
+        begin, end = whole.index('"account_id":'), whole.rindex('"sent_at":"')
+        return self._common.setdefault((row.chat_id, row.from_me, row.sender_id), whole[begin:end])

@@ -17,13 +17,14 @@ from itertools import islice
 from typing import Any, TypeVar
 from uuid import UUID
 
+from contracts.vault import MessageImportedV1
 from identifiers.phone import to_e164
 from kit.ids import uuid7
-from kit.outbox import append_many
+from kit.outbox import append_encoded
 from kit.postgres import Database
 from vault_importer import store
 from vault_importer.accounts import Account
-from vault_importer.archive import Chat, Person, Staged, settle, settled_id, stage, to_event
+from vault_importer.archive import Chat, EventTexts, Person, Staged, settle, settled_id, stage
 from vault_importer.audit_store import append_audit
 from vault_importer.formats.base import (
     Alias,
@@ -87,6 +88,10 @@ class Loading:
     own, and it is imported by one process at a time."""
     messages: RowMap = field(default_factory=RowMap)
     manifest: dict[str, Any] = field(default_factory=dict)
+    events: EventTexts = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.events = EventTexts(str(self.account.id))
 
     async def in_worker(self, function: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self.worker, function, *arguments)
@@ -287,15 +292,13 @@ async def _load_chunk(loading: Loading, chunk: _Chunk, *, lane: int, done: int, 
         known = await store.known_keys(tx, chunk.staged, loading.aliases)
         staged, repeated = settle(chunk.staged, known)
         written = await store.merge_messages(tx, staged, import_id=run.id, at=loading.now()) if staged else {}
-        account_id = str(account.id)
-        await append_many(
-            tx,
-            [
-                to_event(row, account_id=account_id, revision=revision)
-                for row in staged
-                if (revision := written.get(row.id)) is not None
-            ],
-        )
+        text_of = loading.events.of
+        events = [
+            (row.chat.id_text, text_of(row, revision))
+            for row in staged
+            if (revision := written.get(row.id)) is not None
+        ]
+        await append_encoded(tx, MessageImportedV1, events)
         new = sum(revision == 1 for revision in written.values())
         step = store.Advance(
             rows=chunk.rows,
