@@ -32,6 +32,7 @@ from vault_importer.open_backup import OpenedBackup, open_backup
 from vault_importer.refusals import BackupRefused
 from vault_importer.store import ImportRun
 from vault_importer.survey import Survey, survey_file
+from vault_importer.uncollected import uncollected
 
 if TYPE_CHECKING:
     from vault_importer.seal import Sealing
@@ -93,7 +94,8 @@ async def import_backup(job: ImportJob) -> ImportRun:
                     now=job.now,
                     progress=job.progress,
                 )
-                await load_backup(loading, opened.backup, format_name=opened.format_name)
+                with uncollected():
+                    await load_backup(loading, opened.backup, format_name=opened.format_name)
             finally:
                 await _in(worker, opened.backup.close)
         except BackupRefused as refused:
