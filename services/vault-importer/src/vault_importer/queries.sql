@@ -176,7 +176,9 @@ SELECT key_hash, message_id FROM message_alias WHERE tenant_id = $1 LIMIT $2
 -- Under which id the vault knows messages that have, or may have had, several keys.
 SELECT key_hash, message_id FROM message_alias WHERE tenant_id = $1 AND key_hash = ANY($2::uuid[])
 UNION ALL
-SELECT id, id FROM message WHERE tenant_id = $1 AND id = ANY($3::uuid[])
+SELECT m.id, m.id FROM unnest($3::uuid[]) AS k(id)
+-- One by one: as a condition on many, it is applied to every message of the tenant that an index gives.
+CROSS JOIN LATERAL (SELECT id FROM message WHERE tenant_id = $1 AND id = k.id LIMIT 1) m
 
 -- name: add_message_aliases
 -- Other keys of messages.
