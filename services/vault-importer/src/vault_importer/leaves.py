@@ -171,16 +171,23 @@ def record_of(kind: LeafKind, id_: UUID, revision: int, import_id: UUID | None, 
 def leaves_of_wordings(wordings: Sequence[Wording], *, import_id: UUID) -> Leaves:
     """One leaf for each wording, under fresh openings."""
     openings = os.urandom(OPENING_BYTES * len(wordings))
+    inner, outer = openings.translate(_INNER), openings.translate(_OUTER)
     commitments: list[bytes] = []
     hashes: list[bytes] = []
     texts: dict[UUID, str] = {}
+    imported = f'","import":"{import_id}","message":"'
     at = 0
+    # `commitment` and `record_of`, written out: this is done for every message there is.
     for wording in wordings:
-        made = commitment(openings[at : at + OPENING_BYTES], committed(wording, texts))
-        at += OPENING_BYTES
+        to = at + OPENING_BYTES
+        hashed = sha256(inner[at:to] + _INNER_REST + committed(wording, texts)).digest()
+        made = sha256(outer[at:to] + _OUTER_REST + hashed).digest()
+        at = to
         commitments.append(made)
-        record = record_of("message", wording[0], wording[1], import_id, made)
-        hashes.append(sha256(b"\x00" + record).digest())
+        record = (
+            f'\0{{"commitment":"{made.hex()}{imported}{wording[0]}","revision":{wording[1]},"type":"message","v":1}}'
+        )
+        hashes.append(sha256(record.encode()).digest())
     return Leaves(
         kind="message",
         import_id=import_id,
