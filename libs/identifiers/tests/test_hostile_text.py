@@ -4,24 +4,36 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from datetime import date
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from identifiers.dates import find_dates
 from identifiers.email import find_emails
 from identifiers.fold import fold
 from identifiers.gstin import find_gstins
+from identifiers.ifsc import find_ifscs
 from identifiers.money import find_amounts
 from identifiers.pan import find_pans
 from identifiers.phone import find_phones, parse_caller, to_e164
 from identifiers.span import Found
+from identifiers.upi import find_upis
 
 SIZE = 100_000
 SECONDS = 4.0
 """Many times what one of these takes; a quadratic finder would need minutes."""
 
-FINDERS: list[Callable[[str], Sequence[Found]]] = [find_phones, find_amounts, find_emails, find_gstins, find_pans]
+
+def find_dates_said_today(text: str) -> Sequence[Found]:
+    return find_dates(text, said_on=date(2026, 11, 28))
+
+
+FINDERS: list[Callable[[str], Sequence[Found]]] = [
+    *(find_phones, find_amounts, find_emails, find_gstins, find_pans),
+    *(find_upis, find_ifscs, find_dates, find_dates_said_today),
+]
 
 
 def filled(piece: str) -> str:
@@ -31,6 +43,12 @@ def filled(piece: str) -> str:
 HOSTILE = [
     *map(filled, ["1", "9 ", "1-", "1,", "+1 ", ")-(", "98470 00001 ", "₹", "Rs 1-", "1 cr 1 lakh ", "\u0d66 "]),
     *map(filled, ["a@", "a.", "a@a.a", "AAAAA1111", "32 AABCU ", "A", " ", "/", "://9847000001"]),
+    *map(
+        filled,
+        ["ab@cd ", "ab.", "FDRL0", "1/1/26/", "1/1/26 ", "28 ", "nov ", "nov 1 ", "1 nov", "kal ", "നവംബ", "നാളെ "],
+    ),
+    "ab@" + filled("cd"),
+    filled("ab") + "@ybl",
     "a@" + filled("x-"),
     "₹" + filled("1,00,"),
     "Rs" + " " * SIZE + "5",

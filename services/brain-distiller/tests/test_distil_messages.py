@@ -175,7 +175,7 @@ async def test_history_cannot_be_rewritten(brain: Any, a_message: Build) -> None
 async def test_a_large_batch_is_statements_over_sets(brain: Any, a_message: Build) -> None:
     messages = [
         a_message(
-            f"Quote {n}: Rs {n + 1},000/- call 98470 {n:05}" if n % 4 == 0 else "നാളെ ഡെലിവറി വേണം",
+            f"Quote {n}: Rs {n + 1},000/- call 98470 {n:05}" if n % 4 == 0 else "ഡെലിവറി വേണം",
             message_id=f"m-{n}",
             chat_id=f"chat-{n % 40}",
             peer_number=f"+9198470{n % 40:05}",

@@ -38,13 +38,14 @@ class FactExtractedV1(Event):
     subject: str
     """``customer:<id>``, ``contact:<number>`` or ``chat:<id>``."""
     key: str
-    """``gstin``, ``pan``, ``phone``, ``email``, ``amount``"""
+    """``gstin``, ``pan``, ``phone``, ``email``, ``upi``, ``ifsc``, ``amount``, ``date``; kinds are added."""
     raw_value: str
     """As written in the source."""
     value: str
-    """Normalised; amounts in paise as a decimal integer."""
+    """Normalised; amounts in paise as a decimal integer, dates as ISO 8601."""
     value_type: str
-    """How ``value`` is to be read: ``gstin``, ``pan``, ``phone``, ``email``, ``money`` …; kinds are added."""
+    """How ``value`` is to be read: ``gstin``, ``pan``, ``phone``, ``email``, ``upi``, ``ifsc``, ``money``, ``date`` …;
+    kinds are added."""
     unit: str | None = None
     """``INR`` for money."""
     evidence: Evidence

@@ -15,6 +15,8 @@ _EDGES = "._%+-'"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?+"
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})++", re.ASCII)
 _TOP = re.compile(r"(?:[A-Za-z]{2,63}|xn--[A-Za-z0-9-]{1,59})", re.ASCII)
+#: No mail is sent there: account numbers are addressed so for payments.
+_PAYMENTS = "npci"
 
 
 def find_emails(text: str) -> list[Found]:
@@ -47,6 +49,8 @@ def _around(folded: str, at: int) -> tuple[int, int] | None:
         return None
     labels = _without_next_sentence(match[0].split("."))
     end = at + 1 + len(".".join(labels))
+    if labels[-1].lower() == _PAYMENTS:
+        return None
     if len(labels) < 2 or _TOP.fullmatch(labels[-1]) is None or folded[end : end + 1] == "@":
         return None
     return start, end

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from identifiers.dates import find_dates
 from identifiers.e164 import to_e164
 from identifiers.email import find_emails
 from identifiers.fold import fold
@@ -14,6 +15,7 @@ from identifiers.money import find_amounts
 from identifiers.pan import find_pans
 from identifiers.phone_words import CONNECTING, NAMES_OTHER, NAMES_PHONE
 from identifiers.span import Found, Mask
+from identifiers.upi import find_upis
 
 __all__ = ["find_phones"]
 
@@ -34,15 +36,16 @@ _CONTEXT, _TOKEN, _NEAR = 40, 64, 3
 def find_phones(text: str, *, region: str = "IN") -> list[Found]:
     """Numbers in running text; the value is E.164.
 
-    What is an amount, a GSTIN, a PAN, part of an e-mail address, a card or Aadhaar number, or stands behind a word
-    such as PNR, order, account or invoice is not reported. Text holds numbers of every kind, so spellings are
-    taken more strictly than :func:`to_e164` takes them.
+    What is an amount, a date, a GSTIN, a PAN, part of an e-mail address or UPI id, a card or Aadhaar number, or stands
+    behind a word such as PNR, order, account or invoice is not reported. Text holds numbers of every kind, so
+    spellings are taken more strictly than :func:`to_e164` takes them.
     """
     folded = fold(text)
     groups = [match.span() for match in _DIGITS.finditer(folded)]
     if sum(end - start for start, end in groups) < _FEWEST_DIGITS:
         return []
-    taken = Mask(find_gstins(text), find_pans(text), find_amounts(text), find_emails(text), _cards(folded))
+    names = (find_gstins(text), find_pans(text), find_amounts(text), find_emails(text), find_upis(text))
+    taken = Mask(*names, find_dates(text), _cards(folded))
     found: list[Found] = []
     refused = -_CONTEXT
     at = 0

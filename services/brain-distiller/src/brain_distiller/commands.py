@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 from dataclasses import asdict
+from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -15,6 +16,7 @@ import typer
 from brain_distiller import store
 from brain_distiller.distillers import DISTILLERS, distil
 from brain_distiller.facts import Fact
+from brain_distiller.readings import INDIA
 from brain_distiller.settings import Settings
 from brain_distiller.store import KnownEvidence
 from brain_distiller.wiring import database_of
@@ -64,7 +66,7 @@ def extract(
     if key is not None and key not in {distiller.key for distiller in DISTILLERS}:
         raise _failed(f"There is no distiller for {key}; there are {', '.join(d.key for d in DISTILLERS)}.", 2)
     text = sys.stdin.read()
-    mentions = [mention for mention in distil(text) if key in {None, mention.key}]
+    mentions = [mention for mention in distil(text, datetime.now(INDIA).date()) if key in {None, mention.key}]
     if as_json:
         typer.echo(json.dumps({"mentions": [asdict(mention) for mention in mentions]}, ensure_ascii=False))
         return

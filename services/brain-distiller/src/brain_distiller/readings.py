@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from typing import Literal
 
-from brain_distiller.distillers import distil
+from brain_distiller.distillers import distil, may_say
 from brain_distiller.distillers.base import Mention
 from contracts.vault import MessageImportedV1
 
 __all__ = ["Reading", "may_mention", "number_of", "read", "subject_of"]
 
+#: Where "today" is said: India has one time, all year round.
+INDIA = timezone(timedelta(hours=5, minutes=30))
 #: Written by WhatsApp, not by anybody.
 UNSAID = frozenset({"system"})
 
@@ -48,7 +50,7 @@ def subject_of(message: MessageImportedV1, customers: Mapping[str, str]) -> str:
 
 def may_mention(message: MessageImportedV1) -> bool:
     """A cheap yes for every message that :func:`read` finds something in, and for a few more."""
-    return not message.revoked and any(c.isdigit() or c in "@＠" for c in message.text)  # noqa: RUF001
+    return not message.revoked and may_say(message.text)
 
 
 def read(message: MessageImportedV1, customers: Mapping[str, str]) -> Reading:
@@ -59,5 +61,5 @@ def read(message: MessageImportedV1, customers: Mapping[str, str]) -> Reading:
         revoked=message.revoked,
         subject=subject_of(message, customers),
         at=message.sent_at,
-        mentions=() if silent else distil(message.text),
+        mentions=() if silent else distil(message.text, message.sent_at.astimezone(INDIA).date()),
     )

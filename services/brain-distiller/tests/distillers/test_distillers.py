@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import json
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ CASES = [pytest.param(d, s, id=f"{d.key}: {s['text'][:40]}") for d in DISTILLERS
 @pytest.mark.parametrize(("distiller", "sample"), CASES)
 def test_a_sample_gives_exactly_its_mentions(distiller: Distiller, sample: dict[str, Any]) -> None:
     text = sample["text"]
-    mentions = distiller.find(text)
+    said_on = date.fromisoformat(sample["said_on"]) if "said_on" in sample else None
+    mentions = distiller.find(text, said_on)
     assert [{"raw": m.raw, "value": m.value} for m in mentions] == sample["finds"]
     end = 0
     for mention in mentions:
@@ -39,7 +41,7 @@ def test_a_sample_gives_exactly_its_mentions(distiller: Distiller, sample: dict[
         assert mention.extractor == distiller.extractor
         assert 0 < mention.confidence <= 1
         end = mention.end
-    assert list(distiller.find(text)) == list(mentions)
+    assert list(distiller.find(text, said_on)) == list(mentions)
 
 
 @pytest.mark.parametrize("distiller", DISTILLERS, ids=lambda d: d.key)
@@ -66,9 +68,27 @@ def test_every_file_of_the_menu_is_in_its_table_and_every_sample_belongs_to_a_di
     assert len({distiller.key for distiller in DISTILLERS}) == len(DISTILLERS)
 
 
+def test_what_is_left_open_costs_confidence() -> None:
+    said_on = date(2026, 11, 28)
+
+    def sure(text: str) -> float:
+        (mention,) = distil(text, said_on)
+        return mention.confidence
+
+    assert sure("28/11/2026") > sure("28 Nov") > sure("3/4/2026") > sure("4/28/2026") > sure("kal")
+    assert sure("tomorrow") > sure("kal")
+    assert sure("desk@ybl") > sure("desk@newapp")
+    assert sure("FDRL0001001") > sure("QQQQ0001001")
+
+
+def test_days_of_speaking_are_not_guessed() -> None:
+    assert distil("tomorrow, or 28 Nov") == ()
+
+
 def test_kinds_do_not_take_each_others_spans() -> None:
-    text = "GST 32AABCU9603R1ZW PAN ABCPK1234Z ph 98470 00001 mail a9847000002@example.in total Rs 98,47,000/-"
-    mentions = distil(text)
-    assert [m.key for m in mentions] == ["gstin", "pan", "phone", "email", "amount"]
+    text = "GST 32AABCU9603R1ZW PAN ABCPK1234Z ph 98470 00001 mail a9847000002@example.in total Rs 98,47,000/- "
+    text += "or 9847000003@okaxis, a/c at FDRL0001001 by 28-11-2026 or tomorrow"
+    mentions = distil(text, date(2026, 11, 28))
+    assert [m.key for m in mentions] == [*("gstin", "pan", "phone", "email", "amount", "upi", "ifsc", "date", "date")]
     for one, next_one in itertools.pairwise(mentions):
         assert one.end <= next_one.start

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Literal, Protocol
 
 from identifiers.span import Found
 
 __all__ = ["Distiller", "Mention", "ValueType"]
 
-ValueType = Literal["gstin", "pan", "phone", "email", "money"]
+ValueType = Literal["gstin", "pan", "phone", "email", "upi", "ifsc", "money", "date"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,8 +46,9 @@ class Mention:
 class Distiller(Protocol):
     """Reads one key out of text.
 
-    ``find`` is pure and gives mentions in order, without overlap, in time linear in the text's length. The same
-    text gives the same mentions for as long as ``extractor`` (``name/version``) stays the same: whoever changes
+    ``find`` is pure and gives mentions in order, without overlap, in time linear in the text's length. ``said_on`` is
+    the day of speaking, for what only it can tell (``tomorrow``). The same text said on the same day gives the same
+    mentions for as long as ``extractor`` (``name/version``) stays the same: whoever changes
     what ``find`` gives, raises the version.
     """
 
@@ -63,4 +65,4 @@ class Distiller(Protocol):
     def single_valued(self) -> bool:
         """Whether a subject has one value at most, so that a second one is a conflict."""
 
-    def find(self, text: str) -> Sequence[Mention]: ...
+    def find(self, text: str, said_on: date | None = None) -> Sequence[Mention]: ...

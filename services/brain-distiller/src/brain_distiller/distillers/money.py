@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import date
 
 from brain_distiller.distillers.base import Mention, ValueType
 from identifiers.money import find_amounts
@@ -20,7 +21,7 @@ class Amount:
     extractor = "amount/1"
     single_valued = False
 
-    def find(self, text: str) -> Sequence[Mention]:
+    def find(self, text: str, said_on: date | None = None) -> Sequence[Mention]:
         return [
             Mention.of(found, self, MARKED if _MARK.search(found.raw) else UNMARKED, unit=found.currency)
             for found in find_amounts(text)
