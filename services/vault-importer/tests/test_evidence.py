@@ -175,8 +175,8 @@ async def test_every_file_that_is_changed_added_or_taken_away_is_found(case: Cas
     files = unpacked(written(await case.gather(Scope(chat=await case.chat("group")))))
     assert set(files) == {
         "messages.json", "media.json", "reactions.json", "identities.json", "imports.json", "people.json",
-        "checkpoint.txt", "keys.json", "transcript.txt", "certificate.txt", "certificate.html", "verify_evidence.py",
-        SUMS,
+        "handovers.json", "checkpoint.txt", "keys.json", "transcript.txt", "certificate.txt", "certificate.html",
+        "verify_evidence.py", SUMS,
     }  # fmt: skip
     harmed: list[Files] = [{**files, "more.txt": b""}]
     for name, content in files.items():

@@ -20,6 +20,7 @@ from kit.testing import eventually
 
 pytestmark = pytest.mark.real
 
+EDIT = "UPDATE message SET text_data = 'Something else' WHERE _id = 750"
 RUN = [sys.executable, "-c", "from vault_importer.commands import app; app()"]
 
 
@@ -124,7 +125,7 @@ async def test_an_import_is_signed_witnessed_and_verified(
     assert verdict["ok"] is True
     assert verdict["ledger"] == {
         "leaves": signed[0]["size"], "shredded": 0, "checkpoints": 1, "signed_leaves": signed[0]["size"],
-        "first_fault": None,
+        "keys": [log], "first_fault": None,
     }  # fmt: skip
 
     await vault.rows("UPDATE message SET text = 'Never said' WHERE key_id = 'GROUPMSG99999' RETURNING id")
@@ -132,6 +133,35 @@ async def test_an_import_is_signed_witnessed_and_verified(
     assert harmed.returncode == 1
     assert "[commitment]" in harmed.stderr
     assert "Never said" not in harmed.stderr
+
+
+async def test_a_key_is_rotated_with_its_witness_and_the_old_one_refused(
+    operator: Operator, vault: Any, stores: Any, tmp_path: Path, started: Any
+) -> None:
+    for name in ("old", "new"):
+        operator.told("signing-key", "--name", "vault.example.in", "--out", tmp_path / f"{name}.key")
+    witness = operator.told("signing-key", "--name", "witness.example.org", "--out", tmp_path / "witness.key")
+    operator.env["TRUNKLINE_VAULT_IMPORTER_SIGNING_KEY_FILE"] = str(tmp_path / "old.key")
+    old = operator.told("public-key", "--tenant", vault.tenant)
+    url = await started("--state", tmp_path / "witness", "--key-file", tmp_path / "witness.key", "--log", old)
+    operator.env["TRUNKLINE_VAULT_IMPORTER_WITNESSES"] = f"{witness}@{url}"
+    operator.told("import", stores.plain(), "--account", vault.account.id)
+
+    done = json.loads(operator.told("rotate-key", "--new-key-file", tmp_path / "new.key", "--json"))
+    assert (list(done["rotated"]), done["nothing_to_do"]) == ([str(vault.tenant)], [])
+    assert operator.told("rotate-key", "--new-key-file", tmp_path / "new.key").startswith("0 logs")
+    assert len(await vault.rows("SELECT * FROM ledger_cosignature")) == 2
+    stale = operator.run("checkpoint", "--tenant", vault.tenant)
+    assert (stale.returncode, "went over to another key" in stale.stderr) == (1, True)
+
+    operator.env["TRUNKLINE_VAULT_IMPORTER_SIGNING_KEY_FILE"] = str(tmp_path / "new.key")
+    new = operator.told("public-key", "--tenant", vault.tenant)
+    operator.told("import", stores.plain(EDIT, name="2.db"), "--account", vault.account.id)
+    verdict = json.loads(operator.told("verify", "--tenant", vault.tenant, "--ask-witnesses", "--key", old, "--json"))
+    assert (verdict["ok"], verdict["ledger"]["checkpoints"], verdict["ledger"]["keys"]) == (True, 3, [old, new])
+    assert len(await vault.rows("SELECT * FROM ledger_cosignature")) == 3
+    other = operator.run("rotate-key", "--new-key-file", tmp_path / "witness.key")
+    assert (other.returncode, "keeps its name" in other.stderr) == (1, True)
 
 
 async def test_whoever_has_the_public_key_verifies_without_the_private_one(

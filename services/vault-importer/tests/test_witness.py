@@ -17,6 +17,7 @@ from kit.testing import eventually
 from vault_importer.checkpoint_store import StoredCheckpoint, cosignatures
 from vault_importer.checkpoints import make_checkpoint, tenant_signer
 from vault_importer.merkle import EMPTY, Frontier, append, assemble, consistency_ranges, leaf_hash, node_place, root_of
+from vault_importer.rotate_key import rotate_key
 from vault_importer.signed_note import Checkpoint, NoteError, Signer, Verifier, cosigned_at, parse_note, sign_checkpoint
 from vault_importer.verify_ledger import verify_ledger
 from vault_importer.witness import SIZE_TYPE, Witness, request_body
@@ -241,3 +242,23 @@ def test_witnesses_are_given_by_key_and_address() -> None:
     for wrong in (key, f"{key}@ftp://a", f"{base64.b64encode(b'x').decode()}@http://a"):
         with pytest.raises(NoteError):
             parse_witnesses(wrong)
+
+
+@pytest.mark.real
+async def test_a_witness_that_was_away_when_the_key_changed_is_led_to_the_new_one(
+    vault: Any, stores: Any, served: Any
+) -> None:
+    old, new, third = (Signer("vault.example.in", bytes([n]) * 32) for n in (1, 2, 3))
+    address = await served(tenant_signer(old, vault.tenant).verifier)
+    await vault.import_(stores.encrypted())
+    first = await make_checkpoint(vault.database, vault.tenant, old, now=NOW)
+    assert first is not None
+    assert await have_cosigned(vault.database, vault.tenant, first, [address]) == {WITNESS.name: None}
+    for before, after in ((old, new), (new, third)):
+        await rotate_key(vault.database, vault.tenant, before, after, now=NOW)
+    await vault.import_(stores.encrypted(LATER, name="again.crypt15"))
+    last = await make_checkpoint(vault.database, vault.tenant, third, now=NOW)
+    assert last is not None
+    assert await have_cosigned(vault.database, vault.tenant, last, [address]) == {WITNESS.name: None}
+    async with vault.database.transaction(vault.tenant) as tx:
+        assert [len(await cosignatures(tx, n)) for n in range(1, last.sequence + 1)] == [1, 1, 1, 1]

@@ -12,7 +12,7 @@ from vault_importer.signed_note import Checkpoint, parse_checkpoint, parse_note
 
 __all__ = [
     "StoredCheckpoint", "add_checkpoint", "add_cosignature", "add_timestamp", "checkpoints_after", "cosignatures",
-    "newest_checkpoint", "timestamps",
+    "handovers", "newest_checkpoint", "timestamps",
 ]  # fmt: skip
 
 PAGE = 500
@@ -45,6 +45,11 @@ async def newest_checkpoint(tx: Transaction) -> StoredCheckpoint | None:
 async def checkpoints_after(tx: Transaction, sequence: int) -> list[StoredCheckpoint]:
     """A page of them."""
     return [StoredCheckpoint(**dict(row)) for row in await tx.fetch(Q.checkpoints, tx.tenant, sequence, PAGE)]
+
+
+async def handovers(tx: Transaction, up_to: int | None = None) -> list[StoredCheckpoint]:
+    """Those by which the log went over to another key."""
+    return [StoredCheckpoint(**dict(row)) for row in await tx.fetch(Q.handovers, tx.tenant, up_to)]
 
 
 async def add_checkpoint(tx: Transaction, made: StoredCheckpoint) -> None:

@@ -6,16 +6,18 @@ a tree that was tampered with gets no signature.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from uuid import UUID
 
-from kit.postgres import Database
+from kit.postgres import Database, Transaction
 from vault_importer.checkpoint_store import StoredCheckpoint, add_checkpoint, newest_checkpoint
+from vault_importer.handover import handover_in
 from vault_importer.ledger_store import lock_ledger, read_nodes
-from vault_importer.merkle import assemble, consistency_ranges, needed, root_of, verify_consistency
-from vault_importer.signed_note import Checkpoint, NoteError, Signer, is_signed, parse_note, sign_checkpoint
+from vault_importer.merkle import Frontier, assemble, consistency_ranges, needed, root_of, verify_consistency
+from vault_importer.signed_note import Checkpoint, NoteError, Signer, Verifier, is_signed, parse_note, sign_checkpoint
 
-__all__ = ["CheckpointRefused", "make_checkpoint", "tenant_signer"]
+__all__ = ["CheckpointRefused", "make_checkpoint", "next_checkpoint", "tenant_signer"]
 
 
 class CheckpointRefused(Exception):
@@ -35,36 +37,51 @@ async def make_checkpoint(
     at = now.astimezone(UTC).replace(microsecond=0)
     async with database.transaction(tenant) as tx:
         tree = await lock_ledger(tx)
-        before = await newest_checkpoint(tx)
-        if tree.size == 0 and before is None:
-            return None
-        ranges = consistency_ranges(before.size, tree.size) if before and before.size <= tree.size else []
-        proof = assemble(ranges, await read_nodes(tx, needed(ranges)))
-        root = root_of(tree)
-        if before is not None:
-            _check(before, signer, at=at, size=tree.size, root=root, proof=proof)
-            if before.size == tree.size:
-                return None
-        made = StoredCheckpoint(
-            sequence=before.sequence + 1 if before else 1,
-            size=tree.size,
-            at=at,
-            note=sign_checkpoint(signer, Checkpoint(signer.name, tree.size, root), at=at),
-            proof=b"".join(proof),
+        made = await next_checkpoint(
+            tx, tree, signer.verifier, at=at, sign=lambda said: sign_checkpoint(signer, said, at=at)
         )
-        await add_checkpoint(tx, made)
+        if made is not None:
+            await add_checkpoint(tx, made)
     return made
 
 
+async def next_checkpoint(
+    tx: Transaction, tree: Frontier, key: Verifier, *, at: datetime, sign: Callable[[Checkpoint], str]
+) -> StoredCheckpoint | None:
+    """The one after the newest, if ``key`` is the log's and something came. Raises :class:`CheckpointRefused`."""
+    before = await newest_checkpoint(tx)
+    if tree.size == 0 and before is None:
+        return None
+    ranges = consistency_ranges(before.size, tree.size) if before and before.size <= tree.size else []
+    proof = assemble(ranges, await read_nodes(tx, needed(ranges)))
+    root = root_of(tree)
+    if before is not None:
+        _check(before, key, at=at, size=tree.size, root=root, proof=proof)
+        if before.size == tree.size:
+            return None
+    return StoredCheckpoint(
+        sequence=before.sequence + 1 if before else 1,
+        size=tree.size,
+        at=at,
+        note=sign(Checkpoint(key.name, tree.size, root)),
+        proof=b"".join(proof),
+    )
+
+
 def _check(
-    before: StoredCheckpoint, signer: Signer, *, at: datetime, size: int, root: bytes, proof: list[bytes]
+    before: StoredCheckpoint, key: Verifier, *, at: datetime, size: int, root: bytes, proof: list[bytes]
 ) -> None:
     try:
         said = before.said
-        signed = is_signed(parse_note(before.note), signer.verifier) and said.origin == signer.name
+        note = parse_note(before.note)
+        change = handover_in(note)
     except NoteError:
         raise CheckpointRefused(f"Checkpoint {before.sequence} cannot be read; look with `vault verify`.") from None
-    if not signed:
+    if change is not None and change.new != key:
+        raise CheckpointRefused(
+            f"With checkpoint {before.sequence} the log went over to another key, {change.new}: set it."
+        )
+    if not is_signed(note, key) or said.origin != key.name:
         raise CheckpointRefused(
             f"Checkpoint {before.sequence} was signed with another key than the one that is set now."
         )

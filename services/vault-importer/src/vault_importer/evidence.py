@@ -19,7 +19,7 @@ from uuid import UUID
 
 from kit.postgres import Database, Transaction
 from vault_importer.certificate import certificate_html, certificate_text
-from vault_importer.checkpoint_store import StoredCheckpoint, cosignatures, timestamps
+from vault_importer.checkpoint_store import StoredCheckpoint, cosignatures, handovers, timestamps
 from vault_importer.checkpoints import tenant_signer
 from vault_importer.evidence_store import (
     Proven,
@@ -112,6 +112,7 @@ async def gather_evidence(
         imports = await _imports(tx, said.import_ids, checkpoint.size)
         signed = await cosignatures(tx, checkpoint.sequence)
         tokens = await timestamps(tx, checkpoint.sequence)
+        changes = [each.note for each in await handovers(tx, checkpoint.sequence)]
     kept = _kept(said, media / str(tenant) if media else None)
     known = [each.verifier for each in witnesses if each.verifier.name in signed]
     key = tenant_signer(signer, tenant)
@@ -122,12 +123,12 @@ async def gather_evidence(
         "people.json": _json(who),
         "checkpoint.txt": (checkpoint.note + "".join(signed[each.name] for each in known)).encode(),
         "keys.json": _json({"log": str(key.verifier), "witnesses": [str(each.cosigner()) for each in known]}),
+        "handovers.json": _json(changes),
         "transcript.txt": transcript(said.messages, said.beside, who).encode(),
-        **({"checkpoint_text.txt": stamped_text(checkpoint)} if tokens else {}),
-        **{f"timestamps/{n}.tsr": token for n, token in enumerate(tokens.values(), 1)},
+        **_stamps(checkpoint, tokens),
     }
     digests = {name: sha256(part).hexdigest() for name, part in parts.items()}
-    digests |= {name: path.name for name, path in kept.items()}
+    digests.update((name, path.name) for name, path in kept.items())
     sources = [(each["content"]["file_name"], each["content"]["file_sha256"]) for each in imports]
     about = {"files": digests, "sources": sources, "note": checkpoint.note, "at": now, "log": str(key.verifier)}
     return Evidence(
@@ -140,6 +141,12 @@ async def gather_evidence(
         imports=len(imports),
         shredded=said.shredded,
     )
+
+
+def _stamps(checkpoint: StoredCheckpoint, tokens: Mapping[str, bytes]) -> dict[str, bytes]:
+    """What authorities said of the checkpoint, and what exactly they said it of."""
+    stamps = {f"timestamps/{n}.tsr": token for n, token in enumerate(tokens.values(), 1)}
+    return {"checkpoint_text.txt": stamped_text(checkpoint), **stamps} if stamps else {}
 
 
 def _fixed_parts(about: Mapping[str, Any]) -> dict[str, bytes]:

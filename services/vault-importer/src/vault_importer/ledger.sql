@@ -54,6 +54,11 @@ INSERT INTO ledger_checkpoint (tenant_id, sequence, size, at, note, proof) VALUE
 SELECT sequence, size, at, note, proof FROM ledger_checkpoint WHERE tenant_id = $1 AND sequence > $2
 ORDER BY sequence LIMIT $3
 
+-- name: handovers
+-- Statements by which the log went over to another key, up to one.
+SELECT sequence, size, at, note, proof FROM ledger_checkpoint
+WHERE tenant_id = $1 AND ($2::bigint IS NULL OR sequence <= $2) AND strpos(note, E'\nhand-over ') > 0 ORDER BY sequence
+
 -- name: add_cosignature
 -- What a witness signed; one that signed it before says nothing new.
 INSERT INTO ledger_cosignature (tenant_id, sequence, witness, line) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING

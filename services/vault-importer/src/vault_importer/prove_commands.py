@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +10,9 @@ from uuid import UUID
 
 import typer
 
-from runtime.commands import complete_on, fail, settings_of
+from runtime.commands import complete_on, fail
+from vault_importer.key_commands import JsonOption, TenantOption, own_settings, sealing_in
+from vault_importer.key_commands import app as key_app
 
 if TYPE_CHECKING:
     from kit.postgres import Database
@@ -26,58 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer()
-
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-TenantOption = Annotated[UUID, typer.Option(help="Whose archive.")]
-
-
-def _settings() -> Settings:
-    from vault_importer.settings import Settings
-
-    return settings_of(Settings)
-
-
-@app.command("signing-key")
-def signing_key(
-    name: Annotated[str, typer.Option(help="Whose key it is, like a host: vault.example.in, witness.example.org.")],
-    out: Annotated[Path, typer.Option(help="Where the private key goes; a file that exists is not overwritten.")],
-) -> None:
-    """Make a key that signs checkpoints, for the vault or for a witness; its public half goes to stdout."""
-    from vault_importer.signed_note import NoteError, new_signer
-
-    try:
-        signer = new_signer(name)
-        with os.fdopen(os.open(out, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
-            file.write(f"{signer}\n")
-    except NoteError as error:
-        fail(str(error))
-    except FileExistsError:
-        fail(f"{out} exists; a key is never overwritten.")
-    except OSError as error:
-        fail(f"{out}: {error.strerror}.")
-    typer.echo(str(signer.verifier))
-
-
-@app.command("public-key")
-def public_key(tenant: TenantOption, as_json: JsonOption = False) -> None:
-    """Print the public key of a tenant's log: for witnesses, auditors, and whoever checks evidence."""
-    from vault_importer.checkpoints import tenant_signer
-
-    key = str(tenant_signer(_sealing(_settings()).signer, tenant).verifier)
-    typer.echo(json.dumps({"public_key": key}) if as_json else key)
-
-
-def _sealing(settings: Settings) -> Sealing:
-    from vault_importer.timestamps import TimestampRefused
-    from vault_importer.wiring import sealing_of
-
-    try:
-        sealing = sealing_of(settings)
-    except TimestampRefused as refused:
-        fail(str(refused))
-    if sealing is None:
-        fail("No key: set TRUNKLINE_VAULT_IMPORTER_SIGNING_KEY_FILE; `trunkline vault signing-key` makes one.")
-    return sealing
+app.add_typer(key_app)
 
 
 @app.command()
@@ -89,8 +39,8 @@ def checkpoint(tenant: TenantOption, as_json: JsonOption = False) -> None:
     from vault_importer.seal import seal
     from vault_importer.wiring import make_database
 
-    settings = _settings()
-    sealing = _sealing(settings)
+    settings = own_settings()
+    sealing = sealing_in(settings)
 
     async def work(database: Database) -> Sealed:
         return await seal(database, tenant, sealing, now=datetime.now(UTC))
@@ -126,7 +76,7 @@ def verify(  # long: every option is one that a verification needs
     from vault_importer.timestamps import TimestampRefused
     from vault_importer.wiring import authority_of, make_database
 
-    settings = _settings()
+    settings = own_settings()
     expected = _parse_head(head)
     try:
         keys = _keys(settings, tenant, key or [])
@@ -202,7 +152,8 @@ def _print_verdict(verdict: Verdict, ledger: LedgerVerdict, as_json: bool) -> No
         first = {"sequence": broken.sequence, "reason": broken.reason} if broken else None
         found = {"check": fault.check, "where": fault.where, "reason": fault.sentence} if fault else None
         proven = {"leaves": ledger.leaves, "shredded": ledger.shredded, "checkpoints": ledger.checkpoints}
-        told = {**proven, "signed_leaves": newest.size if newest else 0, "first_fault": found}
+        keys = [str(each) for each in ledger.log_keys]
+        told = {**proven, "keys": keys, "signed_leaves": newest.size if newest else 0, "first_fault": found}
         ok = broken is None and fault is None
         typer.echo(
             json.dumps({"ok": ok, "records": verdict.records, "head": head, "first_broken": first, "ledger": told})
@@ -240,7 +191,7 @@ def adopt(tenant: TenantOption, as_json: JsonOption = False) -> None:
     async def work(database: Database) -> Adopted:
         return await adopt_all(database, tenant, now=datetime.now(UTC))
 
-    done: Adopted = complete_on(make_database, _settings(), work)
+    done: Adopted = complete_on(make_database, own_settings(), work)
     told = asdict(done)
     if as_json:
         typer.echo(json.dumps(told))
@@ -290,13 +241,13 @@ def evidence(  # long: every option is a way to say which messages
     from vault_importer.evidence_store import Scope
     from vault_importer.wiring import make_database
 
-    settings = _settings()
+    settings = own_settings()
     if not (chat or message or customer):
         fail("Name messages: --chat, --message or --customer.")
     if out.exists():
         fail(f"{out} exists; evidence is never overwritten.")
     scope = Scope(chat=chat, customer=_number(customer), messages=tuple(message or ()))
-    sealing = _sealing(settings)
+    sealing = sealing_in(settings)
 
     async def work(database: Database) -> Evidence:
         return await _gather(database, tenant, scope, sealing, settings.media_dir if files else None)

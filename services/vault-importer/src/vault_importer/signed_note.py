@@ -10,6 +10,7 @@ import base64
 import binascii
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -32,6 +33,7 @@ __all__ = [
     "parse_signer",
     "parse_verifier",
     "sign_checkpoint",
+    "sign_checkpoint_text",
     "sign_text",
 ]
 
@@ -188,9 +190,13 @@ def parse_checkpoint(text: str) -> Checkpoint:
 
 def sign_checkpoint(signer: Signer, checkpoint: Checkpoint, *, at: datetime) -> str:
     """The log's own note: its signature, and the same key's cosignature, which says when."""
-    text = str(checkpoint)
-    verifier = signer.verifier
-    return f"{text}\n{_line(verifier, signer.sign(text.encode()))}{cosign(signer, text, at=at)}"
+    return sign_checkpoint_text((signer,), str(checkpoint), at=at)
+
+
+def sign_checkpoint_text(signers: Sequence[Signer], text: str, *, at: datetime) -> str:
+    """The note of a checkpoint that may have lines of extensions, signed by several keys."""
+    lines = (_line(each.verifier, each.sign(text.encode())) + cosign(each, text, at=at) for each in signers)
+    return f"{text}\n{''.join(lines)}"
 
 
 def sign_text(signer: Signer, text: str) -> str:

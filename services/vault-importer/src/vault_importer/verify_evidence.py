@@ -9,6 +9,7 @@ KEY is the public key of the log, as you know it from elsewhere than the bundle.
   commitment   each message, and each import, is what the archive committed to when it wrote it
   inclusion    that commitment is a leaf of the tree whose root is in the checkpoint (RFC 9162)
   checkpoint   the checkpoint is signed with the log's key, and when
+  handover     from the key that you know the log went over to the one that signed this, by checkpoints of both
   cosignature  witnesses elsewhere signed the same checkpoint, so it is not one of several histories
   source       the messages come from files of these hashes
   media        each media file in the bundle is the one that the archive committed to, by its SHA-256
@@ -273,6 +274,30 @@ def check_checkpoint(text: str, key: Key) -> Checkpoint:
     return Checkpoint(int(lines[1]), base64.b64decode(lines[2], validate=True), EPOCH + timedelta(seconds=seconds))
 
 
+def check_handovers(notes: list[str], known: Key | None, log: Key, size: int) -> list[Key]:
+    """The log's keys from the known one to the one that it has now: each went over to the next by a checkpoint that
+    both have signed."""
+    keys = [known] if known else []
+    for text in notes:
+        note = parse_note(text)
+        lines = note.text[:-1].split("\n")
+        words = [line.split(" ") for line in lines[3:] if line.startswith("hand-over ")]
+        if len(words) != 1 or len(words[0]) != 3:
+            raise Bad("handover", "This is no checkpoint that goes over to another key.")
+        old, new = parse_key(words[0][1]), parse_key(words[0][2])
+        if not keys:
+            keys = [old]
+        if old != keys[-1]:
+            continue  # Before the key that is known.
+        signed = all(note.is_signed(key) and note.cosigned(key) is not None for key in (old, new))
+        if not signed or {lines[0], old.name} != {new.name} or new in keys or int(lines[1]) > size:
+            raise Bad("handover", f"The log did not go over to the key {new} by a checkpoint that both have signed.")
+        keys.append(new)
+    if (keys or [log])[-1] != log:
+        raise Bad("key", f"The bundle is signed with another key than the one that is known: {log}")
+    return keys or [log]
+
+
 def check_leaf(entry: dict[str, Any], what: str, checkpoint: Checkpoint) -> None:
     record, opening = entry["record"], bytes.fromhex(entry["opening"])
     made = hmac.new(opening, canonical(entry["content"]), hashlib.sha256).hexdigest()
@@ -353,7 +378,7 @@ class Found(NamedTuple):
     imports: dict[str, dict[str, Any]]
     checkpoint: Checkpoint
     cosigned: dict[str, datetime]
-    key: Key
+    keys: list[Key]
 
 
 def verify(
@@ -364,8 +389,8 @@ def verify(
     Raises :class:`Bad`, or any other error for what is not a bundle."""
     keys = json.loads(files["keys.json"], object_pairs_hook=_once)
     log = parse_key(keys["log"])
-    if key is not None and key != log:
-        raise Bad("key", f"The bundle is signed with another key than the one that is known: {log}")
+    size = int(parse_note(files["checkpoint.txt"].decode()).text.split("\n")[1])
+    log_keys = check_handovers(json.loads(files.get("handovers.json", b"[]")), key, log, size)
     check_sums(files, media, log)
     checkpoint = check_checkpoint(files["checkpoint.txt"].decode(), log)
     note = parse_note(files["checkpoint.txt"].decode())
@@ -392,7 +417,7 @@ def verify(
     if unknown:
         raise Bad("source", f"The bundle does not say from which file import {min(unknown)} came.")
     counts = {kind: len(each) for kind, each in beside.items()}
-    return Found(len(seen), counts, len(media), imports, checkpoint, cosigned, log)
+    return Found(len(seen), counts, len(media), imports, checkpoint, cosigned, log_keys)
 
 
 def check_sources(paths: Sequence[str], sources: dict[str, str]) -> None:
@@ -433,7 +458,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(f"  cosigned {at} by {name}{'' if given.witness else ' (a key from the bundle: compare it)'}")
     for digest, name in sorted(sources.items()):
         say(f"  source file: SHA-256 {digest}  {name}")
-    say(f"  log: {found.key}{'' if given.key else ' (a key from the bundle: compare it with the one you know)'}")
+    for before, after in zip(found.keys, found.keys[1:]):  # noqa: B905 - Python 3.9
+        say(f"  the log went over from {before} to {after}, signed by both")
+    say(f"  log: {found.keys[-1]}{'' if given.key else ' (a key from the bundle: compare it with the one you know)'}")
     return 0
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 from kit.postgres import Database, Transaction
-from vault_importer.checkpoint_store import StoredCheckpoint, checkpoints_after, cosignatures, timestamps
+from vault_importer.checkpoint_store import StoredCheckpoint, checkpoints_after, cosignatures, handovers, timestamps
+from vault_importer.handover import Handover, handover_in
 from vault_importer.leaves import SHREDDED, Leaf, LeafKind, audit_content, commitment, committed, record_of, unpack
 from vault_importer.leaves_beside import BESIDE
 from vault_importer.ledger_beside import counts_beside, first_beside, rows_beside
@@ -58,6 +59,7 @@ Check = Literal[
     "missing_checkpoint",  # a checkpoint's number is not the next one
     "note",  # a checkpoint or a cosignature cannot be read, or is another log's
     "signature",  # not signed with the key that is known
+    "handover",  # it names another key, and not both have signed it, or the other one was the log's before
     "time",  # earlier than the one before, in the future, or not as signed
     "consistency",  # the stored proof does not lead from one checkpoint to the next
     "cosignature",  # a witness that is known did not sign this
@@ -91,6 +93,8 @@ class LedgerVerdict:
     shredded: int = 0
     """Leaves whose opening was destroyed, with what they were about."""
     newest: StoredCheckpoint | None = None
+    log_keys: list[Verifier] = field(default_factory=list)
+    """The keys of the log, one after the other."""
     fault: Fault | None = None
 
 
@@ -133,8 +137,9 @@ async def verify_ledger(
     witnesses: Sequence[Verifier] = (),
     tsa_roots: Sequence[Certificate] = (),
 ) -> LedgerVerdict:
-    """``keys`` are the public keys that this tenant's checkpoints may be signed with; ``noted`` are checkpoints that
-    were kept elsewhere: only they show that the end was cut off, or that all was written anew."""
+    """``keys`` are public keys of this tenant's log that are known: each must be one that it has or had, so that
+    whoever stole an earlier key cannot go on with it. ``noted`` are checkpoints that were kept elsewhere: only they
+    show that the end was cut off, or that all was written anew."""
     verdict = LedgerVerdict()
     async with database.transaction(tenant) as tx:
         await read_only(tx)
@@ -155,6 +160,10 @@ async def verify_ledger(
 
 async def _check_checkpoints(checking: _Checking, now: datetime) -> None:
     before: StoredCheckpoint | None = None
+    for each in (await handovers(checking.tx))[:1]:
+        # Who has a later key only learns the first one from what the later one has signed.
+        change = _handover(each.note, f"checkpoint {each.sequence}")
+        checking.verdict.log_keys = [change.old] if change else []
     while page := await checkpoints_after(checking.tx, before.sequence if before else 0):
         for each in page:
             said = _check_checkpoint(checking, each, before, now)
@@ -166,6 +175,15 @@ async def _check_checkpoints(checking: _Checking, now: datetime) -> None:
             )
             checking.verdict.checkpoints += 1
             checking.verdict.newest = before = each
+    _check_keys(checking)
+
+
+def _check_keys(checking: _Checking) -> None:
+    log = checking.verdict.log_keys
+    strange = [key for key in checking.keys if key not in log]
+    if log and (strange or not checking.keys):
+        known = f"the key that is known here, {strange[0]}" if strange else "a key that is known here"
+        raise _Found("signature", "the newest checkpoint", f"The log has not gone over to {known}.")
 
 
 def _check_checkpoint(
@@ -175,7 +193,16 @@ def _check_checkpoint(
     expected = before.sequence + 1 if before else 1
     if each.sequence != expected:
         raise _Found("missing_checkpoint", f"checkpoint {expected}", f"Checkpoint {expected} is missing.")
-    said, key = _signed(checking, each.note, where)
+    log = checking.verdict.log_keys
+    said, key = _signed(each.note, where, log[-1:] or checking.keys)
+    log += [] if log else [key]
+    change = _handover(each.note, where)
+    if change is not None:
+        if change.old != log[-1] or change.new in log:
+            raise _Found(
+                "handover", where, f"With {where} a key hands over that has not signed last, or to an earlier one."
+            )
+        log.append(change.new)
     at = cosigned_at(parse_note(each.note), key)
     if at is None or at != each.at or said.size != each.size:
         raise _Found("time", where, f"The time or size beside {where} is not the signed one.")
@@ -189,13 +216,20 @@ def _check_checkpoint(
     return said
 
 
-def _signed(checking: _Checking, note: str, where: str) -> tuple[Checkpoint, Verifier]:
+def _handover(note: str, where: str) -> Handover | None:
+    try:
+        return handover_in(parse_note(note))
+    except NoteError as error:
+        raise _Found("handover", where, f"{where.capitalize()} does not hand over to another key: {error}") from None
+
+
+def _signed(note: str, where: str, keys: Sequence[Verifier]) -> tuple[Checkpoint, Verifier]:
     try:
         parsed = parse_note(note)
         said = parse_checkpoint(parsed.text)
     except NoteError as error:
         raise _Found("note", where, f"{where.capitalize()} cannot be read: {error}") from None
-    for key in checking.keys:
+    for key in keys:
         if is_signed(parsed, key):
             if said.origin != key.name:
                 raise _Found("note", where, f"{where.capitalize()} is of another log, {said.origin}.")
@@ -230,7 +264,7 @@ async def _check_timestamps(checking: _Checking, each: StoredCheckpoint) -> None
 
 
 def _note(checking: _Checking, note: str) -> None:
-    said, _ = _signed(checking, note, "the noted checkpoint")
+    said, _ = _signed(note, "the noted checkpoint", checking.verdict.log_keys or checking.keys)
     where = f"the noted checkpoint of {said.size} leaves"
     checking.roots[said.size].append(
         _Root(root=said.root, check="fork", where=where, sentence="This history is another one than that of")

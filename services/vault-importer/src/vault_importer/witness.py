@@ -3,6 +3,8 @@
 It runs elsewhere than the vault, at a customer's or an auditor's, with a key of its own and no database. Whoever shows
 two histories to two people needs a witness's signature under both, and gets it under one.
 
+A log goes over to another key by a checkpoint that both have signed; what it has gone over to, the witness remembers.
+
 ``POST /add-checkpoint`` takes the size that the witness signed last, a proof, and a checkpoint;
 ``GET /checkpoint?origin=…`` gives the last one that was signed.
 """
@@ -25,9 +27,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
+from vault_importer.handover import handover_in
 from vault_importer.merkle import HASH_BYTES, verify_consistency
 from vault_importer.signed_note import (
     Checkpoint,
+    Note,
     NoteError,
     Signer,
     Verifier,
@@ -35,6 +39,7 @@ from vault_importer.signed_note import (
     is_signed,
     parse_checkpoint,
     parse_note,
+    parse_verifier,
 )
 
 __all__ = ["SIZE_TYPE", "Witness", "request_body"]
@@ -76,7 +81,7 @@ class _Asked:
     old: int
     proof: list[bytes]
     note: str
-    text: str
+    parsed: Note
     said: Checkpoint
 
 
@@ -127,8 +132,12 @@ class Witness:
             asked = self._read(body)
             path = self._path(asked.said.origin)
             with _alone(path):
+                keys = self._keys(asked, path)
                 self._check(asked, path)
-                line = cosign(self._signer, asked.text, at=self._now())
+                line = cosign(self._signer, asked.parsed.text, at=self._now())
+                if keys is not None:
+                    # First: asked again for the same hand-over, it finds that it has taken it.
+                    _write(path.with_suffix(".keys"), keys)
                 _write(path, asked.note + line)
         except _Refused as refused:
             return refused.answer
@@ -149,11 +158,29 @@ class Witness:
         log = self._logs.get(said.origin)
         if log is None:
             raise _Refused(HTTPStatus.NOT_FOUND, "This log is not known here.")
-        if not is_signed(parsed, log):
-            raise _Refused(HTTPStatus.FORBIDDEN, "The checkpoint is not signed with the key that is known of this log.")
         # Only the log's own lines are kept: what anybody else signed is theirs to keep.
         kept = [line for line in note.rpartition("\n\n")[2].splitlines() if line.split(" ")[1] == log.name]
-        return _Asked(int(old[1]), proof, f"{parsed.text}\n" + "".join(f"{line}\n" for line in kept), parsed.text, said)
+        return _Asked(int(old[1]), proof, f"{parsed.text}\n" + "".join(f"{line}\n" for line in kept), parsed, said)
+
+    def _keys(self, asked: _Asked, path: Path) -> str | None:
+        """The log's keys from the one that was given on, when this checkpoint adds one. Only the last one signs, and it
+        hands over by a checkpoint that both have signed."""
+        given = self._logs[asked.said.origin]
+        kept = path.with_suffix(".keys")
+        keys = kept.read_text(encoding="utf-8").split() if kept.exists() else []
+        if str(given) not in keys:
+            keys = [str(given)]
+        try:
+            change = handover_in(asked.parsed)
+        except NoteError as error:
+            raise _Refused(HTTPStatus.FORBIDDEN, str(error)) from None
+        if not is_signed(asked.parsed, parse_verifier(keys[-1])):
+            raise _Refused(HTTPStatus.FORBIDDEN, "The checkpoint is not signed with the key that is known of this log.")
+        if change is None or str(change.new) == keys[-1]:
+            return None
+        if str(change.old) != keys[-1] or str(change.new) in keys:
+            raise _Refused(HTTPStatus.FORBIDDEN, "A key hands over that has not signed last, or to an earlier one.")
+        return "\n".join([*keys, str(change.new)]) + "\n"
 
     def _check(self, asked: _Asked, path: Path) -> None:
         if asked.old > asked.said.size:

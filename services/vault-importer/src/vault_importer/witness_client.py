@@ -10,7 +10,7 @@ from uuid import UUID
 import httpx
 
 from kit.postgres import Database
-from vault_importer.checkpoint_store import StoredCheckpoint, add_cosignature, cosignatures
+from vault_importer.checkpoint_store import StoredCheckpoint, add_cosignature, cosignatures, handovers
 from vault_importer.ledger_store import read_nodes
 from vault_importer.merkle import assemble, consistency_ranges, needed
 from vault_importer.signed_note import NoteError, Verifier, cosigned_at, parse_note, parse_verifier
@@ -76,12 +76,29 @@ async def _ask(
         answer = await client.post(f"{witness.url}/add-checkpoint", content=body)
         if answer.status_code == HTTPStatus.OK:
             return _line(answer.text, made, witness)
+        if answer.status_code == HTTPStatus.FORBIDDEN and (missed := await _missed(database, tenant, made, witness)):
+            # It was away when the log went over to another key.
+            for each in missed:
+                line = await _ask(database, tenant, each, witness, client)
+                async with database.transaction(tenant) as tx:
+                    await add_cosignature(tx, each.sequence, witness.verifier.name, line)
+                old = each.size
+            continue
         if answer.status_code != HTTPStatus.CONFLICT or answer.headers.get("content-type") != SIZE_TYPE:
             raise WitnessRefused(f"It refused with {answer.status_code}: {answer.text.strip()[:200]}")
         old = int(answer.text) if answer.text.strip().isdecimal() else -1
         if not 0 <= old <= made.size:
             raise WitnessRefused(f"It has signed {old} leaves, and here are {made.size}: the end was cut off.")
     raise WitnessRefused("It signs other checkpoints of this log at the same time.")
+
+
+async def _missed(
+    database: Database, tenant: UUID, made: StoredCheckpoint, witness: WitnessAddress
+) -> list[StoredCheckpoint]:
+    """Checkpoints by which the log went over to another key, and that a witness has not signed."""
+    async with database.transaction(tenant) as tx:
+        changes = await handovers(tx, made.sequence - 1)
+        return [each for each in changes if witness.verifier.name not in await cosignatures(tx, each.sequence)]
 
 
 async def _proof(database: Database, tenant: UUID, old: int, new: int) -> list[bytes]:
