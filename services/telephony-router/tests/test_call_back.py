@@ -11,6 +11,7 @@ import pytest
 
 from telephony_router import claim_missed, claims_store, store
 from telephony_router.answer_ring import answer_to_json, intake_of
+from telephony_router.call_back import call_back
 from telephony_router.claims import Item
 from telephony_router.keep_missed import settle_some
 from telephony_router.process_intake import process_some
@@ -60,6 +61,11 @@ async def last_change(bureau: Any, call: UUID) -> tuple[str, str]:
     return change["change"], change["reason"]
 
 
+async def orders_a_call_back(bureau: Any, call: UUID) -> UUID:
+    _, ordered = await call_back(bureau.database, bureau.tenant, call, user="u1", staff="desk")
+    return UUID(ordered)
+
+
 async def breaks(bureau: Any) -> None:
     """Nobody listens at the vendor's address."""
     async with bureau.database.transaction(bureau.tenant) as tx:
@@ -71,7 +77,7 @@ async def test_a_refused_call_back_gives_the_claim_back(bureau: Any) -> None:
     missed = await misses(bureau)
     await claims(bureau, missed.id)
     await breaks(bureau)
-    await bureau.orders(did=DID)
+    await orders_a_call_back(bureau, missed.id)
     async with bureau.replica() as replica:
         await bureau.submits(replica)
     await settles(bureau)
@@ -83,7 +89,7 @@ async def test_one_of_which_nobody_knows_whether_it_rang_keeps_the_claim(bureau:
     missed = await misses(bureau)
     await claims(bureau, missed.id)
     bureau.fake.mode = "reset"
-    call_id = await bureau.orders(did=DID)
+    call_id = await orders_a_call_back(bureau, missed.id)
     async with bureau.replica(total=1.5) as replica:
         await bureau.submits(replica)
     assert (await bureau.outbound(call_id))["state"] == "submission_unknown"
@@ -94,9 +100,7 @@ async def test_one_of_which_nobody_knows_whether_it_rang_keeps_the_claim(bureau:
 async def test_one_that_was_never_placed_gives_the_claim_back_when_it_expires(bureau: Any) -> None:
     missed = await misses(bureau)
     await claims(bureau, missed.id)
-    await bureau.orders(did=DID)
-    async with bureau.database.transaction(bureau.tenant) as tx:
-        await tx.execute("UPDATE missed SET since = since - interval '1 hour'")
+    await orders_a_call_back(bureau, missed.id)
     await bureau.ages(60)
     await tidy(bureau.database)
     await settles(bureau)
@@ -104,10 +108,26 @@ async def test_one_that_was_never_placed_gives_the_claim_back_when_it_expires(bu
     assert await last_change(bureau, missed.id) == ("released", "call back refused: expired")
 
 
-async def test_what_was_claimed_after_the_order_is_not_given_back_by_it(bureau: Any) -> None:
+async def test_an_order_for_its_own_sake_gives_no_claim_back(bureau: Any) -> None:
     missed = await misses(bureau)
+    await claims(bureau, missed.id)
     await breaks(bureau)
     await bureau.orders(did=DID)
+    async with bureau.replica() as replica:
+        await bureau.submits(replica)
+    await bureau.orders(did=DID)
+    await bureau.ages(60)
+    await tidy(bureau.database)
+    await settles(bureau)
+    assert (await item(bureau)).state == "claimed"
+
+
+async def test_only_the_claim_it_was_ordered_for_is_given_back(bureau: Any) -> None:
+    missed = await misses(bureau)
+    await claims(bureau, missed.id)
+    await breaks(bureau)
+    await orders_a_call_back(bureau, missed.id)
+    await claim_missed.release(bureau.database, bureau.tenant, missed.id, user="u1", reason="")
     await claims(bureau, missed.id)
     async with bureau.replica() as replica:
         await bureau.submits(replica)

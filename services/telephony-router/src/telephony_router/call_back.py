@@ -47,7 +47,9 @@ async def call_back(database: Database, tenant: UUID, call_id: UUID, *, user: st
         if account is None:
             raise NotPossible(NOT_SET_UP)
         ours = item.did is not None and await tx.fetchval(ROUTER.holds_did, item.did)
-    wanted = Wanted(account=account, to=item.caller, from_staff=staff, did=item.did or "" if ours else "")
+    did = item.did or "" if ours else ""
+    claim = (item.id, item.since)
+    wanted = Wanted(account=account, to=item.caller, from_staff=staff, did=did, missed=claim)
     try:
         answer = await place(database, tenant, f"missed:{item.id}:{item.since.isoformat()}", wanted)
     except OtherRequest:

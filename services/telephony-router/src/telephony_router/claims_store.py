@@ -48,11 +48,12 @@ Q = load_queries("telephony_router")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RefusedOrder:
-    """A call that was to be placed and was not."""
+    """A call back that was ordered and was not made."""
 
-    number: str
     code: str
-    requested_at: datetime
+    missed_id: UUID
+    claimed_at: datetime
+    """When what it answers was claimed."""
 
 
 def _item(row: Any) -> Item | None:
@@ -167,9 +168,9 @@ async def still_due(tx: Transaction, seqs: Sequence[int]) -> list[tuple[int, UUI
 
 
 async def refused_orders(tx: Transaction, ids: Iterable[UUID]) -> dict[UUID, RefusedOrder]:
-    """Those of the calls that we were to place and that were not made."""
+    """Those of the calls that were ordered to call somebody back and that were not made."""
     return {
-        row["id"]: RefusedOrder(number=row["to_number"], code=row["code"], requested_at=row["requested_at"])
+        row["id"]: RefusedOrder(code=row["code"], missed_id=row["missed_id"], claimed_at=row["missed_since"])
         for row in await tx.fetch(Q.refused_orders, list(ids))
     }
 

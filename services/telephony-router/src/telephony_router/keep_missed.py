@@ -22,6 +22,7 @@ from telephony_router import claims_store, store
 from telephony_router.call_record import CallRecord
 from telephony_router.claim_missed import tell
 from telephony_router.claims import Item, concern, missed_at, numbers_of
+from telephony_router.claims_store import RefusedOrder
 from telephony_router.metrics import METRICS
 from telephony_router.record import DATABASE_FAILURES, about_data
 
@@ -78,9 +79,8 @@ async def _settle(database: Database, tenant: UUID, due: dict[int, UUID], window
         calls = await _calls(tx, due.values())
         refused = await claims_store.refused_orders(tx, set(due.values()) - calls.keys())
         numbers = {number for call in calls.values() for number in numbers_of(call)}
-        numbers |= {order.number for order in refused.values()}
         keys = {str(item.id) for item in await claims_store.unresolved(tx, numbers)}
-        keys |= {str(call_id) for call_id in calls}
+        keys |= {str(call_id) for call_id in calls} | {str(order.missed_id) for order in refused.values()}
         await tx.hold(*keys, *(f"caller:{number}" for number in numbers))
         if {str(item.id) for item in await claims_store.unresolved(tx, numbers)} - keys:
             return False
@@ -90,8 +90,7 @@ async def _settle(database: Database, tenant: UUID, due: dict[int, UUID], window
             if call_id in calls and numbers_of(calls[call_id]) <= numbers:
                 await _see_to(tx, calls[call_id], window)
             elif call_id in refused:
-                order = refused[call_id]
-                await _give_back(tx, [order.number], order.requested_at, f"call back refused: {order.code}")
+                await _not_made(tx, refused[call_id])
         await claims_store.done_with(tx, [seq for seq, _ in left])
     return True
 
@@ -158,17 +157,24 @@ async def _who_talked(tx: Transaction, call: CallRecord, item: Item) -> tuple[st
 async def _not_reached(tx: Transaction, call: CallRecord) -> None:
     """A call back that reached nobody: what its caller had claimed before it is everybody's again."""
     began = await claims_store.began_at(tx, call.id)
-    if began is not None:
-        await _give_back(tx, numbers_of(call), began, f"call back {call.facts.state}")
+    if began is None:
+        return
+    for item in await claims_store.unresolved(tx, numbers_of(call)):
+        if item.state == "claimed" and item.since <= began:
+            await _give_back(tx, item, f"call back {call.facts.state}")
 
 
-async def _give_back(tx: Transaction, numbers: Iterable[str], began: datetime, reason: str) -> None:
-    for item in await claims_store.unresolved(tx, numbers):
-        if item.state != "claimed" or item.since > began:
-            continue
-        free = await claims_store.release(tx, item.id, item.user_id)
-        if free is not None:
-            await tell(tx, free, "released", who=(item.user_id, item.user_name), reason=reason)
+async def _not_made(tx: Transaction, order: RefusedOrder) -> None:
+    """The claim that it was ordered for is everybody's again, unless it has been given back and taken anew since."""
+    item = await claims_store.find(tx, order.missed_id)
+    if item is not None and item.state == "claimed" and item.since == order.claimed_at:
+        await _give_back(tx, item, f"call back refused: {order.code}")
+
+
+async def _give_back(tx: Transaction, item: Item, reason: str) -> None:
+    free = await claims_store.release(tx, item.id, item.user_id)
+    if free is not None:
+        await tell(tx, free, "released", who=(item.user_id, item.user_name), reason=reason)
 
 
 async def release_lapsed(database: Database, *, limit: int = AT_ONCE) -> int:

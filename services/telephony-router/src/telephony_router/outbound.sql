@@ -57,8 +57,9 @@ DELETE FROM idempotency_key WHERE ctid = ANY (ARRAY(
 
 -- name: add_outbound_call
 -- A call to place.
-INSERT INTO outbound_call (tenant_id, id, account_id, vendor, ref, staff_id, from_number, to_number, did, reference, state)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'requested')
+INSERT INTO outbound_call (tenant_id, id, account_id, vendor, ref, staff_id, from_number, to_number, did, reference, state,
+    missed_id, missed_since)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'requested', $11, $12)
 
 -- name: find_outbound_calls
 -- Calls that we were asked to place, by id.
@@ -82,7 +83,7 @@ WHERE (tenant_id, id) = ($1, $2) AND (state = 'submitting' OR (state = 'submissi
 RETURNING true
 
 -- name: note_refused_order
--- A call that will not be made: somebody may have claimed a missed call to make it.
+-- A call that will not be made: a missed call may have been claimed to make it.
 INSERT INTO missed_due (tenant_id, call_id) VALUES ($1, $2)
 
 -- name: name_outbound_call

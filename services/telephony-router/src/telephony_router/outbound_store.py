@@ -114,10 +114,15 @@ async def prune_keys(tx: Transaction) -> None:
     await tx.execute(Q.prune_idempotency_keys)
 
 
-async def add_call(tx: Transaction, call: Claimed, staff_id: str | None) -> None:
+async def add_call(
+    tx: Transaction, call: Claimed, staff_id: str | None, missed: tuple[UUID, datetime] | None = None
+) -> None:
+    """``missed`` is the claim that the call is for: the item's id, and since when it was claimed."""
     order = call.order
     mine = (call.id, call.account_id, call.vendor, order.ref, staff_id, order.agent, order.customer)
-    await tx.execute(Q.add_outbound_call, tx.tenant, *mine, order.did or None, order.reference)
+    await tx.execute(
+        Q.add_outbound_call, tx.tenant, *mine, order.did or None, order.reference, *(missed or (None, None))
+    )
 
 
 async def find_outbound(tx: Transaction, ids: Iterable[UUID]) -> dict[UUID, _Json]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from pydantic_core import to_json
@@ -30,6 +31,9 @@ class Wanted:
     from_number: str = ""
     did: str = ""
     reference: str = ""
+    missed: tuple[UUID, datetime] | None = None
+    """The claim of a missed call that this is for: the item's id, and since when it was claimed. The request's key
+    names it, so the digest need not."""
 
     def digest(self) -> bytes:
         """The same for the same request, however it was written down."""
@@ -62,7 +66,7 @@ async def place(database: Database, tenant: UUID, key: str, wanted: Wanted) -> s
             return known[1]
         call, staff_id = await _order(tx, wanted)
         answer = to_json({"id": str(call.id), "state": "requested"}).decode()
-        await store.add_call(tx, call, staff_id)
+        await store.add_call(tx, call, staff_id, wanted.missed)
         await store.put_key(tx, key, digest, answer)
     METRICS.outbound_calls.labels(call.vendor, "requested").inc()
     return answer

@@ -168,8 +168,9 @@ SELECT seq, call_id FROM missed_due WHERE seq = ANY($1::bigint[]) ORDER BY seq
 DELETE FROM missed_due WHERE seq = ANY($1::bigint[])
 
 -- name: refused_orders
--- Of calls that we were to place, those that were not made.
-SELECT id, to_number, code, requested_at FROM outbound_call WHERE id = ANY($1::uuid[]) AND state = 'refused'
+-- Of calls that we were to place to call somebody back, those that were not made.
+SELECT id, code, missed_id, missed_since FROM outbound_call
+WHERE id = ANY($1::uuid[]) AND state = 'refused' AND missed_id IS NOT NULL
 
 -- name: put_missed_aside
 -- This cannot be seen to, and why.
