@@ -419,10 +419,9 @@ CREATE TABLE outbound_call (
     submitting_at timestamptz,
     settled_at timestamptz,
     missed_id uuid,
-    missed_since timestamptz,
+    missed_since timestamptz CONSTRAINT outbound_call_missed CHECK ((missed_id IS NULL) = (missed_since IS NULL)),
     PRIMARY KEY (tenant_id, id),
-    FOREIGN KEY (tenant_id, account_id) REFERENCES account,
-    CONSTRAINT outbound_call_missed CHECK ((missed_id IS NULL) = (missed_since IS NULL))
+    FOREIGN KEY (tenant_id, account_id) REFERENCES account
 );
 CREATE INDEX outbound_call_open ON outbound_call (requested_at) WHERE state IN ('requested', 'submitting');
 CREATE INDEX outbound_call_unknown ON outbound_call (requested_at) WHERE state = 'submission_unknown';
