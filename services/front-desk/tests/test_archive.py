@@ -75,11 +75,16 @@ async def vault(
                 edited["id"], HOSTILE,
             )  # fmt: skip
             await tx.execute("UPDATE message SET text = 'it is 95012 now', revision = 2 WHERE id = $1", edited["id"])
+            await tx.execute(
+                "UPDATE message SET text = 'the bill for 95012' WHERE id = (SELECT min(id::text)::uuid FROM message "
+                "WHERE kind = 'image')"
+            )
         await index_tenant(database, tenant)
         return dict(edited)
 
     async with served(make_api(database, ADMIN)) as url:
         desk.archive._url = url
+        fill.database = database  # type: ignore[attr-defined]
         yield fill
 
 
@@ -119,6 +124,49 @@ async def test_somebody_finds_a_message_and_reads_what_it_said_before(desk: Any,
         await expect(page.locator(".chats .card", has_text="it is 95012 now")).to_have_count(1)
         await page.screenshot(path=tmp_path / "customer.png", full_page=True)
         await browser.close()
+
+
+async def test_a_search_is_narrowed_to_an_account_and_a_kind(desk: Any, vault: Any, tmp_path: Path) -> None:
+    shop = await desk.open("malabar")
+    await desk.user(shop, "desk@malabar.example", "desk")
+    await vault(shop.tenant)
+    database = vault.database
+    other = Account(tenant_id=shop.tenant, id=uuid4(), name="Warehouse phone", number=None, sealed_key=None)
+    async with database.transaction(shop.tenant) as tx:
+        await store.put_account(tx, other)
+    async with served(desk.http._transport.app) as address, async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        page = await browser.new_page()
+        page.set_default_timeout(60_000)
+        await page.goto(address)
+        await page.fill("#email", "desk@malabar.example")
+        await page.fill("#password", "a good password")
+        await page.press("#password", "Enter")
+        await page.wait_for_url("**/t/today")
+        await page.click("nav >> text=Archive")
+        await page.fill("input[name=q]", "95012")
+        await page.click("button:has-text('Search')")
+        cards = page.locator(".results .card")
+        await expect(cards).to_have_count(2)
+        await page.select_option("select[name=kind]", label="photos")
+        await page.click("button:has-text('Search')")
+        await expect(cards).to_have_count(1)
+        await expect(cards).to_contain_text("the bill for 95012")
+        # The choice stays, and goes with the next one.
+        await expect(page.locator("select[name=kind]")).to_have_value("image")
+        await page.screenshot(path=tmp_path / "narrowed.png", full_page=True)
+        await page.select_option("select[name=account]", label="Shop phone")
+        await page.click("button:has-text('Search')")
+        await expect(page.locator("select[name=account]")).not_to_have_value("")
+        await expect(cards).to_have_count(1)
+        await page.select_option("select[name=account]", label="Warehouse phone")
+        await page.click("button:has-text('Search')")
+        await expect(page.locator(".empty")).to_contain_text("and filters")
+        await expect(page.locator("select[name=account]")).to_have_value(str(other.id))
+        await browser.close()
+    owner = await desk.signed_in(shop, "owner@malabar.example")
+    wrong = await owner.get("/t/archive", params={"q": "95012", "kind": "nonsense"})
+    assert "does not take one of the filters" in wrong.text
 
 
 async def test_pages_nothing_found_and_refusals_are_said(desk: Any, vault: Any) -> None:

@@ -43,7 +43,11 @@ class Archive(OtherServices):
     def status(self) -> dict[str, object]:
         return {"vault": self._url}
 
-    async def search(self, tenant: UUID, asked: Mapping[str, str]) -> dict[str, Any]:
+    async def accounts(self, tenant: UUID) -> list[dict[str, Any]]:
+        """The numbers whose messages are in the archive."""
+        return list((await self._ask("/v1/accounts", tenant, {}))["accounts"])
+
+    async def search(self, tenant: UUID, asked: Mapping[str, Any]) -> dict[str, Any]:
         """A page of messages by their words. Raises what this module names, as the others do."""
         return await self._ask("/v1/search", tenant, asked)
 

@@ -25,7 +25,22 @@ __all__ = ["ArchivePages"]
 
 READERS: Final[frozenset[Role]] = frozenset({"owner", "desk", "admin"})
 """Who may read what was said."""
-SEARCH_FIELDS = ("q", "from", "to", "direction", "media", "order", "spelling", "chat", "contact")
+SEARCH_FIELDS = (
+    "q", "from", "to", "account", "kind", "direction", "media", "order", "spelling", "chat", "contact",
+)  # fmt: skip
+KINDS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
+    "text": ("text", ("text",)),
+    "image": ("photos", ("image", "view_once_image")),
+    "video": ("videos", ("video", "gif", "view_once_video")),
+    "audio": ("voice and sound", ("audio", "view_once_audio")),
+    "document": ("documents", ("document",)),
+    "contact": ("contacts", ("contact", "contacts")),
+    "location": ("places", ("location", "live_location")),
+    "poll": ("polls", ("poll",)),
+    "event": ("events", ("event",)),
+    "other": ("anything else", ("other", "order", "template", "template_reply", "interactive", "group_invite")),
+}
+"""What somebody can look for among: how it is called, and the vault's kinds of it."""
 _BLANK = dict.fromkeys(SEARCH_FIELDS, "")
 PLACES = ("before", "after", "around")
 Show = Callable[..., Awaitable[Response]]
@@ -53,7 +68,10 @@ class ArchivePages:
         asked = {name: request.query_params[name][:500] for name in SEARCH_FIELDS if request.query_params.get(name)}
         may = session.role in READERS
         if "q" not in request.query_params:
-            return await self._board(request, session, PAGES["archive"], "archive.html", may=may, defaults=_BLANK)
+            narrow = await self._narrow(session) if may else {}
+            return await self._board(
+                request, session, PAGES["archive"], "archive.html", may=may, defaults=_BLANK, narrow=narrow
+            )
         if not may:
             raise HTTPException(403)
         found, problem, away = None, "", False
@@ -77,8 +95,21 @@ class ArchivePages:
             "away": away,
             "further": further,
             "may": may,
+            "narrow": await self._narrow(session),
         }
         return await self._page("found.html", session, **values)
+
+    async def _narrow(self, session: Session) -> dict[str, list[tuple[str, str]]]:
+        """What a search can be narrowed to: values and how they are called."""
+        try:
+            accounts = await self._archive.accounts(session.tenant)
+        except (Away, NotFound, NotTaken):
+            accounts = []
+        return {
+            # One alone is no choice.
+            "account": [(each["id"], each["name"]) for each in accounts] if len(accounts) > 1 else [],
+            "kind": [(value, called) for value, (called, _) in KINDS.items()],
+        }
 
     async def conversation(self, request: Request, session: Session) -> Response:
         """A page of one chat, also around one message."""
@@ -133,9 +164,13 @@ def _only_for_readers(session: Session) -> None:
         raise HTTPException(403)
 
 
-def _question(asked: Mapping[str, str], request: Request, session: Session) -> dict[str, str]:
+def _question(asked: Mapping[str, str], request: Request, session: Session) -> dict[str, Any]:
     """What the vault is asked; days are the tenant's, the last one included."""
-    question = {name: value for name, value in asked.items() if name not in ("from", "to")}
+    question: dict[str, Any] = {name: value for name, value in asked.items() if name not in ("from", "to")}
+    if "kind" in asked:
+        if asked["kind"] not in KINDS:
+            raise NotTaken("The archive does not take one of the filters.")
+        question["kind"] = list(KINDS[asked["kind"]][1])
     zone = ZoneInfo(session.timezone)
     for name, more in (("from", 0), ("to", 1)):
         if name in asked:

@@ -10,7 +10,7 @@ from fastapi import Depends, FastAPI, Header, HTTPException, Query
 
 from kit.postgres import Database
 from runtime.tracing import QUIET
-from vault_importer import store
+from vault_importer import reading_store, store
 from vault_importer.reading_api import reading_routes
 from vault_importer.search_api import search_routes
 
@@ -41,6 +41,12 @@ def make_api(database: Database, admin_token: str) -> FastAPI:
         async with database.transaction(tenant_id) as tx:
             return {"imports": [asdict(run) for run in await store.list_imports(tx, limit)]}
 
+    @app.get("/v1/accounts")
+    async def accounts(tenant_id: Tenant) -> dict[str, Any]:
+        """The numbers whose backups are here, by name."""
+        async with database.transaction(tenant_id) as tx:
+            return {"accounts": await reading_store.accounts(tx)}
+
     @app.get("/v1/chats")
     async def chats(tenant_id: Tenant, limit: Limit = 200) -> dict[str, Any]:
         async with database.transaction(tenant_id) as tx:
@@ -48,9 +54,11 @@ def make_api(database: Database, admin_token: str) -> FastAPI:
 
     @app.get("/v1/messages")
     async def messages(tenant_id: Tenant, chat: UUID, before: str | None = None, limit: Limit = 50) -> dict[str, Any]:
-        """One chat, the newest first. ``next`` of a page is ``before`` of the following one."""
+        """One chat, the newest first, with media, quotes, reactions and earlier wordings. ``next`` of a page is
+        ``before`` of the following one."""
         async with database.transaction(tenant_id) as tx:
             rows = await store.page_of_messages(tx, chat, before=_cursor(before), limit=limit)
+            await reading_store.beside(tx, rows)
         last = rows[-1] if len(rows) == limit else None
         return {"messages": rows, "next": f"{last['sent_at'].isoformat()}_{last['id']}" if last else None}
 

@@ -1,3 +1,7 @@
+-- name: accounts
+-- A tenant's accounts.
+SELECT id, name, number, newest_message_at FROM account WHERE tenant_id = $1 ORDER BY name
+
 -- name: chat_head
 -- One chat.
 SELECT h.id, h.account_id, a.name AS account_name, h.kind,
@@ -28,9 +32,11 @@ WHERE m.tenant_id = $1 AND m.chat_id = $2 AND m.sent_at >= $3 AND (m.sent_at, m.
 ORDER BY m.sent_at, m.id LIMIT $5
 
 -- name: media_of
--- Media of some messages.
-SELECT message_id, mime_type, bytes, duration_seconds, width, height, pages, name, caption, file_hash
-FROM message_media WHERE tenant_id = $1 AND message_id = ANY($2::uuid[])
+-- Media of some messages; the hash of the file where it is kept, and whether it is the one that was sent.
+SELECT a.message_id, a.mime_type, a.bytes, a.duration_seconds, a.width, a.height, a.pages, a.name, a.caption, a.file_hash,
+    encode(f.sha256, 'hex') AS sha256, f.hash_agrees
+FROM message_media a LEFT JOIN message_media_file f ON f.tenant_id = a.tenant_id AND f.message_id = a.message_id
+WHERE a.tenant_id = $1 AND a.message_id = ANY($2::uuid[])
 
 -- name: quotes_of
 -- What some messages answer.

@@ -10,13 +10,28 @@ from uuid import UUID
 
 from kit.postgres import Transaction, load_queries
 
-__all__ = ["FIRST", "LAST", "Place", "beside", "chat_head", "contacts_of", "conversations_of", "page", "place_of"]
+__all__ = [
+    "FIRST",
+    "LAST",
+    "Place",
+    "accounts",
+    "beside",
+    "chat_head",
+    "contacts_of",
+    "conversations_of",
+    "page",
+    "place_of",
+]
 
 Q = load_queries("vault_importer", "reading.sql")
 
 Place = tuple[datetime, UUID]
 FIRST: Place = (datetime.min.replace(tzinfo=UTC), UUID(int=0))
 LAST: Place = (datetime.max.replace(tzinfo=UTC), UUID(int=2**128 - 1))
+
+
+async def accounts(tx: Transaction) -> list[dict[str, Any]]:
+    return [dict(row) for row in await tx.fetch(Q.accounts, tx.tenant)]
 
 
 async def chat_head(tx: Transaction, chat_id: UUID) -> dict[str, Any] | None:
