@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import asyncpg
 import httpx
 import pytest
 
@@ -21,7 +22,7 @@ from vault_importer.archive import Chat, Staged
 from vault_importer.formats.base import SourceChat
 from vault_importer.import_backup import ImportJob, import_backup
 from vault_importer.index_messages import index_tenant
-from vault_importer.ledger_store import append_wordings
+from vault_importer.ledger_store import append_wordings, leaves_about
 from vault_importer.samples import encrypt
 from vault_importer.store import ImportRun
 
@@ -124,6 +125,41 @@ async def vault(make_database: Callable[..., Awaitable[Database]], tmp_path: Pat
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     return Vault(database=database, account=account, temporary=temporary)
+
+
+@pytest.fixture
+def superuser(vault: Vault, postgres_dsn: str) -> Callable[..., Awaitable[None]]:
+    """Runs statements as the server's owner, with every guard switched off."""
+
+    async def run(*statements: str) -> None:
+        name = (await vault.rows("SELECT current_database() AS name"))[0]["name"]
+        connection = await asyncpg.connect(postgres_dsn.rsplit("/", 1)[0] + f"/{name}")
+        try:
+            await connection.execute("SET session_replication_role = replica; SET search_path = vault_importer")
+            for statement in statements:
+                assert not (await connection.execute(statement)).endswith(" 0"), "the statement touches nothing"
+        finally:
+            await connection.close()
+
+    return run
+
+
+@pytest.fixture
+def destroy_openings(vault: Vault, superuser: Callable[..., Awaitable[None]]) -> Callable[[UUID], Awaitable[int]]:
+    """Destroys what opens the leaves of a message; how many there were."""
+
+    async def destroy(message_id: UUID) -> int:
+        async with vault.database.transaction(vault.tenant) as tx:
+            leaves = (await leaves_about(tx, [message_id]))[message_id]
+        for leaf in leaves:
+            await superuser(
+                "UPDATE ledger_opening SET openings = overlay(openings PLACING decode(repeat('00', 32), 'hex')"
+                f" FROM ({leaf} - first_leaf)::integer * 32 + 1 FOR 32)"
+                f" WHERE first_leaf = (SELECT max(first_leaf) FROM ledger_opening WHERE first_leaf <= {leaf})"
+            )
+        return len(leaves)
+
+    return destroy
 
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)

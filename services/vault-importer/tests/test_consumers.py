@@ -35,4 +35,5 @@ def test_the_table_of_subscriptions_is_what_the_readme_says() -> None:
     assert {(each.topic, each.kind) for each in SUBSCRIPTIONS} == {
         ("directory.tenant", "each"),
         ("directory.tenant", "deleted"),
+        ("erasure.receipt", "each"),
     }

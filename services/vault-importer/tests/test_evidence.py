@@ -27,7 +27,6 @@ from vault_importer.checkpoint_store import StoredCheckpoint, add_cosignature
 from vault_importer.checkpoints import make_checkpoint, tenant_signer
 from vault_importer.evidence import SUMS, Evidence, EvidenceRefused, gather_evidence
 from vault_importer.evidence_store import Scope
-from vault_importer.ledger_store import shred_openings
 from vault_importer.media_files import MediaFolders
 from vault_importer.signed_note import Checkpoint, Signer, cosign, sign_checkpoint, sign_text
 from vault_importer.witness_client import WitnessAddress
@@ -402,11 +401,10 @@ async def test_a_scope_is_a_chat_messages_or_a_customer(case: Case) -> None:
 
 
 @pytest.mark.real
-async def test_what_was_erased_is_told_and_not_in_the_bundle(case: Case) -> None:
+async def test_what_was_erased_is_told_and_not_in_the_bundle(case: Case, destroy_openings: Any) -> None:
     chat = await case.chat("group")
     edited = (await case.vault.rows("SELECT message_id AS id FROM message_revision"))[0]["id"]
-    async with case.vault.database.transaction(case.vault.tenant) as tx:
-        assert await shred_openings(tx, [edited]) == 2
+    assert await destroy_openings(edited) == 2
     made = await case.gather(Scope(chat=chat))
     assert (made.wordings, made.shredded) == (1, 2)
     assert found(unpacked(written(made)), key=str(case.log.verifier), witness=str(WITNESS.verifier)) == ""

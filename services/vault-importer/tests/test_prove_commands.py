@@ -99,8 +99,8 @@ def test_a_key_is_made_once_and_for_its_owner_alone(operator: Operator, tmp_path
     assert operator.run("signing-key", "--name", "a b", "--out", tmp_path / "b").returncode == 1
 
 
-async def test_an_import_is_signed_witnessed_and_verified(
-    operator: Operator, vault: Any, stores: Any, tmp_path: Path, started: Any
+async def test_an_import_is_signed_witnessed_and_verified(  # long: the fixtures of one story
+    operator: Operator, vault: Any, stores: Any, tmp_path: Path, started: Any, superuser: Any
 ) -> None:
     operator.told("signing-key", "--name", "vault.example.in", "--out", tmp_path / "vault.key")
     witness = operator.told("signing-key", "--name", "witness.example.org", "--out", tmp_path / "witness.key")
@@ -128,7 +128,7 @@ async def test_an_import_is_signed_witnessed_and_verified(
         "keys": [log], "first_fault": None,
     }  # fmt: skip
 
-    await vault.rows("UPDATE message SET text = 'Never said' WHERE key_id = 'GROUPMSG99999' RETURNING id")
+    await superuser("UPDATE message SET text = 'Never said' WHERE key_id = 'GROUPMSG99999'")
     harmed = operator.run("verify", "--tenant", vault.tenant)
     assert harmed.returncode == 1
     assert "[commitment]" in harmed.stderr

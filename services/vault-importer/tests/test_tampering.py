@@ -17,7 +17,7 @@ from vault_importer.adopt import Adopted, adopt
 from vault_importer.checkpoint_store import StoredCheckpoint, cosignatures
 from vault_importer.checkpoints import CheckpointRefused, make_checkpoint, tenant_signer
 from vault_importer.leaves import leaves_of_wordings
-from vault_importer.ledger_store import append_leaves, read_nodes, shred_openings, wordings_of
+from vault_importer.ledger_store import append_leaves, read_nodes, wordings_of
 from vault_importer.media_files import MediaFolders
 from vault_importer.merkle import assemble, consistency_ranges, needed
 from vault_importer.signed_note import Checkpoint, Signer, new_signer, sign_checkpoint
@@ -33,6 +33,7 @@ OWN = "(SELECT id FROM message WHERE key_id = 'GROUPMSG99999')"
 ZEROS = "decode(repeat('00', 32), 'hex')"
 
 Superuser = Callable[..., Awaitable[None]]
+Destroy = Callable[..., Awaitable[int]]
 
 
 @pytest.fixture
@@ -44,23 +45,6 @@ async def sealed(vault: Any, stores: Any) -> Any:
     await make_checkpoint(vault.database, vault.tenant, SIGNER, now=LATER)
     assert (await verify(vault)).fault is None
     return vault
-
-
-@pytest.fixture
-def superuser(vault: Any, postgres_dsn: str) -> Superuser:
-    """Runs statements as the server's owner, with every guard switched off."""
-
-    async def run(*statements: str) -> None:
-        name = (await vault.rows("SELECT current_database() AS name"))[0]["name"]
-        connection = await asyncpg.connect(postgres_dsn.rsplit("/", 1)[0] + f"/{name}")
-        try:
-            await connection.execute("SET session_replication_role = replica; SET search_path = vault_importer")
-            for statement in statements:
-                assert not (await connection.execute(statement)).endswith(" 0"), "the statement touches nothing"
-        finally:
-            await connection.close()
-
-    return run
 
 
 async def verify(vault: Any, **options: Any) -> LedgerVerdict:
@@ -222,13 +206,12 @@ async def test_what_stood_beside_messages_before_it_could_have_leaves_is_adopted
 
 
 async def test_a_message_that_is_erased_takes_what_opens_its_file_and_reactions_with_it(
-    vault: Any, stores: Any, tmp_path: Path, superuser: Superuser
+    vault: Any, stores: Any, tmp_path: Path, superuser: Superuser, destroy_openings: Destroy
 ) -> None:
     await _with_everything(vault, stores, tmp_path)
     [photo] = await vault.rows("SELECT id FROM message WHERE key_id = 'PHOTO1'")
-    async with vault.database.transaction(vault.tenant) as tx:
-        # The message, its file, and a reaction that was taken back.
-        assert await shred_openings(tx, [photo["id"]]) == 3
+    # The message, its file, and a reaction that was taken back.
+    assert await destroy_openings(photo["id"]) == 3
     assert (await fault(vault)).check == "shredded"
     tables = ("message_media_file", "message_reaction")
     await superuser(
@@ -372,13 +355,12 @@ async def test_nothing_more_is_signed_on_a_tree_that_was_changed(sealed: Any, su
 
 
 async def test_a_message_that_is_erased_with_what_opens_it_leaves_every_proof_intact(
-    sealed: Any, superuser: Superuser
+    sealed: Any, superuser: Superuser, destroy_openings: Destroy
 ) -> None:
     leaves = (await verify(sealed)).leaves
     noted = await newest(sealed)
     erased = (await sealed.rows(f"SELECT {OWN} AS id"))[0]["id"]
-    async with sealed.database.transaction(sealed.tenant) as tx:
-        assert await shred_openings(tx, [erased]) == 2
+    assert await destroy_openings(erased) == 2
     assert (await fault(sealed)).check == "shredded"
     await superuser(
         f"DELETE FROM message WHERE id = '{erased}'", f"DELETE FROM message_revision WHERE message_id = '{erased}'"

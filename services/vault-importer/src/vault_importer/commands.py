@@ -14,6 +14,8 @@ from uuid import UUID
 import typer
 
 from runtime.commands import complete, fail, settings_of
+from vault_importer.erasure.commands import app as erasure_app
+from vault_importer.erasure.commands import hold_app
 from vault_importer.prove_commands import app as prove_app
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ app = typer.Typer(name="vault", help="The WhatsApp archive: accounts, imports, v
 account_app = typer.Typer(help="The WhatsApp numbers whose backups are archived.", no_args_is_help=True)
 app.add_typer(account_app, name="account")
 app.add_typer(prove_app)
+app.add_typer(erasure_app)
+app.add_typer(hold_app)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 KeyFileOption = Annotated[
@@ -234,7 +238,7 @@ async def _import(
     from vault_importer.import_backup import ImportJob, import_backup
     from vault_importer.manage_accounts import find_account
     from vault_importer.store import alone_with_account
-    from vault_importer.wiring import limits_of, make_database, sealing_of, stored_key
+    from vault_importer.wiring import limits_of, make_database, sealing_of, stored_key, suppression_key
 
     database = make_database(settings)
     try:
@@ -253,6 +257,7 @@ async def _import(
             export=export,
             progress=progress,
             sealing=sealing_of(settings),
+            suppression_key=suppression_key(settings),
         )
         async with alone_with_account(database, account.id) as alone:
             if not alone:

@@ -23,6 +23,8 @@ from vault_importer import metrics, store
 from vault_importer.accounts import Account
 from vault_importer.audit_store import append_audit
 from vault_importer.decrypt import Limits
+from vault_importer.erasure.keep_out import KeptOut
+from vault_importer.erasure.suppression_store import suppression
 from vault_importer.formats.export_options import ExportOptions
 from vault_importer.ledger_store import append_import_leaf
 from vault_importer.load_backup import LANES, Loading, Progress, load_backup
@@ -35,6 +37,7 @@ from vault_importer.survey import Survey, survey_file
 from vault_importer.uncollected import uncollected
 
 if TYPE_CHECKING:
+    from vault_importer.erasure.case import SuppressionKey
     from vault_importer.seal import Sealing
 
 __all__ = ["ImportJob", "import_backup"]
@@ -68,6 +71,8 @@ class ImportJob:
     now: Callable[[], datetime] = _utc_now
     sealing: Sealing | None = None
     """With what the archive is signed after the import, if at all."""
+    suppression_key: SuppressionKey | None = None
+    """Tells who was erased and must not come back; needed where anybody was."""
 
 
 async def import_backup(job: ImportJob) -> ImportRun:
@@ -93,6 +98,7 @@ async def import_backup(job: ImportJob) -> ImportRun:
                     worker=worker,
                     now=job.now,
                     progress=job.progress,
+                    kept_out=await _kept_out(job),
                 )
                 with uncollected():
                     await load_backup(loading, opened.backup, format_name=opened.format_name)
@@ -108,6 +114,12 @@ async def import_backup(job: ImportJob) -> ImportRun:
 
         await seal_quietly(job.database, job.account.tenant_id, job.sealing, now=job.now())
     return done
+
+
+async def _kept_out(job: ImportJob) -> KeptOut:
+    async with job.database.transaction(job.account.tenant_id) as tx:
+        known = await suppression(tx)
+    return KeptOut.of(known, job.suppression_key, job.account.tenant_id)
 
 
 async def _load_media(job: ImportJob, run: ImportRun, worker: ThreadPoolExecutor) -> dict[str, Any]:
@@ -152,7 +164,7 @@ def _run(
     return ImportRun(
         id=uuid7(),
         account_id=job.account.id,
-        file_name=job.path.name,
+        file_name=_file_name(job.path),
         file_sha256=survey.sha256.hex(),
         file_bytes=survey.size,
         format=format_name,
@@ -168,6 +180,11 @@ def _run(
         manifest={},
         error=None,
     )
+
+
+def _file_name(path: Path) -> str:
+    """Exported chats are named after the person; what is kept of them must not be."""
+    return f"exported chat{path.suffix}" if path.suffix in (".txt", ".zip") else path.name
 
 
 async def _begin(job: ImportJob, survey: Survey, interrupted: ImportRun | None) -> ImportRun:

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from kit.postgres import Database
 from vault_importer import search_store
+from vault_importer.erasure.suppression_store import keep_in
 from vault_importer.manage_accounts import list_accounts
 from vault_importer.search_store import Searchable
 from vault_importer.words import sound, vector
@@ -50,6 +51,9 @@ async def _step(database: Database, tenant: UUID) -> bool:
         messages, place = await search_store.to_index(tx, before, MESSAGES_PER_CHUNK)
     rows, sounds = await asyncio.to_thread(_searchable, messages)
     async with database.transaction(tenant) as tx:
+        await keep_in(tx)
+        if await search_store.gone(tx, [row.message_id for row in rows]):
+            return True  # erased since they were read: the next step reads again
         # First: whoever else is at work on the same chunk waits here, and then has nothing to do.
         if await search_store.advance(tx, before.next_leaf, place) and rows:
             await search_store.put_searchable(tx, rows, sounds)

@@ -151,14 +151,6 @@ UNION ALL
 SELECT 'vote', message_id, number, import_id FROM message_poll_vote
 WHERE tenant_id = $1 AND message_id = ANY($2::uuid[])
 
--- name: shred_opening
--- Zeros in the place of one opening.
-UPDATE ledger_opening
-SET openings = overlay(openings PLACING decode(repeat('00', 32), 'hex') FROM ($2 - first_leaf)::integer * 32 + 1 FOR 32)
-WHERE tenant_id = $1 AND first_leaf = (
-    SELECT max(first_leaf) FROM ledger_opening WHERE tenant_id = $1 AND first_leaf <= $2
-)
-
 -- name: messages_in_scope
 -- Messages of a chat, of a person by number or id, or some by their ids.
 SELECT m.id FROM message m

@@ -14,7 +14,7 @@ from vault_importer.ledger_store import append_leaves, find_leaves, keys_in_ledg
 
 __all__ = [
     "FIRST", "append_beside", "counts_beside", "first_beside", "identities_of_people", "leaves_of_rows", "page_beside",
-    "rows_beside",
+    "rows_beside", "rows_of_people",
 ]  # fmt: skip
 
 Q = load_queries("vault_importer", "ledger_beside.sql")
@@ -46,6 +46,15 @@ async def page_beside(tx: Transaction, kind: BesideKind, after: Key = FIRST) -> 
 async def identities_of_people(tx: Transaction, jids: Sequence[str]) -> list[RowBeside]:
     """Pairs that say which addresses belong to one person."""
     return [row_beside("identity", row) for row in await tx.fetch(Q.identities_of_people, tx.tenant, list(jids))]
+
+
+async def rows_of_people(
+    tx: Transaction, kind: BesideKind, contacts: Sequence[UUID], jids: Sequence[str]
+) -> list[RowBeside]:
+    """What some people made of messages, whosever they are; of identities, theirs."""
+    if kind == "identity":
+        return await identities_of_people(tx, jids)
+    return [row_beside(kind, row) for row in await tx.fetch(getattr(Q, f"{kind}_by"), tx.tenant, list(contacts))]
 
 
 async def counts_beside(tx: Transaction) -> dict[str, int]:

@@ -15,6 +15,11 @@ WHERE f.tenant_id = $1 AND (f.message_id, 0) > ($2, $3::integer) ORDER BY f.mess
 SELECT message_id, number, import_id, contact_id, reacted_at, reaction FROM message_reaction
 WHERE tenant_id = $1 AND message_id = ANY($2::uuid[]) ORDER BY message_id, number
 
+-- name: reaction_by
+-- Reactions of some people.
+SELECT message_id, number, import_id, contact_id, reacted_at, reaction FROM message_reaction
+WHERE tenant_id = $1 AND contact_id = ANY($2::uuid[]) ORDER BY message_id, number
+
 -- name: page_of_reaction
 -- Reactions by their messages, from one on.
 SELECT message_id, number, import_id, contact_id, reacted_at, reaction FROM message_reaction
@@ -24,6 +29,11 @@ WHERE tenant_id = $1 AND message_id >= $2 AND (message_id, number) > ($2, $3) OR
 -- Votes on some messages.
 SELECT message_id, number, import_id, contact_id, voted_at, item FROM message_poll_vote
 WHERE tenant_id = $1 AND message_id = ANY($2::uuid[]) ORDER BY message_id, number
+
+-- name: vote_by
+-- Votes of some people.
+SELECT message_id, number, import_id, contact_id, voted_at, item FROM message_poll_vote
+WHERE tenant_id = $1 AND contact_id = ANY($2::uuid[]) ORDER BY message_id, number
 
 -- name: page_of_vote
 -- Votes by their messages, from one on.

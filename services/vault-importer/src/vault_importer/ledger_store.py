@@ -43,6 +43,7 @@ __all__ = [
     "imports_beside",
     "keys_in_ledger",
     "leaf_keys",
+    "leaves_about",
     "leaves_of_imports",
     "leaves_of_messages",
     "ledger_head",
@@ -51,8 +52,6 @@ __all__ = [
     "read_nodes",
     "read_only",
     "records_of",
-    "shred_leaves",
-    "shred_openings",
     "wording_imports",
     "wording_keys",
     "wordings_of",
@@ -300,21 +299,16 @@ async def records_of(tx: Transaction, leaves: Sequence[int]) -> dict[int, Record
     return {row["leaf"]: Record(**dict(row)) for row in await tx.fetch(Q.records_of_leaves, tx.tenant, leaves)}
 
 
-async def shred_openings(tx: Transaction, message_ids: Sequence[UUID]) -> int:
-    """Destroy what opens the leaves of these messages, all wordings of them, their files, and what people made of them
-    by reactions and votes; how many there were. Before the messages themselves are erased: afterwards nobody knows
-    where their leaves are."""
-    leaves = list((await leaves_of_messages(tx, message_ids)).values())
+async def leaves_about(tx: Transaction, message_ids: Sequence[UUID]) -> dict[UUID, list[int]]:
+    """Where the leaves of these messages are: of all wordings of them, their files, and what people made of them by
+    reactions and votes. Asked before they are erased: afterwards nobody knows."""
+    found: dict[UUID, list[int]] = {id_: [] for id_ in message_ids}
+    for (message_id, _), leaf in (await leaves_of_messages(tx, message_ids)).items():
+        found[message_id].append(leaf)
     beside: dict[LeafKind, dict[tuple[UUID, int], UUID]] = defaultdict(dict)
-    for kind, message_id, number, import_id in await tx.fetch(Q.keys_beside_messages, tx.tenant, message_ids):
+    for kind, message_id, number, import_id in await tx.fetch(Q.keys_beside_messages, tx.tenant, list(message_ids)):
         beside[kind][message_id, number] = import_id
     for of_kind, imports in beside.items():
-        leaves += (await find_leaves(tx, of_kind, imports)).values()
-    await shred_leaves(tx, leaves)
-    return len(leaves)
-
-
-async def shred_leaves(tx: Transaction, leaves: Iterable[int]) -> None:
-    """Destroy what opens some leaves. What they are about must be erased in the same transaction."""
-    for leaf in leaves:
-        await tx.execute(Q.shred_opening, tx.tenant, leaf)
+        for (message_id, _), leaf in (await find_leaves(tx, of_kind, imports)).items():
+            found[message_id].append(leaf)
+    return {id_: sorted(leaves) for id_, leaves in found.items()}

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -18,32 +18,23 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from contracts.vault import MessageImportedV1
-from identifiers.phone import to_e164
 from kit.ids import uuid7
 from kit.outbox import append_encoded
-from kit.postgres import Database
+from kit.postgres import Database, Transaction
 from vault_importer import store
 from vault_importer.accounts import Account
 from vault_importer.archive import Chat, EventTexts, Person, Staged, settle, settled_id, stage
 from vault_importer.audit_store import append_audit
-from vault_importer.formats.base import (
-    Alias,
-    Backup,
-    HasSides,
-    MessageRows,
-    NameSource,
-    SkippedRow,
-    SourceChat,
-    SourceContact,
-    SourceMessage,
-)
-from vault_importer.identity import number_digits
+from vault_importer.collect import NAME_RANKS, collect_chats, collect_contacts, leave_out, numbers_of, without_erased
+from vault_importer.erasure.keep_out import NOBODY, REASON, Erased, KeptOut
+from vault_importer.erasure.suppression_store import still
+from vault_importer.formats.base import Backup, HasSides, MessageRows, SkippedRow, SourceMessage
 from vault_importer.leaves_beside import row_beside
 from vault_importer.ledger_beside import append_beside
 from vault_importer.ledger_store import append_wordings
 from vault_importer.load_sides import LoadingSides, load_sides
 from vault_importer.lookups import Outcomes, accounted
-from vault_importer.refusals import ImportBusy
+from vault_importer.refusals import ErasedMeanwhile, ImportBusy
 from vault_importer.row_map import RowMap
 from vault_importer.sides import Names
 from vault_importer.together import together
@@ -59,7 +50,6 @@ CONTACTS_PER_CHUNK = 5_000
 MESSAGES_PER_CHUNK = 5_000
 #: Of messages that were edited or revoked, all keys are kept in mind up to so many: some 60 MB.
 MOST_ALIASES = 300_000
-NAME_RANKS: dict[NameSource, int] = {"none": 0, "own_profile": 1, "verified": 2, "address_book": 3}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,6 +78,9 @@ class Loading:
     own, and it is imported by one process at a time."""
     messages: RowMap = field(default_factory=RowMap)
     manifest: dict[str, Any] = field(default_factory=dict)
+    kept_out: KeptOut
+    erased: Erased = NOBODY
+    """Who of the backup's people must not come back."""
     events: EventTexts = field(init=False)
 
     def __post_init__(self) -> None:
@@ -95,6 +88,14 @@ class Loading:
 
     async def in_worker(self, function: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self.worker, function, *arguments)
+
+    @asynccontextmanager
+    async def writing(self, emits: Iterable[str] = ()) -> AsyncIterator[Transaction]:
+        """A transaction that may write. Raises :class:`ErasedMeanwhile` once anybody more is to be kept out."""
+        async with self.database.transaction(self.account.tenant_id, emits=emits) as tx:
+            if not await still(tx, self.kept_out.known):
+                raise ErasedMeanwhile
+            yield tx
 
 
 async def load_backup(loading: Loading, backup: Backup, *, format_name: str) -> None:
@@ -121,11 +122,15 @@ async def load_backup(loading: Loading, backup: Backup, *, format_name: str) -> 
 
 
 async def _load_contacts(loading: Loading, backup: Backup) -> None:
-    aliases, contacts, skipped = await loading.in_worker(_collect_contacts, backup)
-    numbers = await loading.in_worker(_numbers, contacts)
+    aliases, contacts, skipped = await loading.in_worker(collect_contacts, backup)
+    loading.erased = await loading.in_worker(loading.kept_out.among, contacts, aliases)
+    loading.outcomes.erased = loading.erased.away
+    leave_out(contacts, loading.erased, skipped)
+    aliases = without_erased(aliases, loading.erased)
+    numbers = await loading.in_worker(numbers_of, contacts)
     account, run = loading.account, loading.run
     if aliases:
-        async with loading.database.transaction(account.tenant_id) as tx:
+        async with loading.writing() as tx:
             added = await store.add_aliases(
                 tx, aliases, numbers, account_id=account.id, import_id=run.id, at=loading.now()
             )
@@ -136,7 +141,7 @@ async def _load_contacts(loading: Loading, backup: Backup) -> None:
     counts: Counter[str] = Counter()
     for chunk in _chunks(list(contacts.values()), CONTACTS_PER_CHUNK):
         rows = [(uuid7(), c.jid, numbers[c.jid], c.name, NAME_RANKS[c.name_source]) for c in chunk]
-        async with loading.database.transaction(account.tenant_id) as tx:
+        async with loading.writing() as tx:
             merged = await store.merge_contacts(tx, rows, import_id=run.id)
             loading.people.update(await store.people(tx, [c.jid for c in chunk]))
         loading.outcomes.note((c.jid for c in chunk), merged.written)
@@ -145,38 +150,17 @@ async def _load_contacts(loading: Loading, backup: Backup) -> None:
     await _note_step(loading, "contacts", seen=len(contacts), counts=counts, skipped=skipped)
 
 
-def _collect_contacts(backup: Backup) -> tuple[list[Alias], dict[str, SourceContact], Counter[str]]:
-    skipped: Counter[str] = Counter()
-    best: dict[str, SourceContact] = {}
-    aliases = list(backup.aliases())
-    for each in backup.contacts():
-        if isinstance(each, SkippedRow):
-            skipped[each.reason] += 1
-            continue
-        known = best.get(each.jid)
-        if known is None or (each.name and NAME_RANKS[each.name_source] >= NAME_RANKS[known.name_source]):
-            best[each.jid] = each
-    return aliases, best, skipped
-
-
-def _numbers(jids: Mapping[str, SourceContact]) -> dict[str, str | None]:
-    numbers: dict[str, str | None] = {}
-    for jid in jids:
-        digits = number_digits(jid)
-        numbers[jid] = to_e164(f"+{digits}") if digits else None
-    return numbers
-
-
 # Chats ----------------------------------------------------------------------------------------------------------
 
 
 async def _load_chats(loading: Loading, backup: Backup) -> None:
-    chats, skipped = await loading.in_worker(_collect_chats, backup)
+    chats, skipped = await loading.in_worker(collect_chats, backup)
+    leave_out(chats, loading.erased, skipped)
     account = loading.account
     counts: Counter[str] = Counter()
     for chunk in _chunks(list(chats.values()), CONTACTS_PER_CHUNK):
         rows = [(uuid7(), chat, loading.people.get(chat.jid)) for chat in chunk]
-        async with loading.database.transaction(account.tenant_id) as tx:
+        async with loading.writing() as tx:
             merged = await store.merge_chats(tx, rows, account_id=account.id, import_id=loading.run.id)
             loading.chats.update(await store.chats(tx, account.id, loading.people, [c.jid for c in chunk]))
         # Of a direct chat the person counts, who has the same address.
@@ -184,17 +168,6 @@ async def _load_chats(loading: Loading, backup: Backup) -> None:
         counts["new"] += merged.new
         counts["changed"] += merged.changed
     await _note_step(loading, "chats", seen=len(chats), counts=counts, skipped=skipped)
-
-
-def _collect_chats(backup: Backup) -> tuple[dict[str, SourceChat], Counter[str]]:
-    skipped: Counter[str] = Counter()
-    chats: dict[str, SourceChat] = {}
-    for each in backup.chats():
-        if isinstance(each, SkippedRow):
-            skipped[each.reason] += 1
-        elif each.jid not in chats or each.name:
-            chats[each.jid] = each
-    return chats, skipped
 
 
 async def _note_step(loading: Loading, step: str, *, seen: int, counts: Counter[str], skipped: Counter[str]) -> None:
@@ -275,7 +248,11 @@ def _read_chunks(rows: MessageRows, loading: Loading, again: int) -> Generator[_
 def _chunk(taken: Sequence[SourceMessage | SkippedRow], loading: Loading) -> _Chunk:
     skipped: Counter[str] = Counter()
     staged: list[Staged] = []
+    erased = loading.erased
     for each in taken:
+        if erased and isinstance(each, SourceMessage) and erased.wrote(each):
+            skipped[REASON] += 1
+            continue
         chat = None if isinstance(each, SkippedRow) else loading.chats.get(each.chat_jid)
         if isinstance(each, SourceMessage) and chat is not None:
             staged.append(stage(len(staged), each, chat, loading.people.get(each.sender_jid)))
@@ -288,7 +265,7 @@ async def _load_chunk(loading: Loading, chunk: _Chunk, *, lane: int, done: int, 
     """One transaction: messages, their events and how far the lane has come."""
     account, run = loading.account, loading.run
     emits = {row.chat.id_text for row in chunk.staged}
-    async with loading.database.transaction(account.tenant_id, emits=emits) as tx:
+    async with loading.writing(emits=emits) as tx:
         known = await store.known_keys(tx, chunk.staged, loading.aliases)
         staged, repeated = settle(chunk.staged, known)
         written = await store.merge_messages(tx, staged, import_id=run.id, at=loading.now()) if staged else {}
@@ -347,6 +324,8 @@ async def _load_beside(loading: Loading, backup: Backup) -> dict[str, Any]:
         ),
         in_worker=loading.in_worker,
         now=loading.now,
+        kept_out=loading.kept_out,
+        erased=loading.erased,
     )
     done = await load_sides(beside, await loading.in_worker(backup.sides))
     for name, each in done.items():

@@ -18,9 +18,11 @@ from uuid import UUID
 
 from kit.postgres import Database
 from vault_importer.accounts import Account
+from vault_importer.erasure.keep_out import REASON, Erased, KeptOut
+from vault_importer.erasure.suppression_store import still
 from vault_importer.formats.base import Side, SideRow, SideRows, SkippedRow
 from vault_importer.ledger_beside import append_beside
-from vault_importer.refusals import ImportBusy
+from vault_importer.refusals import ErasedMeanwhile, ImportBusy
 from vault_importer.sides import Names, quoted_keys, resolve
 from vault_importer.sides_store import NOTHING, TARGETS, Pass, Target, advance_pass, merge_rows, passes_of
 from vault_importer.store import keys_in_vault
@@ -46,6 +48,8 @@ class LoadingSides:
     names: Names
     in_worker: Callable[..., Any]
     now: Callable[[], datetime]
+    kept_out: KeptOut
+    erased: Erased
 
 
 async def load_sides(loading: LoadingSides, sides: Sequence[Side]) -> dict[str, Pass]:
@@ -87,7 +91,11 @@ def _chunks(rows: SideRows) -> Generator[list[SideRow | SkippedRow], None, None]
 async def _load_chunk(loading: LoadingSides, side: Side, done: Pass, chunk: Sequence[SideRow | SkippedRow]) -> Pass:
     target = TARGETS[side.into]
     skipped = Counter(done.skipped)
+    if loading.erased:
+        chunk = [_without(row, loading.erased, side.name) for row in chunk]
     async with loading.database.transaction(loading.account.tenant_id) as tx:
+        if not await still(tx, loading.kept_out.known):
+            raise ErasedMeanwhile
         quoted: Mapping[UUID, UUID] = {}
         if side.into == "quote":
             keys = [key for row in _kept(chunk) for key in quoted_keys(row, loading.names)]
@@ -111,6 +119,12 @@ async def _load_chunk(loading: LoadingSides, side: Side, done: Pass, chunk: Sequ
         if target.leaf is not None:
             await append_beside(tx, target.leaf, merged.added, at=loading.now())
     return now
+
+
+def _without(row: SideRow | SkippedRow, erased: Erased, table: str) -> SideRow | SkippedRow:
+    if isinstance(row, SkippedRow):
+        return row
+    return erased.without(row) or SkippedRow(table, REASON)
 
 
 def _kept(chunk: Sequence[SideRow | SkippedRow]) -> Iterator[SideRow]:

@@ -20,6 +20,8 @@ class Outcomes:
 
     addresses: dict[str, Outcome] = field(default_factory=dict)
     pairs: dict[tuple[str, str], Outcome] = field(default_factory=dict)
+    erased: frozenset[str] = frozenset()
+    """Addresses of people who must not come back."""
 
     def note(self, seen: Iterable[str], written: Mapping[str, bool]) -> None:
         """``written`` says of each address that was written whether it is new."""
@@ -42,7 +44,7 @@ def accounted(rows: Iterable[LookedUp], outcomes: Outcomes) -> dict[str, dict[st
             known = outcomes.pairs.get((row.address, row.other)) if row.other else outcomes.addresses.get(row.address)
             key = (row.table, row.address, row.other)
             if known is None:
-                reason = "nothing_names_it"
+                reason = "erased" if outcomes.erased & {row.address, row.other} else "nothing_names_it"
             elif key in met:
                 reason = "same_address"
             else:

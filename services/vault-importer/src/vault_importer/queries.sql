@@ -276,14 +276,18 @@ FROM audit_log WHERE sequence > $1 ORDER BY sequence LIMIT $2
 
 -- name: list_chats
 -- Chats of a tenant.
-SELECT id, account_id, kind, name FROM chat ORDER BY name, id LIMIT $1
+SELECT id, account_id, kind, name FROM chat h WHERE NOT EXISTS (SELECT FROM erasure e
+    WHERE e.tenant_id = h.tenant_id AND e.state IN ('locked', 'erasing') AND h.id = ANY (e.chat_ids))
+ORDER BY name, id LIMIT $1
 
 -- name: page_of_messages
 -- A page of one chat, the newest first, older than a given message.
 SELECT m.id, m.from_me, m.sent_at, m.kind, m.raw_kind, m.text, m.revision, m.revoked, m.edited_at, c.name AS sender_name,
     c.number AS sender_number
-FROM message m LEFT JOIN contact c ON c.tenant_id = m.tenant_id AND c.id = m.sender_id
+FROM message m LEFT JOIN shown_contact c ON c.tenant_id = m.tenant_id AND c.id = m.sender_id
 WHERE m.tenant_id = $1 AND m.chat_id = $2 AND (m.sent_at, m.id) < ($3, $4)
+    AND NOT EXISTS (SELECT FROM erasure_message e
+    WHERE e.tenant_id = m.tenant_id AND e.message_id = m.id AND e.hidden)
 ORDER BY m.sent_at DESC, m.id DESC LIMIT $5
 
 -- name: messages_of_period
@@ -296,9 +300,11 @@ SELECT m.id::text AS message_id, h.account_id::text AS account_id, m.chat_id::te
     p.number AS peer_number, m.sent_at, m.kind, m.raw_kind, m.text, m.revision, m.revoked
 FROM message m
 JOIN chat h ON h.tenant_id = m.tenant_id AND h.id = m.chat_id
-LEFT JOIN contact s ON s.tenant_id = m.tenant_id AND s.id = m.sender_id
-LEFT JOIN contact p ON p.tenant_id = h.tenant_id AND p.id = h.contact_id AND h.kind = 'direct'
+LEFT JOIN shown_contact s ON s.tenant_id = m.tenant_id AND s.id = m.sender_id
+LEFT JOIN shown_contact p ON p.tenant_id = h.tenant_id AND p.id = h.contact_id AND h.kind = 'direct'
 WHERE m.tenant_id = $1 AND m.sent_at >= $2 AND (m.sent_at, m.id) > ($2, $3) AND m.sent_at < $4
+    AND NOT EXISTS (SELECT FROM erasure_message e
+        WHERE e.tenant_id = m.tenant_id AND e.message_id = m.id AND e.hidden)
 ORDER BY m.sent_at, m.id LIMIT $5
 
 -- name: try_to_be_alone

@@ -8,8 +8,9 @@ SELECT h.id, h.account_id, a.name AS account_name, h.kind,
     coalesce(nullif(h.name, ''), nullif(p.name, ''), p.number, '') AS name,
     p.number, h.contact_id
 FROM chat h JOIN account a ON a.tenant_id = h.tenant_id AND a.id = h.account_id
-LEFT JOIN contact p ON p.tenant_id = h.tenant_id AND p.id = h.contact_id
-WHERE h.tenant_id = $1 AND h.id = $2
+LEFT JOIN shown_contact p ON p.tenant_id = h.tenant_id AND p.id = h.contact_id
+WHERE h.tenant_id = $1 AND h.id = $2 AND NOT EXISTS (SELECT FROM erasure e
+    WHERE e.tenant_id = h.tenant_id AND e.state IN ('locked', 'erasing') AND h.id = ANY (e.chat_ids))
 
 -- name: place_of_message
 -- Where a message stands in its chat.
@@ -19,16 +20,20 @@ SELECT sent_at, id FROM message WHERE tenant_id = $1 AND chat_id = $2 AND id = $
 -- The last messages before a place, the newest first.
 SELECT m.id, m.from_me, m.sent_at, m.kind, m.raw_kind, m.text, m.revision, m.revoked, m.edited_at, m.forward_score,
     c.id AS sender_id, c.name AS sender_name, c.number AS sender_number
-FROM message m LEFT JOIN contact c ON c.tenant_id = m.tenant_id AND c.id = m.sender_id
+FROM message m LEFT JOIN shown_contact c ON c.tenant_id = m.tenant_id AND c.id = m.sender_id
 WHERE m.tenant_id = $1 AND m.chat_id = $2 AND m.sent_at <= $3 AND (m.sent_at, m.id) < ($3, $4)
+    AND NOT EXISTS (SELECT FROM erasure_message e
+    WHERE e.tenant_id = m.tenant_id AND e.message_id = m.id AND e.hidden)
 ORDER BY m.sent_at DESC, m.id DESC LIMIT $5
 
 -- name: messages_after
 -- The first messages after a place, the oldest first.
 SELECT m.id, m.from_me, m.sent_at, m.kind, m.raw_kind, m.text, m.revision, m.revoked, m.edited_at, m.forward_score,
     c.id AS sender_id, c.name AS sender_name, c.number AS sender_number
-FROM message m LEFT JOIN contact c ON c.tenant_id = m.tenant_id AND c.id = m.sender_id
+FROM message m LEFT JOIN shown_contact c ON c.tenant_id = m.tenant_id AND c.id = m.sender_id
 WHERE m.tenant_id = $1 AND m.chat_id = $2 AND m.sent_at >= $3 AND (m.sent_at, m.id) > ($3, $4)
+    AND NOT EXISTS (SELECT FROM erasure_message e
+    WHERE e.tenant_id = m.tenant_id AND e.message_id = m.id AND e.hidden)
 ORDER BY m.sent_at, m.id LIMIT $5
 
 -- name: media_of
@@ -40,9 +45,13 @@ WHERE a.tenant_id = $1 AND a.message_id = ANY($2::uuid[])
 
 -- name: quotes_of
 -- What some messages answer.
-SELECT q.message_id, q.quoted_message_id, q.quoted_chat_id, q.quoted_from_me, q.quoted_at, q.of_status, q.text,
+SELECT q.message_id, q.quoted_message_id, q.quoted_chat_id, q.quoted_from_me, q.quoted_at, q.of_status,
+    -- Whoever is not shown is not quoted either.
+    CASE WHEN e.hidden OR (c.id IS NULL AND q.quoted_contact_id IS NOT NULL) THEN '' ELSE q.text END AS text,
     coalesce(nullif(c.name, ''), c.number, '') AS quoted_name
-FROM message_quote q LEFT JOIN contact c ON c.tenant_id = q.tenant_id AND c.id = q.quoted_contact_id
+FROM message_quote q LEFT JOIN shown_contact c ON c.tenant_id = q.tenant_id AND c.id = q.quoted_contact_id
+LEFT JOIN LATERAL (SELECT bool_or(hidden) AS hidden FROM erasure_message e
+    WHERE e.tenant_id = q.tenant_id AND e.message_id = q.quoted_message_id) e ON true
 WHERE q.tenant_id = $1 AND q.message_id = ANY($2::uuid[])
 
 -- name: reactions_of
@@ -52,7 +61,7 @@ SELECT r.message_id, r.reaction, r.reacted_at, coalesce(nullif(c.name, ''), c.nu
 FROM (SELECT DISTINCT ON (message_id, contact_id) message_id, contact_id, reaction, reacted_at FROM message_reaction
     WHERE tenant_id = $1 AND message_id = ANY($2::uuid[])
     ORDER BY message_id, contact_id, reacted_at DESC, reaction DESC) r
-LEFT JOIN contact c ON c.tenant_id = $1 AND c.id = r.contact_id
+LEFT JOIN shown_contact c ON c.tenant_id = $1 AND c.id = r.contact_id
 WHERE r.reaction <> '' ORDER BY r.reacted_at
 
 -- name: revisions_of
@@ -62,7 +71,7 @@ FROM message_revision WHERE tenant_id = $1 AND message_id = ANY($2::uuid[]) ORDE
 
 -- name: contacts_of_numbers
 -- People by their numbers.
-SELECT id, number, name FROM contact WHERE tenant_id = $1 AND number = ANY($2::text[]) ORDER BY name, id
+SELECT id, number, name FROM shown_contact WHERE tenant_id = $1 AND number = ANY($2::text[]) ORDER BY name, id
 
 -- name: conversations_of
 -- Chats with some people, and groups in which they are or were, the newest activity first.
@@ -74,8 +83,9 @@ FROM (SELECT id FROM chat WHERE tenant_id = $1 AND contact_id = ANY($2::uuid[])
     UNION SELECT chat_id FROM chat_past_member WHERE tenant_id = $1 AND contact_id = ANY($2::uuid[])) theirs
 JOIN chat h ON h.tenant_id = $1 AND h.id = theirs.id
 JOIN account a ON a.tenant_id = $1 AND a.id = h.account_id
-LEFT JOIN contact p ON p.tenant_id = $1 AND p.id = h.contact_id
+LEFT JOIN shown_contact p ON p.tenant_id = $1 AND p.id = h.contact_id
 LEFT JOIN LATERAL (SELECT m.id, m.sent_at, m.from_me, m.kind, m.text, m.revoked FROM message m
-    WHERE m.tenant_id = $1 AND m.chat_id = h.id ORDER BY m.sent_at DESC, m.id DESC LIMIT 1) l ON true
+    WHERE m.tenant_id = $1 AND m.chat_id = h.id AND NOT EXISTS (SELECT FROM erasure_message e WHERE e.tenant_id = m.tenant_id AND e.message_id = m.id AND e.hidden)
+    ORDER BY m.sent_at DESC, m.id DESC LIMIT 1) l ON true
 WHERE (coalesce(l.sent_at, to_timestamp(0)), h.id) < ($3, $4)
 ORDER BY coalesce(l.sent_at, to_timestamp(0)) DESC, h.id DESC LIMIT $5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-__all__ = ["BackupRefused", "ImportBusy", "ReaderLost", "RefusalCode"]
+__all__ = ["BackupRefused", "ErasedMeanwhile", "ImportBusy", "ReaderLost", "RefusalCode"]
 
 RefusalCode = Literal[
     "ambiguous_dates",
@@ -32,6 +32,13 @@ class BackupRefused(Exception):
 
 class ImportBusy(Exception):
     """Another process imports the same file at this moment."""
+
+
+class ErasedMeanwhile(ImportBusy):
+    """Somebody was erased while the file was being imported: importing it again goes on without them."""
+
+    def __init__(self) -> None:
+        super().__init__("Somebody was erased from the archive meanwhile. Import the file again: it continues.")
 
 
 class ReaderLost(Exception):

@@ -18,7 +18,13 @@ SELECT m.id, m.chat_id, h.account_id, CASE WHEN h.kind = 'direct' THEN coalesce(
     CASE WHEN m.revision > 1 THEN (SELECT array_agg(r.text ORDER BY r.revision DESC) FROM message_revision r
         WHERE r.tenant_id = m.tenant_id AND r.message_id = m.id) END AS earlier
 FROM message m JOIN chat h ON h.tenant_id = m.tenant_id AND h.id = m.chat_id
-WHERE m.tenant_id = $1 AND m.id = ANY($2::uuid[])
+WHERE m.tenant_id = $1 AND m.id = ANY($2::uuid[]) AND NOT EXISTS (
+    SELECT FROM erasure_message e WHERE e.tenant_id = m.tenant_id AND e.message_id = m.id AND e.hidden)
+
+-- name: count_shown
+-- How many of some messages are there and shown.
+SELECT count(*) FROM message m WHERE m.tenant_id = $1 AND m.id = ANY($2::uuid[]) AND NOT EXISTS (
+    SELECT FROM erasure_message e WHERE e.tenant_id = m.tenant_id AND e.message_id = m.id AND e.hidden)
 
 -- name: advance_search
 -- Move on from a place; nothing when another process has.
@@ -69,6 +75,6 @@ SELECT m.id, m.chat_id, h.account_id, h.kind AS chat_kind, coalesce(nullif(h.nam
     CASE WHEN m.revision > 1 THEN (SELECT array_agg(r.text ORDER BY r.revision DESC) FROM message_revision r
         WHERE r.tenant_id = m.tenant_id AND r.message_id = m.id) END AS earlier
 FROM message m JOIN chat h ON h.tenant_id = m.tenant_id AND h.id = m.chat_id
-LEFT JOIN contact s ON s.tenant_id = m.tenant_id AND s.id = m.sender_id
-LEFT JOIN contact p ON p.tenant_id = h.tenant_id AND p.id = h.contact_id
+LEFT JOIN shown_contact s ON s.tenant_id = m.tenant_id AND s.id = m.sender_id
+LEFT JOIN shown_contact p ON p.tenant_id = h.tenant_id AND p.id = h.contact_id
 WHERE m.tenant_id = $1 AND m.id = ANY($2::uuid[])

@@ -20,6 +20,7 @@ __all__ = [
     "bound",
     "find",
     "found_messages",
+    "gone",
     "parts",
     "progress_of_search",
     "put_searchable",
@@ -93,6 +94,11 @@ async def to_index(tx: Transaction, progress: Progress, most: int) -> tuple[list
         if len(ids) >= most:
             break
     return (await tx.fetch(Q.texts_to_index, tx.tenant, list(set(ids))) if ids else []), place
+
+
+async def gone(tx: Transaction, ids: Sequence[UUID]) -> bool:
+    """Whether any of these messages is hidden or not in the archive any more."""
+    return int(await tx.fetchval(Q.count_shown, tx.tenant, list(ids))) < len(ids)
 
 
 async def advance(tx: Transaction, before: int, after: int) -> bool:

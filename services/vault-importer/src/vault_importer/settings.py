@@ -32,6 +32,12 @@ class Settings(ServiceSettings, service="vault-importer"):
     )
     watch_seconds: float = Field(2.0, description="Time between two looks at the folder.")
     watch_settle_seconds: float = Field(10.0, description="How long a file must not have changed before it is taken.")
+    keep_backups_days: float = Field(
+        30.0,
+        ge=0,
+        description="How long files stay in done/ and refused/ after their import: they hold everybody, whoever was"
+        " erased too. An erasure removes those that are there at once.",
+    )
     watch_attempts: int = Field(5, description="How often an import is tried that fails by no fault of its file.")
     media_dir: Path | None = Field(
         None, description="Where media files are kept, under their hashes; needed by imports with a media folder."

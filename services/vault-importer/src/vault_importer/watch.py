@@ -24,6 +24,7 @@ from runtime.background import Background
 from vault_importer.accounts import Account, SealingError
 from vault_importer.containers import CONTAINERS
 from vault_importer.decrypt import Limits
+from vault_importer.erasure.case import SuppressionKey
 from vault_importer.import_backup import ImportJob, import_backup
 from vault_importer.manage_accounts import find_account
 from vault_importer.media_files import PREFIX, MediaFolders
@@ -52,6 +53,7 @@ class WatchOptions:
     media_store: Path | None = None
     """Where the files of a ``Media`` folder beside the backups are kept; without it, they are not taken."""
     largest_media_bytes: int = 4 * 1024**3
+    suppression_key: SuppressionKey | None = None
 
 
 @dataclass
@@ -155,6 +157,7 @@ class Watch(Background):
             temporary=self._options.temporary,
             limits=self._options.limits,
             sealing=self._options.sealing,
+            suppression_key=self._options.suppression_key,
         )
 
     def _media(self, inbox: Path) -> MediaFolders | None:

@@ -15,15 +15,31 @@ from vault_importer.media_files import MediaFolders
 
 if TYPE_CHECKING:
     from runtime.service import AsgiApp, Component
+    from vault_importer.erasure.case import SuppressionKey
+    from vault_importer.erasure.run import Erasing
     from vault_importer.seal import Sealing
     from vault_importer.settings import Settings
     from vault_importer.timestamps import Authority
 
-__all__ = ["Wired", "authority_of", "build", "limits_of", "make_database", "media_folders", "sealing_of", "stored_key"]
+__all__ = [
+    "Wired",
+    "authority_of",
+    "build",
+    "erasing_of",
+    "limits_of",
+    "make_database",
+    "media_folders",
+    "sealing_of",
+    "stored_key",
+    "suppression_key",
+]
 
 
 #: How long a message that was imported is not found at most, while the index keeps up.
 INDEX_SECONDS = 2.0
+SWEEP_SECONDS = 3600.0
+#: Between two looks at what is to be erased, and at who has answered.
+ERASE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +80,30 @@ def stored_key(account: Account, settings: Settings) -> bytes | None:
         sealing_key=parse_sealing_key(settings.key_encryption_key.get_secret_value()),
         tenant_id=account.tenant_id,
         account_id=account.id,
+    )
+
+
+def suppression_key(settings: Settings) -> SuppressionKey | None:
+    """What keeps erased people out of later backups; nothing without the service's own key."""
+    from vault_importer.erasure.case import SuppressionKey
+
+    key = settings.key_encryption_key.get_secret_value()
+    return SuppressionKey.of(parse_sealing_key(key)) if key else None
+
+
+def erasing_of(settings: Settings, database: Database) -> Erasing | None:
+    """What erasures work with; nothing without the service's own key."""
+    from vault_importer.erasure.run import Erasing
+
+    key = suppression_key(settings)
+    if key is None:
+        return None
+    return Erasing(
+        database=database,
+        key=key,
+        media_store=settings.media_dir,
+        backups=settings.watch_dir,
+        sealing=sealing_of(settings),
     )
 
 
@@ -117,6 +157,7 @@ def build(settings: Settings) -> Wired:
         *consuming(database, consumer),
     ]
     if settings.watch_dir is not None:
+        components.append(_old_backups(settings.watch_dir, settings.keep_backups_days))
         components.append(
             Watch(
                 database=database,
@@ -131,12 +172,15 @@ def build(settings: Settings) -> Wired:
                     sealing=sealing,
                     media_store=settings.media_dir,
                     largest_media_bytes=settings.max_media_bytes,
+                    suppression_key=suppression_key(settings),
                 ),
             )
         )
     if sealing is not None:
         components.append(_checkpoints(database, sealing, settings.checkpoint_seconds))
     components.append(_indexing(database))
+    if (erasing := erasing_of(settings, database)) is not None:
+        components.append(_erasures(erasing))
     http = beside(make_api(database, token), database, admin_token=token)
     return Wired(http=http, components=components)
 
@@ -146,6 +190,25 @@ def _indexing(database: Database) -> Component:
     from vault_importer.index_messages import index_all
 
     return Every("search index", INDEX_SECONDS, lambda: index_all(database))
+
+
+def _old_backups(watched: Path, keep_days: float) -> Component:
+    import asyncio
+
+    from runtime.service import Every
+    from vault_importer.erasure.files import remove_old_backups
+
+    async def sweep() -> None:
+        await asyncio.to_thread(remove_old_backups, watched, keep_days)
+
+    return Every("old backups", SWEEP_SECONDS, sweep)
+
+
+def _erasures(erasing: Erasing) -> Component:
+    from runtime.service import Every
+    from vault_importer.erasure.run import work_all
+
+    return Every("erasures", ERASE_SECONDS, lambda: work_all(erasing))
 
 
 def _checkpoints(database: Database, sealing: Sealing, seconds: float) -> Component:

@@ -1,0 +1,270 @@
+-- name: keep_in
+-- Until this transaction ends nobody begins to erase; several may hold it.
+SELECT pg_advisory_xact_lock_shared(hashtext('erasure'), hashtext($1))
+
+-- name: keep_out
+-- Wait until nobody writes to the archive, and let nobody begin before this transaction ends.
+SELECT pg_advisory_xact_lock(hashtext('erasure'), hashtext($1))
+
+-- name: try_to_be_alone
+-- Held by a session: an erasure takes many transactions, and two of the same would only be in each other's way.
+SELECT pg_try_advisory_lock(hashtext('erasing'), hashtext($1))
+
+-- name: suppressed
+-- Tags of who must not come back, and what is older than when.
+SELECT tag, CASE WHEN lifted_at IS NULL THEN 'infinity'::timestamptz ELSE until END AS until
+FROM suppressed WHERE tenant_id = $1
+
+-- name: count_suppressed
+-- How many there are: it only grows.
+SELECT count(*) FROM suppressed WHERE tenant_id = $1
+
+-- name: suppress
+-- Keep addresses out; who was erased before is kept out for longer.
+INSERT INTO suppressed AS s (tenant_id, tag, erasure_id, until) SELECT $1, t, $3, $4 FROM unnest($2::bytea[]) t
+ON CONFLICT (tenant_id, tag) DO UPDATE
+SET erasure_id = excluded.erasure_id, until = greatest(s.until, excluded.until), lifted_by = NULL, lifted_at = NULL
+
+-- name: lift
+-- Let somebody in again, with what is newer than their erasure.
+UPDATE suppressed SET lifted_by = $3, lifted_at = now() WHERE tenant_id = $1 AND tag = ANY ($2) AND lifted_at IS NULL
+
+-- name: unsuppress
+-- Of an erasure that was given up before anything was erased.
+UPDATE suppressed SET lifted_by = $3, lifted_at = now(), until = 'epoch'
+WHERE tenant_id = $1 AND erasure_id = $2
+
+-- name: policy
+-- When the tenant erases.
+SELECT mode FROM erasure_policy WHERE tenant_id = $1
+
+-- name: set_policy
+-- Say when it does.
+INSERT INTO erasure_policy (tenant_id, mode, set_by) VALUES ($1, $2, $3)
+ON CONFLICT (tenant_id) DO UPDATE SET mode = excluded.mode, set_by = excluded.set_by, set_at = now()
+
+-- name: addresses_of
+-- Every address of whoever has one of these numbers or contacts: two steps from identity to identity.
+WITH seed AS (
+    SELECT jid FROM contact WHERE tenant_id = $1 AND (number = ANY ($2::text[]) OR id = ANY ($3::uuid[]))
+    UNION SELECT substring(n FROM 2) || '@s.whatsapp.net' FROM unnest($2::text[]) n
+), near AS (
+    SELECT jid FROM seed
+    UNION SELECT a.lid FROM jid_alias a JOIN seed s ON a.jid = s.jid WHERE a.tenant_id = $1
+    UNION SELECT a.jid FROM jid_alias a JOIN seed s ON a.lid = s.jid WHERE a.tenant_id = $1
+)
+SELECT jid FROM near
+UNION SELECT a.lid FROM jid_alias a JOIN near s ON a.jid = s.jid WHERE a.tenant_id = $1
+UNION SELECT a.jid FROM jid_alias a JOIN near s ON a.lid = s.jid WHERE a.tenant_id = $1
+ORDER BY 1
+
+-- name: contacts_at
+-- The archive's people at some addresses.
+SELECT id, number FROM contact WHERE tenant_id = $1 AND jid = ANY ($2::text[]) ORDER BY id
+
+-- name: chats_with
+-- Conversations with nobody but some people.
+SELECT id FROM chat
+WHERE tenant_id = $1 AND kind = 'direct' AND (contact_id = ANY ($2::uuid[]) OR jid = ANY ($3::text[])) ORDER BY id
+
+-- name: is_account
+-- Whether one of the numbers is the business's own.
+SELECT EXISTS (SELECT FROM account WHERE tenant_id = $1 AND number = ANY ($2::text[]))
+
+-- name: add_case
+-- A request.
+INSERT INTO erasure (tenant_id, id, subject_id, state, scope, ground, asked_by, asked_at, why, numbers, emails, addresses,
+    customer_ids, lead_ids, contact_ids, chat_ids)
+VALUES ($1, $2, $3, 'asked', $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+
+-- name: case_of
+-- One request.
+SELECT * FROM erasure WHERE tenant_id = $1 AND id = $2
+
+-- name: case_for_change
+-- One request, which nobody else changes meanwhile.
+SELECT * FROM erasure WHERE tenant_id = $1 AND id = $2 FOR UPDATE
+
+-- name: cases
+-- The newest requests.
+SELECT * FROM erasure WHERE tenant_id = $1 ORDER BY asked_at DESC, id LIMIT $2
+
+-- name: open_cases
+-- What waits for its day, was interrupted, or waits for receipts; over all tenants.
+SELECT tenant_id, id, state FROM erasure
+WHERE state IN ('erasing', 'told') OR state = 'locked' AND due_at <= $1 ORDER BY id
+
+-- name: approvals
+-- Who approved.
+SELECT approver, at FROM erasure_approval WHERE tenant_id = $1 AND erasure_id = $2 ORDER BY at
+
+-- name: add_approval
+-- One more; nothing when they did already.
+INSERT INTO erasure_approval (tenant_id, erasure_id, approver, at) VALUES ($1, $2, $3, $4)
+ON CONFLICT DO NOTHING RETURNING approver
+
+-- name: set_state
+-- How far a request is.
+UPDATE erasure SET state = $3 WHERE tenant_id = $1 AND id = $2
+
+-- name: set_who
+-- By what the person is known by now.
+UPDATE erasure SET numbers = $3, addresses = $4, contact_ids = $5, chat_ids = $6 WHERE tenant_id = $1 AND id = $2
+
+-- name: set_plan
+-- What it would do.
+UPDATE erasure SET state = 'planned', plan = $3::jsonb, plan_hash = $4, mode = $5, due_at = $6
+WHERE tenant_id = $1 AND id = $2
+
+-- name: begin_case
+-- From here on the person is hidden and kept out; erased once it is due.
+UPDATE erasure SET state = $3, effective_at = $4 WHERE tenant_id = $1 AND id = $2
+
+-- name: note_part
+-- The others are told of one more part; which one it is.
+UPDATE erasure SET parts = parts + 1 WHERE tenant_id = $1 AND id = $2 RETURNING parts
+
+-- name: note_counts
+-- What was erased so far.
+UPDATE erasure SET counts = $3::jsonb WHERE tenant_id = $1 AND id = $2
+
+-- name: end_case
+-- Nobody knows any more who it was about.
+UPDATE erasure SET state = 'done', ended_at = $3, certificate = $4, numbers = '{}', emails = '{}', addresses = '{}',
+    customer_ids = '{}', lead_ids = '{}', why = ''
+WHERE tenant_id = $1 AND id = $2
+
+-- name: cancel_case
+-- Given up: nothing was erased.
+UPDATE erasure SET state = 'cancelled', ended_at = $3, numbers = '{}', emails = '{}', addresses = '{}',
+    customer_ids = '{}', lead_ids = '{}' WHERE tenant_id = $1 AND id = $2
+
+-- name: choose_messages
+-- Note what it reaches; how much came since the last time.
+SELECT choose_messages($1)
+
+-- name: release_messages
+-- Forget what it would have reached.
+SELECT release_messages($1)
+
+-- name: chosen
+-- The messages that it reaches.
+SELECT message_id FROM erasure_message WHERE tenant_id = $1 AND erasure_id = $2
+
+-- name: destroy_openings
+-- Destroy what opens leaves; how many there were.
+SELECT destroy_openings($1, $2::bigint[])
+
+-- name: erase_messages
+-- Erase messages with all that stands beside them; rows by table.
+SELECT store, rows FROM erase_messages($1, $2::uuid[]) WHERE rows > 0
+
+-- name: erase_beside
+-- Erase what names the person in one table beside other people's messages.
+SELECT erase_beside($1, $2)
+
+-- name: words_left
+-- Whether words are left of which it is not known who else has written them.
+SELECT EXISTS (SELECT FROM erasure_word WHERE tenant_id = $1 AND erasure_id = $2)
+
+-- name: erased_media
+-- Files that nobody refers to any more.
+SELECT sha256 FROM erased_media WHERE tenant_id = $1 LIMIT 1000
+
+-- name: media_gone
+-- They are off the disk.
+DELETE FROM erased_media WHERE tenant_id = $1 AND sha256 = ANY ($2::bytea[])
+
+-- name: reach
+-- What a request reaches, by why.
+SELECT reach, count(*) AS messages, min(m.sent_at) AS first_at, max(m.sent_at) AS last_at, count(DISTINCT m.chat_id) AS chats
+FROM erasure_message e JOIN message m ON m.tenant_id = e.tenant_id AND m.id = e.message_id
+WHERE e.tenant_id = $1 AND e.erasure_id = $2 GROUP BY reach ORDER BY reach
+
+-- name: reached_chats
+-- Where: each conversation with how much of it, and since when.
+SELECT h.id, h.kind, h.account_id, count(*) AS messages, min(m.sent_at) AS first_at, max(m.sent_at) AS last_at
+FROM erasure_message e JOIN message m ON m.tenant_id = e.tenant_id AND m.id = e.message_id
+JOIN chat h ON h.tenant_id = m.tenant_id AND h.id = m.chat_id
+WHERE e.tenant_id = $1 AND e.erasure_id = $2 GROUP BY h.id, h.kind, h.account_id ORDER BY count(*) DESC, h.id
+
+-- name: reached_beside
+-- What else there is of the person, by table.
+SELECT 'message_revision' AS store, count(*) AS rows FROM message_revision r
+    JOIN erasure_message e ON e.tenant_id = r.tenant_id AND e.message_id = r.message_id AND e.erasure_id = $2
+    WHERE r.tenant_id = $1
+UNION ALL SELECT 'message_media', count(*) FROM message_media r
+    JOIN erasure_message e ON e.tenant_id = r.tenant_id AND e.message_id = r.message_id AND e.erasure_id = $2
+    WHERE r.tenant_id = $1
+UNION ALL SELECT 'message_media_file', count(*) FROM message_media_file r
+    JOIN erasure_message e ON e.tenant_id = r.tenant_id AND e.message_id = r.message_id AND e.erasure_id = $2
+    WHERE r.tenant_id = $1
+UNION ALL SELECT 'message_quote of others', count(*) FROM message_quote WHERE tenant_id = $1
+    AND (quoted_contact_id = ANY ($3::uuid[]) OR quoted_chat_id = ANY ($4::uuid[])) AND text <> ''
+UNION ALL SELECT 'message_mention', count(*) FROM message_mention
+    WHERE tenant_id = $1 AND mentioned_contact_id = ANY ($3::uuid[])
+UNION ALL SELECT 'message_reaction', count(*) FROM message_reaction
+    WHERE tenant_id = $1 AND contact_id = ANY ($3::uuid[])
+UNION ALL SELECT 'message_receipt', count(*) FROM message_receipt
+    WHERE tenant_id = $1 AND contact_id = ANY ($3::uuid[])
+UNION ALL SELECT 'message_poll_vote', count(*) FROM message_poll_vote
+    WHERE tenant_id = $1 AND contact_id = ANY ($3::uuid[])
+UNION ALL SELECT 'call_log', count(*) FROM call_log WHERE tenant_id = $1 AND caller_or_called_id = ANY ($3::uuid[])
+UNION ALL SELECT 'chat_member', count(*) FROM chat_member WHERE tenant_id = $1 AND contact_id = ANY ($3::uuid[])
+UNION ALL SELECT 'chat_past_member', count(*) FROM chat_past_member
+    WHERE tenant_id = $1 AND contact_id = ANY ($3::uuid[])
+UNION ALL SELECT 'contact', count(*) FROM contact WHERE tenant_id = $1 AND id = ANY ($3::uuid[])
+UNION ALL SELECT 'jid_alias', count(*) FROM jid_alias
+    WHERE tenant_id = $1 AND (jid = ANY ($5::text[]) OR lid = ANY ($5::text[]))
+
+-- name: named_by_others
+-- Messages of other people that name the person by number: theirs to keep.
+SELECT count(*) FROM message m WHERE m.tenant_id = $1 AND m.text ~ $3
+    AND NOT EXISTS (SELECT FROM erasure_message e
+        WHERE e.tenant_id = m.tenant_id AND e.message_id = m.id AND e.erasure_id = $2)
+
+-- name: newest_processed
+-- When the newest of what it reaches was taken in.
+SELECT max(r.started_at) FROM import_run r WHERE r.tenant_id = $1 AND r.id IN (
+    SELECT DISTINCT m.import_id FROM erasure_message e
+    JOIN message m ON m.tenant_id = e.tenant_id AND m.id = e.message_id WHERE e.tenant_id = $1 AND e.erasure_id = $2)
+
+-- name: accounts_of_tenant
+-- Whose folders of backups there may be.
+SELECT id FROM account WHERE tenant_id = $1 ORDER BY id
+
+-- name: add_hold
+-- Something has to stay.
+INSERT INTO legal_hold (tenant_id, id, number, chat_id, reason, placed_by, placed_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
+
+-- name: holds
+-- What has to stay, and what had to.
+SELECT id, number, chat_id, reason, placed_by, placed_at, released_by, released_at, released_why FROM legal_hold
+WHERE tenant_id = $1 ORDER BY placed_at, id
+
+-- name: release_hold
+-- It need not stay any more; nothing when it was released before.
+UPDATE legal_hold SET released_by = $3, released_at = $4, released_why = $5
+WHERE tenant_id = $1 AND id = $2 AND released_at IS NULL RETURNING id
+
+-- name: add_receipt
+-- One service has forgotten one part.
+INSERT INTO erasure_receipt (tenant_id, erasure_id, part, service, erased, kept, forgotten_at, at)
+SELECT $1, $2, $3, $4, $5::jsonb, $6::jsonb, $7, $8
+WHERE EXISTS (SELECT FROM erasure WHERE tenant_id = $1 AND id = $2) ON CONFLICT DO NOTHING
+
+-- name: receipts
+-- What the others did.
+SELECT part, service, erased, kept, forgotten_at, at FROM erasure_receipt
+WHERE tenant_id = $1 AND erasure_id = $2 ORDER BY service, part
+
+-- name: search_again
+-- What was hidden is to be found again: the index is made anew, from the beginning.
+DELETE FROM search_progress WHERE tenant_id = $1
+
+-- name: chats_reached_by
+-- Where a person wrote or was written to: each conversation with how much, and since when.
+SELECT h.id, h.kind, h.account_id, count(*) AS messages, min(m.sent_at) AS first_at, max(m.sent_at) AS last_at
+FROM message m JOIN chat h ON h.tenant_id = m.tenant_id AND h.id = m.chat_id
+WHERE m.tenant_id = $1 AND (m.sender_id = ANY ($2::uuid[]) OR m.chat_id = ANY ($3::uuid[]))
+GROUP BY h.id, h.kind, h.account_id ORDER BY count(*) DESC, h.id

@@ -1,0 +1,282 @@
+"""Who may set an erasure going: two people, after a plan that was read, and never against a hold."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import httpx
+import pytest
+
+from kit.postgres import role_dsn
+from vault_importer.api import make_api
+from vault_importer.erasure import decide
+from vault_importer.erasure import run as running
+from vault_importer.erasure.case import Case, ErasureRefused, SuppressionKey, due_at, plan_hash
+from vault_importer.erasure.reach import reach_of
+from vault_importer.erasure.run import BESIDE, work_all
+from vault_importer.index_messages import index_tenant
+
+from .conftest import KEY, NUMBER, Forgetting
+
+NOW = datetime(2026, 6, 15, 10, tzinfo=UTC)
+
+
+def test_a_year_is_counted_from_the_newest_that_was_taken_in() -> None:
+    processed = NOW - timedelta(days=100)
+    assert due_at("at_once", now=NOW, processed_at=processed) == NOW
+    assert due_at("after_one_year", now=NOW, processed_at=processed) == processed + timedelta(days=365)
+    assert due_at("after_one_year", now=NOW, processed_at=NOW - timedelta(days=400)) == NOW
+    assert due_at("after_one_year", now=NOW, processed_at=None) == NOW
+
+
+def test_a_tag_tells_nothing_and_is_the_same_again() -> None:
+    tenant = uuid4()
+    tag = KEY.tag(tenant, "919847000010@s.whatsapp.net")
+    assert tag == KEY.tag(tenant, "919847000010@s.whatsapp.net")
+    assert tag != KEY.tag(uuid4(), "919847000010@s.whatsapp.net")
+    assert tag != SuppressionKey.of(bytes(32)).tag(tenant, "919847000010@s.whatsapp.net")
+
+
+def test_plans_that_say_the_same_have_one_name() -> None:
+    assert plan_hash({"a": 1, "b": 2}) == plan_hash({"b": 2, "a": 1})
+    assert plan_hash({"a": 1}) != plan_hash({"a": 2})
+
+
+@pytest.mark.parametrize("named", [{}, {"numbers": ["twelve"]}], ids=["nobody", "no number"])
+def test_somebody_has_to_be_named(named: dict[str, Any]) -> None:
+    with pytest.raises(ErasureRefused):
+        decide.who_of(**named)
+
+
+async def begin(forgetting: Forgetting, case: Case, *, plan: str | None = None, key: Any = KEY) -> Case:
+    return await decide.begin(
+        forgetting.vault.database, forgetting.vault.tenant, case.id, plan=plan or case.plan_hash, by="owner", key=key
+    )
+
+
+@pytest.mark.real
+async def test_two_different_people_have_to_approve(forgetting: Forgetting) -> None:
+    vault = forgetting.vault
+    case = await forgetting.ask()
+    with pytest.raises(ErasureRefused, match="two different people"):
+        await decide.make_plan(vault.database, vault.tenant, case.id)
+    await decide.approve(vault.database, vault.tenant, case.id, by="owner")
+    with pytest.raises(ErasureRefused, match="another person"):
+        await decide.approve(vault.database, vault.tenant, case.id, by="owner")
+    with pytest.raises(ErasureRefused, match="two different people"):
+        await decide.make_plan(vault.database, vault.tenant, case.id)
+    assert (await decide.approve(vault.database, vault.tenant, case.id, by="partner")).state == "approved"
+
+
+@pytest.mark.real
+async def test_a_plan_counts_and_erases_nothing(forgetting: Forgetting) -> None:
+    before = await forgetting.vault.rows("SELECT count(*) AS n FROM message")
+    case = await forgetting.planned()
+    assert case.plan is not None
+    assert case.plan["messages"] == {"author": 4, "conversation": 4, "copy": 1}
+    assert case.plan["beside"]["message_reaction"] == 1
+    assert case.plan["kept"] == {"messages of others that name the number": 1}
+    assert await forgetting.vault.rows("SELECT count(*) AS n FROM message") == before
+    carried = await forgetting.carry_out((await begin(forgetting, case)).id)
+    assert carried.counts["message"] == 9
+
+
+@pytest.mark.real
+async def test_only_the_plan_that_was_read_is_carried_out(forgetting: Forgetting) -> None:
+    case = await forgetting.planned()
+    with pytest.raises(ErasureRefused, match="read it again"):
+        await begin(forgetting, case, plan="0000")
+    with pytest.raises(ErasureRefused, match="KEY_ENCRYPTION_KEY"):
+        await begin(forgetting, case, key=None)
+    assert (await forgetting.case(case.id)).state == "planned"
+
+
+@pytest.mark.real
+async def test_the_business_itself_is_not_forgotten(forgetting: Forgetting) -> None:
+    with pytest.raises(ErasureRefused, match="your own accounts"):
+        await forgetting.ask(numbers=["+919847000001"])
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("on", ["number", "group", "everything"])
+async def test_a_hold_forbids_the_plan_and_stops_what_was_planned(forgetting: Forgetting, on: str) -> None:
+    vault = forgetting.vault
+    case = await forgetting.planned()
+    group = (await vault.rows("SELECT chat_id FROM message WHERE text = 'So do I'"))[0]["chat_id"]
+    held = await decide.hold(
+        vault.database, vault.tenant, number=NUMBER if on == "number" else None,
+        chat_id=group if on == "group" else None, reason="A claim", by="owner",
+    )  # fmt: skip
+    with pytest.raises(ErasureRefused, match=str(held.id)):
+        await begin(forgetting, case)
+    with pytest.raises(ErasureRefused, match="legal hold"):
+        await decide.make_plan(vault.database, vault.tenant, case.id)
+    await decide.release(vault.database, vault.tenant, held.id, by="owner", why="settled")
+    with pytest.raises(ErasureRefused):
+        await decide.release(vault.database, vault.tenant, held.id, by="owner", why="again")
+    begun = await begin(forgetting, case)
+    later = await decide.hold(vault.database, vault.tenant, number=NUMBER, chat_id=None, reason="Another", by="owner")
+    assert (await forgetting.carry_out(begun.id)).state == "erasing"
+    assert (await forgetting.vault.rows("SELECT count(*) AS n FROM contact WHERE number = $1", NUMBER))[0]["n"] == 1
+    await decide.release(vault.database, vault.tenant, later.id, by="owner", why="settled")
+    assert (await forgetting.carry_out(begun.id)).state == "told"
+
+
+@pytest.mark.real
+async def test_within_the_year_a_person_is_hidden_and_kept_out_and_erased_on_the_day(
+    forgetting: Forgetting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vault = forgetting.vault
+    await decide.set_policy(vault.database, vault.tenant, "after_one_year", by="owner")
+    case = await forgetting.begun()
+    assert case.state == "locked"
+    assert case.due_at is not None
+    assert case.due_at > datetime.now(UTC) + timedelta(days=360)
+    await _is_hidden(forgetting)
+    await index_tenant(vault.database, vault.tenant)
+    await work_all(forgetting.erasing)
+    await _is_hidden(forgetting)
+    assert len(await vault.rows("SELECT FROM message WHERE text LIKE '%xylophone%'")) == 1
+    assert await forgetting.told() == []
+    monkeypatch.setattr(running, "datetime", _Clock(case.due_at + timedelta(minutes=1)))
+    await work_all(forgetting.erasing)
+    assert (await forgetting.case(case.id)).state == "told"
+    assert await vault.rows("SELECT FROM message WHERE text LIKE '%xylophone%'") == []
+
+
+class _Clock:
+    def __init__(self, at: datetime) -> None:
+        self._at = at
+
+    def now(self, _: Any) -> datetime:
+        return self._at
+
+
+async def _is_hidden(forgetting: Forgetting) -> None:
+    vault = forgetting.vault
+    headers = {"Authorization": "Bearer t", "X-Tenant": str(vault.tenant)}
+    transport = httpx.ASGITransport(app=make_api(vault.database, "t"))
+    chats = await vault.rows("SELECT id, contact_id FROM chat")
+    async with httpx.AsyncClient(transport=transport, base_url="http://vault", headers=headers) as client:
+        said = ""
+        for chat in chats:
+            for path in (f"/v1/chats/{chat['id']}/messages", f"/v1/messages?chat={chat['id']}"):
+                said += (await client.get(path)).text
+        for path in ("/v1/chats", "/v1/conversations?number=%2B919847000010", "/v1/search?q=xylophone",
+                     "/v1/search?q=forty"):  # fmt: skip
+            said += (await client.get(path)).text
+    assert "So do I" in said
+    assert "Call 9847000010" in said
+    said = said.replace("Call 9847000010", "")
+    assert not any(each in said for each in ("xylophone", "forty", "9847000010"))
+
+
+@pytest.mark.real
+async def test_what_was_given_up_is_shown_and_found_again(forgetting: Forgetting) -> None:
+    vault = forgetting.vault
+    await decide.set_policy(vault.database, vault.tenant, "after_one_year", by="owner")
+    case = await forgetting.begun()
+    with pytest.raises(ErasureRefused, match="why"):
+        await decide.cancel(vault.database, vault.tenant, case.id, by="owner", why="")
+    await decide.cancel(vault.database, vault.tenant, case.id, by="owner", why="They have come back")
+    await index_tenant(vault.database, vault.tenant)
+    assert len(await vault.rows("SELECT FROM message_search WHERE words @@ 'xylophone'::tsquery")) == 1
+    run = await forgetting.import_("UPDATE message SET text_data = 'Newer' WHERE _id = 9003", name="newer.db")
+    assert "erased" not in str(run.manifest)
+    await decide.set_policy(vault.database, vault.tenant, "at_once", by="owner")
+    carried = await forgetting.carried_out()
+    with pytest.raises(ErasureRefused, match="cannot be given up"):
+        await decide.cancel(vault.database, vault.tenant, carried.id, by="owner", why="Too late")
+
+
+@pytest.mark.real
+async def test_reach_says_what_there_is_and_leaves_nothing(forgetting: Forgetting) -> None:
+    vault = forgetting.vault
+    reach = await reach_of(vault.database, vault.tenant, decide.who_of([NUMBER]))
+    assert reach.messages == 8
+    assert {chat["kind"]: chat["messages"] for chat in reach.chats} == {"direct": 4, "group": 4}
+    assert reach.beside["contact"] == 1
+    assert await vault.rows("SELECT FROM erasure_message") == []
+
+
+# What the database itself refuses -------------------------------------------------------------------------------
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM message",
+        "DELETE FROM message_revision",
+        "UPDATE ledger_opening SET openings = ''",
+        "INSERT INTO erasure_message SELECT tenant_id, id, gen_random_uuid(), 'author' FROM message",
+        "TRUNCATE message",
+    ],
+)
+async def test_the_service_itself_may_not_delete(forgetting: Forgetting, statement: str) -> None:
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        async with forgetting.vault.database.transaction(forgetting.vault.tenant) as tx:
+            await tx.execute(statement)
+
+
+@pytest.mark.real
+async def test_the_owner_may_delete_only_for_an_erasure_at_work(forgetting: Forgetting) -> None:
+    vault = forgetting.vault
+    case = await forgetting.planned()
+    owner = await asyncpg.connect(role_dsn(vault.database._app_dsn, "vault_importer_owner", "test"))
+    try:
+        await owner.execute(f"SET search_path = vault_importer; SET app.tenant = '{vault.tenant}'")
+        for erasing in ("", str(case.id), str(uuid4())):
+            await owner.execute(f"SET app.erasing = '{erasing}'")
+            for table in ("message", "message_reaction"):
+                with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                    await owner.execute(f"DELETE FROM {table}")
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await owner.execute("TRUNCATE message")
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await owner.execute("UPDATE message SET text = 'Never said'")
+    finally:
+        await owner.close()
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("state", ["asked", "approved", "planned"])
+async def test_the_functions_demand_an_erasure_at_work(forgetting: Forgetting, state: str) -> None:
+    case = await {"asked": forgetting.ask, "approved": forgetting.approved, "planned": forgetting.planned}[state]()
+    for call in (
+        *(f"erase_beside('{case.id}', '{target}')" for target in BESIDE),
+        f"erase_messages('{case.id}', '{{}}')",
+        f"destroy_openings('{case.id}', '{{0}}')",
+        f"release_messages('{case.id}')",
+    ):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            async with forgetting.vault.database.transaction(forgetting.vault.tenant) as tx:
+                await tx.execute(f"SELECT {call}")
+
+
+@pytest.mark.real
+async def test_the_functions_touch_only_what_the_erasure_reaches(forgetting: Forgetting) -> None:
+    vault = forgetting.vault
+    case = await forgetting.begun()
+    other = (await vault.rows("SELECT id FROM message WHERE text = 'So do I'"))[0]["id"]
+    leaf = (await vault.rows("SELECT min(first_leaf) AS leaf FROM ledger_batch WHERE kind = 'import'"))[0]["leaf"]
+    for call, argument in (("erase_messages", [other]), ("destroy_openings", [leaf])):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="does not reach"):
+            async with vault.database.transaction(vault.tenant) as tx:
+                await tx.execute(f"SELECT {call}($1, $2)", case.id, argument)
+
+
+@pytest.mark.real
+async def test_one_who_approved_twice_by_hand_is_still_one(forgetting: Forgetting) -> None:
+    """Whatever the application says, the functions count for themselves."""
+    vault = forgetting.vault
+    case = await forgetting.ask()
+    async with vault.database.transaction(vault.tenant) as tx:
+        await tx.execute("INSERT INTO erasure_approval VALUES ($1, $2, 'owner', now())", vault.tenant, case.id)
+        await tx.execute("UPDATE erasure SET state = 'erasing' WHERE id = $1", case.id)
+    with pytest.raises(asyncpg.InsufficientPrivilegeError, match="two approvals"):
+        async with vault.database.transaction(vault.tenant) as tx:
+            await tx.execute("SELECT erase_messages($1, $2)", case.id, list[UUID]())
