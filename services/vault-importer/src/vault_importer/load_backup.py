@@ -263,7 +263,7 @@ def _chunk(taken: Sequence[SourceMessage | SkippedRow], loading: Loading) -> _Ch
 
 async def _load_chunk(loading: Loading, chunk: _Chunk, *, lane: int, done: int, skipped: Mapping[str, int]) -> None:
     """One transaction: messages, their events and how far the lane has come."""
-    account, run = loading.account, loading.run
+    run = loading.run
     emits = {row.chat.id_text for row in chunk.staged}
     async with loading.writing(emits=emits) as tx:
         known = await store.known_keys(tx, chunk.staged, loading.aliases)
