@@ -142,6 +142,20 @@ async def test_only_the_function_reaches_letters(database: Database, tenant: UUI
         await owner.close()
 
 
+async def test_the_copies_of_a_shadow_run_are_thrown_away(database: Database, tenant: UUID) -> None:
+    owner = await asyncpg.connect(role_dsn(database._app_dsn, "notifier_owner", "test"))
+    try:
+        for name in ("run", "send", "send__base"):
+            await owner.execute(f"CREATE TABLE notifier_shadow.{name} (text text)")
+        receipt = await erase(database, tenant, subject(numbers=[NUMBER]))
+        assert [(each.store, each.rows) for each in receipt.erased] == [("shadow run", 1)]
+        left = "SELECT count(*) FROM pg_tables WHERE schemaname = 'notifier_shadow'"
+        assert await owner.fetchval(left) == 0
+        assert (await erase(database, tenant, subject(numbers=[NUMBER]))).erased == ()
+    finally:
+        await owner.close()
+
+
 async def test_the_receipt_says_what_went_what_stays_and_until_when(database: Database, tenant: UUID) -> None:
     person = subject(numbers=[NUMBER])
     receipt = await erase(database, tenant, person, Forgotten({"send": 3, "red_rule": 0}, (KEPT,)))

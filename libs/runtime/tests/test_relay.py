@@ -124,6 +124,27 @@ async def test_a_leader_that_is_rewound_publishes_again_with_the_same_ids(
     assert relay.status()["last_error"] is None
 
 
+async def test_what_keeps_the_past_of_an_erased_person_out_is_forgotten_on_its_day(
+    database: Database, bench: Bench, relay: Relay
+) -> None:
+    async with database.transaction(bench.tenant) as tx:
+        await tx.execute(
+            "INSERT INTO erased_lately (tenant_id, value, effective_at, forget_at) "
+            "VALUES ($1, 'then', now(), now() - interval '1 second'), ($1, 'not yet', now(), now() + interval '1 day')",
+            bench.tenant,
+        )
+    await relay.start()
+
+    async def left() -> list[str]:
+        async with database.system() as tx:
+            return [row["value"] for row in await tx.fetch("SELECT value FROM erased_lately")]
+
+    async def forgotten() -> bool:
+        return await left() == ["not yet"]
+
+    await eventually(forgotten)
+
+
 async def test_into_another_kafka_nothing_is_published_until_told(
     database: Database, bench: Bench, relay: Relay
 ) -> None:

@@ -1,8 +1,9 @@
 """Forgetting a person: how a service answers ``subject.erased``, and keeps out what still arrives about them.
 
 A service gives :func:`erasing` the one function that erases its own tables, and adds the subscription to a consumer.
-In the transaction of that function also the dead letters are destroyed that name the person, what could still arrive
-is noted, and the receipt is written. Handlers of events that can tell of a person ask :func:`erased` before they write:
+In the transaction of that function also the dead letters that name the person and the copies of a shadow run are
+destroyed, what could still arrive is noted, and the receipt is written. Handlers of events that can tell of a person
+ask :func:`erased` before they write:
 
 ::
 
@@ -27,13 +28,25 @@ from kit.consume import Retry, Subscription, on
 from kit.outbox import append
 from kit.postgres import Transaction
 
-__all__ = ["REMEMBERED", "Emits", "Forget", "Forgotten", "erase_letters", "erased", "erasing", "names_of", "remember"]
+__all__ = [
+    "REMEMBERED",
+    "Emits",
+    "Forget",
+    "Forgotten",
+    "erase_letters",
+    "erase_shadow",
+    "erased",
+    "erasing",
+    "names_of",
+    "remember",
+]
 
 REMEMBERED = timedelta(days=32)
 """How long the topics, outboxes and dead letters of any service can bring something back: the longest retention of a
 topic that names a person, the day that its newest segment may be open, and a day until it is swept."""
 
 _ERASE_LETTERS = "SELECT erased, busy FROM erase_letters($1, $2, 'erasure', $3)"
+_ERASE_SHADOW = "SELECT erase_shadow()"
 _REMEMBER = """
 INSERT INTO erased_lately (tenant_id, value, effective_at, forget_at)
 SELECT $1, v, $3, $4 FROM (SELECT DISTINCT unnest($2::text[])) AS values (v)
@@ -75,7 +88,7 @@ def erasing(service: str, forget: Forget, *, emits: Emits | None = None) -> Subs
         forgotten = await forget(subject, tx)
         await remember(tx, subject)
         now = datetime.now(UTC)
-        counts = {**forgotten.erased, "dead_letter": letters}
+        counts = {**forgotten.erased, "dead_letter": letters, "shadow run": await erase_shadow(tx)}
         receipt = ErasureReceiptV1(
             erasure_id=subject.erasure_id,
             subject_id=subject.subject_id,
@@ -99,6 +112,12 @@ async def erase_letters(tx: Transaction, subject: SubjectErasedV1) -> int:
         # It may be having its effect just now, which would come after ours.
         raise Retry("a letter that names the person is just being tried", after=2.0)
     return int(row["erased"])
+
+
+async def erase_shadow(tx: Transaction) -> int:
+    """Throw the copies of an open shadow run away: they hold everybody. Its replay ends with a sentence, and is planned
+    again. How many there were."""
+    return int(await tx.fetchval(_ERASE_SHADOW))
 
 
 async def remember(tx: Transaction, subject: SubjectErasedV1) -> None:

@@ -48,6 +48,20 @@ BEGIN
 END
 $$;
 
+-- Throw the copies of a shadow run away, if there are any: they hold everybody as they were. The run says what to do.
+CREATE FUNCTION erase_shadow() RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER AS $$
+DECLARE
+    copies text;
+BEGIN
+    SELECT string_agg(format('%I.%I', schemaname, tablename), ', ') INTO copies FROM pg_tables
+        WHERE schemaname = current_schema() || '_shadow';
+    IF copies IS NOT NULL THEN
+        EXECUTE 'DROP TABLE ' || copies;
+    END IF;
+    RETURN copies IS NOT NULL;
+END
+$$;
+
 DO $$
 DECLARE
     service text := current_schema();
@@ -58,7 +72,8 @@ BEGIN
     EXECUTE format('CREATE POLICY eraser ON dead_letter TO %I USING (%s)', service || '_owner', tenant);
     EXECUTE format('CREATE POLICY eraser ON dead_letter_audit TO %I USING (%s)', service || '_owner', tenant);
     EXECUTE format('ALTER FUNCTION erase_letters SET search_path = %I, pg_temp', service);
-    EXECUTE 'REVOKE EXECUTE ON FUNCTION erase_letters, letter_text FROM PUBLIC';
-    EXECUTE format('GRANT EXECUTE ON FUNCTION erase_letters TO %I', service || '_app');
+    EXECUTE format('ALTER FUNCTION erase_shadow SET search_path = %I, pg_temp', service);
+    EXECUTE 'REVOKE EXECUTE ON FUNCTION erase_letters, erase_shadow, letter_text FROM PUBLIC';
+    EXECUTE format('GRANT EXECUTE ON FUNCTION erase_letters, erase_shadow TO %I', service || '_app');
 END
 $$;

@@ -203,7 +203,8 @@ def reach(
     if as_json:
         typer.echo(json.dumps(asdict(found), default=str))
         return
-    typer.echo(f"{len(found.addresses)} addresses, {found.messages:,} messages in {len(found.chats)} conversations")
+    known, chats = len(found.addresses), len(found.chats)
+    typer.echo(f"addresses: {known}, messages: {found.messages:,}, conversations: {chats}")
     for chat in found.chats:
         typer.echo(f"  {chat['id']}  {chat['kind']:<9} {chat['messages']:>7,}  {chat['first_at']:%Y-%m-%d} on")
     for store, rows in found.beside.items():
@@ -264,7 +265,7 @@ def let_in(
             raise ErasureRefused("Set TRUNKLINE_VAULT_IMPORTER_KEY_ENCRYPTION_KEY.")
         return await decide.lift(database, tenant, decide.who_of(number), by=by, key=key)
 
-    typer.echo(f"{_work(work)} addresses are let in again; what is older stays out.")
+    typer.echo(f"Let in again (addresses: {_work(work)}); what is older than the erasure stays out.")
 
 
 # Holds ----------------------------------------------------------------------------------------------------------

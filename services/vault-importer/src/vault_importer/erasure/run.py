@@ -18,7 +18,7 @@ from contracts.erasure import SubjectErasedV1
 from kit.outbox import append
 from kit.postgres import Database, Transaction
 from kit.telemetry import get_logger
-from recovery.erasure import erase_letters, remember
+from recovery.erasure import erase_letters, erase_shadow, remember
 from vault_importer.audit_store import append_audit
 from vault_importer.erasure import files, store, suppression_store
 from vault_importer.erasure.case import Case, SuppressionKey
@@ -170,10 +170,10 @@ async def _tell_who(erasing: Erasing, tenant: UUID, case: Case) -> None:
             contact_ids=tuple(map(str, who.contact_ids)),
             chat_ids=tuple(map(str, who.chat_ids)),
         )
-        letters = await erase_letters(tx, told)
+        letters, shadows = await erase_letters(tx, told), await erase_shadow(tx)
         await remember(tx, told)
         await append(tx, told)
-        await _count(tx, case.id, {"dead_letter": letters})
+        await _count(tx, case.id, {"dead_letter": letters, "shadow run": shadows})
 
 
 async def _erase_chunk(erasing: Erasing, tenant: UUID, case: Case, ids: Sequence[UUID], leaves: Sequence[int]) -> None:
