@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from vault_importer.formats import recognise
-from vault_importer.formats.base import SkippedRow, SourceChat, SourceContact, SourceMessage
+from vault_importer.formats.base import SideRow, SkippedRow, SourceChat, SourceContact, SourceMessage
+from vault_importer.protobuf import encode_field
 from vault_importer.refusals import BackupRefused
 
 DESK, OTHER, GROUP = "919847000010@s.whatsapp.net", "919847000011@s.whatsapp.net", "120363000000000001@g.us"
@@ -131,6 +132,155 @@ def test_an_address_book_of_android_is_refused_beside_it(tmp_path: Path) -> None
     path = _write(tmp_path)
     with pytest.raises(BackupRefused, match="leave --address-book out"):
         recognise(path).open(path, address_book=path, known_aliases={})
+
+
+INFO = "CREATE TABLE ZWAMESSAGEINFO (Z_PK INTEGER PRIMARY KEY, ZMESSAGE INTEGER, ZRECEIPTINFO BLOB)"
+LINKS = (
+    "CREATE TABLE ZWAMESSAGEDATAITEM (Z_PK INTEGER PRIMARY KEY, Z_ENT INTEGER, ZMESSAGE INTEGER, ZTITLE VARCHAR,"
+    " ZMATCHEDTEXT VARCHAR)"
+)
+#: 2026-01-05 08:00:09 UTC.
+REACTED = 1_767_600_009
+
+
+def _adds_up(table: dict[str, Any]) -> bool:
+    taken = table["new"] + table["changed"] + table["unchanged"]
+    return bool(table["seen"] == taken + sum(table["skipped"].values()))
+
+
+def _field(number: int, value: int | str | bytes) -> bytes:
+    return encode_field(number, value.encode() if isinstance(value, str) else value)
+
+
+def _theirs(by: str, reaction: str, at: int) -> bytes:
+    return _field(1, _field(1, "RID") + _field(2, by) + _field(3, reaction) + _field(4, at))
+
+
+def _ours(reaction: str, at: int) -> bytes:
+    return _field(2, _field(1, "RID") + _field(2, reaction) + _field(3, at))
+
+
+def _info(number: int, message: int, receipt: bytes) -> str:
+    return f"INSERT INTO ZWAMESSAGEINFO VALUES ({number}, {message}, x'{receipt.hex()}')"
+
+
+def _quoting(number: int, message: int, key_id: str, by: str) -> str:
+    metadata = (_field(4, "whatever") + _field(5, key_id) + _field(6, by)).hex()
+    return f"INSERT INTO ZWAMEDIAITEM (Z_PK, ZMESSAGE, ZMETADATA) VALUES ({number}, {message}, x'{metadata}')"
+
+
+BESIDE = (
+    "ALTER TABLE ZWAMEDIAITEM ADD COLUMN ZMETADATA BLOB",
+    "ALTER TABLE ZWAMEDIAITEM ADD COLUMN ZMOVIEDURATION FLOAT",
+    "ALTER TABLE ZWAGROUPMEMBER ADD COLUMN ZISADMIN INTEGER",
+    "ALTER TABLE ZWAGROUPMEMBER ADD COLUMN ZISACTIVE INTEGER",
+    "UPDATE ZWAGROUPMEMBER SET ZISADMIN = 1, ZISACTIVE = 1",
+    f"INSERT INTO ZWAGROUPMEMBER VALUES (8, 2, '{DESK}', NULL, NULL, 0, 0)",
+    "UPDATE ZWAMEDIAITEM SET ZLATITUDE = 1080, ZLONGITUDE = 1920, ZMOVIEDURATION = 12.6 WHERE Z_PK = 1",
+    INFO,
+    _info(
+        1, 1, _field(4, 1) + _field(7, _theirs(DESK, "\N{THUMBS UP SIGN}", REACTED) + _ours("\u2764", REACTED * 1000))
+    ),
+    _info(2, 3, _field(2, b"\x08\x01")),
+    _info(3, 4, b"\xff\xff"),
+    _quoting(4, 2, "3A01", DESK),
+    _quoting(5, 7, "3A03", OTHER),
+    _quoting(6, 1, "GONE", "919847000012@s.whatsapp.net"),
+    LINKS,
+    "INSERT INTO ZWAMESSAGEDATAITEM VALUES (1, 9, 1, 'Price list', 'https://example.in/list')",
+    "CREATE TABLE ZWANOBODYKNOWS (Z_PK INTEGER PRIMARY KEY, X TEXT)",
+    "INSERT INTO ZWANOBODYKNOWS VALUES (1, 'a'), (2, 'b')",
+)
+
+
+def _side(opened: Any, into: str) -> list[SideRow | SkippedRow]:
+    [side] = [side for side in opened.sides() if side.into == into]
+    rows = list(side.rows(0))
+    for skip in range(len(rows) + 1):
+        assert list(side.rows(skip)) == rows[skip:]
+    return rows
+
+
+def test_reactions_are_read_out_of_receipts(tmp_path: Path) -> None:
+    with closing(_open(_write(tmp_path, *BESIDE))) as opened:
+        theirs, ours, *none = _side(opened, "reaction")
+    assert (theirs.message_row, theirs.person_jid, theirs.from_me) == (1, DESK, False)
+    assert theirs.values == {"reaction": "\N{THUMBS UP SIGN}", "reacted_at": REACTED * 1000}
+    # Some versions tell seconds, others milliseconds.
+    assert (ours.from_me, ours.values) == (True, {"reaction": "\u2764", "reacted_at": REACTED * 1000})
+    assert none == [SkippedRow("ZWAMESSAGEINFO", "no_reaction"), SkippedRow("ZWAMESSAGEINFO", "unreadable")]
+
+
+def test_quotes_name_the_message_and_its_direction(tmp_path: Path) -> None:
+    with closing(_open(_write(tmp_path, *BESIDE))) as opened:
+        rows = [row for row in _side(opened, "quote") if isinstance(row, SideRow)]
+    of_desk, of_picture, gone = rows
+    assert (of_desk.message_row, of_desk.values["quoted_key_id"], of_desk.from_me) == (2, "3A01", False)
+    assert (of_desk.values["text"], of_desk.values["quoted_at"]) == ("hello", 1_767_600_000_500)
+    assert (of_picture.values["quoted_raw_kind"], of_picture.person_jid, of_picture.chat_jid) == (1, OTHER, GROUP)
+    # Not the other side's, in a chat of two: ours, though it is not in the store any more.
+    assert (gone.from_me, gone.values["text"], gone.values["quoted_at"]) == (True, "", 0)
+
+
+def test_files_members_and_other_tables_come_with_what_they_say(tmp_path: Path) -> None:
+    with closing(_open(_write(tmp_path, *BESIDE))) as opened:
+        media = {row.message_row: row.values for row in _side(opened, "media") if isinstance(row, SideRow)}
+        members, details = _side(opened, "member"), _side(opened, "detail")
+        unread, lookups = opened.unread(), list(opened.lookups())
+    picture = media[3]
+    assert (picture["width"], picture["height"], picture["duration_seconds"]) == (1080, 1920, 13)
+    assert (picture["caption"], picture["name"], picture["mime_type"]) == ("the invoice", "a.jpg", "image/jpeg")
+    assert (media[6]["name"], media[6]["caption"], media[6]["width"]) == ("list.pdf", "", None)
+    assert set(media) == {3, 6}
+    assert members == [
+        SideRow({"rank": 1, "pending": False, "added_at": 0, "label": ""}, chat_jid=GROUP, person_jid=OTHER),
+        SkippedRow("ZWAGROUPMEMBER", "not_active"),
+    ]
+    [link] = details
+    assert link.values["columns"] == {"ZTITLE": "Price list", "ZMATCHEDTEXT": "https://example.in/list"}
+    assert unread == {"ZWANOBODYKNOWS": 2}
+    assert [each.table for each in lookups] == ["ZWACHATSESSION"] * 3 + ["ZWAPROFILEPUSHNAME"]
+
+
+@pytest.mark.parametrize("bad", ["NULL", "5", "'text'", "x'ff'", "x'3aff'", "x'3a020a00'", "zeroblob(9000)"])
+def test_hostile_blobs_are_counted_and_end_nothing(tmp_path: Path, bad: str) -> None:
+    path = _write(
+        tmp_path, *BESIDE, f"UPDATE ZWAMESSAGEINFO SET ZRECEIPTINFO = {bad}",
+        f"UPDATE ZWAMEDIAITEM SET ZMETADATA = {bad}",
+        "UPDATE ZWAMEDIAITEM SET ZFILESIZE = 9e999, ZMOVIEDURATION = 'long', ZLATITUDE = 'x', ZMESSAGE = 'y'",
+    )  # fmt: skip
+    with closing(_open(path)) as opened:
+        assert all(isinstance(row, SkippedRow) or not row.values["reaction"] for row in _side(opened, "reaction"))
+        assert all(isinstance(row, SkippedRow) for row in _side(opened, "quote"))
+        assert len(_side(opened, "media")) == 6
+
+
+@pytest.mark.real
+async def test_what_stands_beside_messages_of_ios_arrives_and_adds_up(vault: Any, tmp_path: Path) -> None:
+    run = await vault.import_(_write(tmp_path, *BESIDE), backup_key=None)
+    tables = run.manifest["tables"]
+    assert [name for name, table in tables.items() if not _adds_up(table)] == []
+    reactions = await vault.rows(
+        "SELECT m.key_id, r.reaction, c.number FROM message_reaction r JOIN message m ON m.id = r.message_id"
+        " LEFT JOIN contact c ON c.id = r.contact_id ORDER BY c.number NULLS LAST"
+    )
+    assert [(row["key_id"], row["number"]) for row in reactions] == [("3A01", "+919847000010"), ("3A01", None)]
+    quotes = await vault.rows(
+        "SELECT m.key_id, o.key_id AS quoted, q.text FROM message_quote q JOIN message m ON m.id = q.message_id"
+        " LEFT JOIN message o ON o.id = q.quoted_message_id ORDER BY m.key_id"
+    )
+    assert [(row["key_id"], row["quoted"]) for row in quotes] == [("3A01", None), ("3A02", "3A01"), ("3A07", "3A03")]
+    assert len(await vault.rows("SELECT * FROM message_media")) == 2
+    assert len(await vault.rows("SELECT * FROM chat_member")) == 1
+    again = await vault.import_(_write(tmp_path, *BESIDE, "UPDATE ZWAMESSAGE SET ZTEXT = 'edited' WHERE Z_PK = 1"),
+                                backup_key=None)  # fmt: skip
+    beside = {name: table for name, table in again.manifest["tables"].items() if name != "message"}
+    changed = {name for name, table in beside.items() if table["new"] or table["changed"]}
+    # What is quoted says something else now.
+    assert changed == {"ZWAMEDIAITEM.ZMETADATA"}
+    # An edit leaves no mark in the store: it is told by the two backups.
+    assert again.messages_changed == 1
+    assert [row["text"] for row in await vault.rows("SELECT text FROM message_revision")] == ["hello"]
 
 
 @pytest.mark.real

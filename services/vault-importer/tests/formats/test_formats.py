@@ -15,6 +15,7 @@ from vault_importer.refusals import BackupRefused
 HELPERS = {
     "android_kinds",
     "base",
+    "chatstorage_tables",
     "export_options",
     "gathered",
     "msgstore_chats",

@@ -7,7 +7,6 @@ business moves from one phone to the other; of others the phone's own code is ke
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,25 +15,27 @@ from vault_importer.formats.android_kinds import KINDS
 from vault_importer.formats.base import (
     Alias,
     Backup,
+    LookedUp,
     MessageRows,
     NameSource,
+    Side,
     SkippedRow,
     SourceChat,
     SourceContact,
     SourceMessage,
     of_lane,
 )
+from vault_importer.formats.chatstorage_tables import MEDIA, MEMBER, MESSAGE, IosTables, milliseconds
+from vault_importer.formats.msgstore_tables import row_number, unread_tables
 from vault_importer.formats.sqlite_source import SqliteSource, clean
 from vault_importer.identity import canonical, kind_of_chat
 from vault_importer.refusals import BackupRefused
 
 __all__ = ["ChatStorage"]
 
-MESSAGE, CHAT, MEMBER, MEDIA = "ZWAMESSAGE", "ZWACHATSESSION", "ZWAGROUPMEMBER", "ZWAMEDIAITEM"
-PUSH_NAME = "ZWAPROFILEPUSHNAME"
-#: 2001-01-01 of the epoch.
-CORE_DATA_SECONDS = 978_307_200
-LATEST_SECONDS = 253_402_214_400
+CHAT, PUSH_NAME = "ZWACHATSESSION", "ZWAPROFILEPUSHNAME"
+#: Core Data's own.
+BOOKKEEPING = frozenset({"Z_METADATA", "Z_MODELCACHE", "Z_PRIMARYKEY"})
 #: The phone's code: Android's.
 CODES = {0: 0, 1: 1, 2: 3, 3: 2, 4: 4, 5: 5, 6: 7, 7: 0, 8: 9, 11: 13, 14: 15, 15: 20, 38: 42, 39: 43, 46: 66}
 UNKNOWN, REVOKED, LOCATION, DOCUMENT = -1, 15, 5, 9
@@ -70,6 +71,7 @@ class _ChatStorage:
         self._known = known
         self._chats = {row: jid for row, jid, _ in self._read_chats() if jid}
         self._members = {row: jid for row, jid, _ in self._read_members() if jid}
+        self._beside = IosTables(store, chats=self._chats, members=self._members, address=self._address, codes=CODES)
 
     def close(self) -> None:
         self._store.close()
@@ -77,6 +79,21 @@ class _ChatStorage:
     def rows(self) -> Mapping[str, int]:
         counted = {each: self._store.count(each) for each in (CHAT, MEMBER, MEDIA, PUSH_NAME) if self._store.has(each)}
         return {"message": self._store.count(MESSAGE), **counted}
+
+    def sides(self) -> list[Side]:
+        return self._beside.sides()
+
+    def lookups(self) -> Iterator[LookedUp]:
+        for _, jid, _ in self._read_chats():
+            yield LookedUp(CHAT, jid, reason="" if jid else "no_jid")
+        if self._store.has(PUSH_NAME, "ZJID", "ZPUSHNAME"):
+            for (jid,) in self._store.select(f"SELECT ZJID FROM {PUSH_NAME}"):  # noqa: S608
+                address = self._address(jid)
+                yield LookedUp(PUSH_NAME, address, reason="" if address else "no_jid")
+
+    def unread(self) -> Mapping[str, int]:
+        read = {MESSAGE, MEDIA, CHAT, PUSH_NAME, *(side.name for side in self.sides())}
+        return unread_tables(self._store, read | BOOKKEEPING)
 
     def aliases(self) -> Iterator[Alias]:
         return iter(())
@@ -148,11 +165,11 @@ class _ChatStorage:
         return f"SELECT {columns} FROM ({ordered}) o CROSS JOIN {MESSAGE} m ON m.Z_PK = o.Z_PK {join}"  # noqa: S608
 
     def _message(self, row: tuple[Any, ...]) -> SourceMessage | SkippedRow:
-        _, chat_row, key_id, date, from_me, own_code, text, member, title, *media = row
+        number, chat_row, key_id, date, from_me, own_code, text, member, title, *media = row
         chat = self._chats.get(chat_row)
         if chat is None:
             return SkippedRow("message", "no_chat")
-        sent_at = _milliseconds(date)
+        sent_at = milliseconds(date)
         if not clean(key_id) or not sent_at:
             return SkippedRow("message", "no_time" if clean(key_id) else "no_key")
         code = CODES.get(own_code, UNKNOWN) if isinstance(own_code, int) else UNKNOWN
@@ -165,19 +182,12 @@ class _ChatStorage:
         return SourceMessage(
             chat, from_me == 1, clean(key_id), (), sender, sent_at, KINDS.get(code, "other"), code,
             "" if revoked else clean(said), 0, revoked, 0, _details(code, own_code, title, media),
+            row_number(number),
         )  # fmt: skip
 
 
 def _contact(jid: str, name: str, source: NameSource) -> SourceContact:
     return SourceContact(jid=jid, name=name, name_source=source if name else "none")
-
-
-def _milliseconds(value: object) -> int:
-    """0 for what is no time."""
-    if not isinstance(value, (int, float)) or not math.isfinite(value):
-        return 0
-    seconds = value + CORE_DATA_SECONDS
-    return round(seconds * 1000) if 0 < seconds < LATEST_SECONDS else 0
 
 
 def _details(code: int, own_code: object, title: object, media: list[Any]) -> Mapping[str, Any] | None:
