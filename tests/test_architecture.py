@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from contracts.erasure import SubjectErasedV1
 from contracts.registry import REGISTRY
 from contracts.topics import TOPICS
 
@@ -352,6 +353,8 @@ def subscribed(service: str) -> dict[str, set[str]]:
     for node in ast.walk(tree(ROOT / "services" / service / "src" / package_of(service) / "consumers.py")):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in found and node.args:
             found[node.func.id].add(topics[ast.unparse(node.args[0])])
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "erasing":
+            found["on"].add(SubjectErasedV1.topic())
     return found
 
 

@@ -64,9 +64,10 @@ class Brain:
         """The events that were appended since the last time somebody asked."""
         async with self.database.system() as tx:
             rows = await tx.fetch(
-                "SELECT payload FROM outbox WHERE tenant_id = $1 ORDER BY epoch, xid, seq OFFSET $2",
+                "SELECT payload FROM outbox WHERE tenant_id = $1 AND type = $3 ORDER BY epoch, xid, seq OFFSET $2",
                 self.tenant,
                 self._read,
+                FactExtractedV1.type,
             )
         self._read += len(rows)
         return [FactExtractedV1(**json.loads(row["payload"])) for row in rows]

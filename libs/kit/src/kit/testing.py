@@ -36,9 +36,9 @@ from contracts.registry import Registry
 from contracts.topics import TOPICS
 from kit.ids import uuid7
 from kit.migrations import migrate, migrations_of, provision
-from kit.postgres import Database, role_dsn, schema_of
+from kit.postgres import Database, Transaction, role_dsn, schema_of
 
-__all__ = ["Bench", "MakeDatabase", "Servers", "Toy", "eventually", "fresh_database", "make_topic"]
+__all__ = ["Bench", "MakeDatabase", "Servers", "Toy", "columns_with", "eventually", "fresh_database", "make_topic"]
 
 PASSWORDS = {"owner": "test", "app": "test", "system": "test", "ro": "test"}
 ADDRESSES = ("POSTGRES_DSN", "KAFKA_BOOTSTRAP", "REDIS_URL")
@@ -293,3 +293,24 @@ async def bench(kafka_bootstrap: str, tenant: UUID) -> AsyncIterator[Bench]:
     await producer.start()
     yield Bench(name, event, Registry([event]), producer, kafka_bootstrap, tenant)
     await producer.stop()
+
+
+async def columns_with(tx: Transaction, needle: str) -> list[str]:
+    """Every ``table.column`` of the schema that holds the text and can be read: what was to be erased is in none."""
+    columns = await tx.fetch(
+        "SELECT c.oid::regclass::text AS of_table, quote_ident(a.attname) AS of_column, t.typname"
+        " FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid JOIN pg_type t ON t.oid = a.atttypid"
+        " WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p') AND a.attnum > 0"
+        " AND t.typname IN ('text', '_text', 'varchar', 'json', 'jsonb', 'bytea', '_bytea')"
+        " AND has_column_privilege(c.oid, a.attnum, 'SELECT')"
+    )
+    found = []
+    for row in columns:
+        table, column, kind = row["of_table"], row["of_column"], row["typname"]
+        text = {
+            "bytea": f"encode({column}, 'escape')",
+            "_bytea": f"(SELECT string_agg(encode(b, 'escape'), ' ') FROM unnest({column}) b)",  # noqa: S608
+        }.get(kind, f"{column}::text")
+        if await tx.fetchval(f"SELECT count(*) FROM {table} WHERE position($1 IN {text}) > 0", needle):  # noqa: S608
+            found.append(f"{table.rpartition('.')[2]}.{column}")
+    return found

@@ -9,6 +9,7 @@ from uuid import UUID
 from brain_distiller import facts, store
 from brain_distiller.distillers import SINGLE_VALUED
 from brain_distiller.facts import Changes, Fact, Version, conclude
+from brain_distiller.keep_out import without_erased, without_names
 from brain_distiller.readings import Reading, may_mention, number_of, read, subject_of
 from contracts.envelope import partition_key
 from contracts.facts import Evidence, FactExtractedV1
@@ -39,11 +40,13 @@ async def distil_messages(messages: Sequence[MessageImportedV1], tx: Transaction
     The keys of all subjects of :func:`subjects_touched` are held. Revisions of one message are taken one after
     the other, so that a batch tells the same story as its messages one by one.
     """
+    messages = await without_erased(messages, tx)
     customers = await _customers(messages, tx)
     entered: list[Version] = []
     for message_round in _rounds(messages):
         stored = await store.revisions_of(tx, [message.message_id for message in message_round])
         readings = _not_stale([read(message, customers) for message in message_round], stored)
+        readings = await without_names(readings, tx)
         entered += await _take(readings, stored, tx)
     return entered
 

@@ -22,7 +22,7 @@ from brain_distiller.readings import Reading
 __all__ = ["Changes", "Evidence", "Fact", "Identify", "Known", "Reason", "State", "Version", "conclude"]
 
 State = Literal["asserted", "conflicting", "superseded", "retracted"]
-Reason = Literal["said", "said_again", "second_value", "one_value_left", "edited", "revoked"]
+Reason = Literal["said", "said_again", "second_value", "one_value_left", "edited", "revoked", "erased"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

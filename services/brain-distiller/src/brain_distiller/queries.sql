@@ -157,3 +157,47 @@ CROSS JOIN LATERAL (
 ) AS e
 WHERE v.at >= $1 AND (v.at, f.fact_id) > ($1, $2) AND v.at < $3
 ORDER BY v.at, f.fact_id LIMIT $4
+
+-- name: evidence_to_erase
+-- Facts that lose evidence: what these sources say; and, whole, what was said until $3 of these subjects, or with these
+-- values.
+SELECT f.fact_id, f.subject, f.key, false AS whole FROM fact f
+WHERE f.fact_id IN (SELECT e.fact_id FROM evidence e WHERE e.source_type = 'message' AND e.source_id = ANY ($1::text[]))
+UNION ALL
+SELECT f.fact_id, f.subject, f.key, true FROM fact f
+WHERE (f.subject = ANY ($2::text[])
+        OR f.value_type IN ('phone', 'email') AND f.value = ANY ($4::text[])
+        OR f.value_type = 'upi' AND split_part(f.value, '@', 1) = ANY ($5::text[]))
+    AND EXISTS (SELECT FROM evidence e WHERE e.fact_id = f.fact_id AND e.said_at <= $3)
+
+-- name: erase_evidence
+-- Erase what these sources say and what was said of these facts until a time, and what rested on nothing else.
+SELECT evidence_rows, fact_rows, version_rows, source_rows, touched FROM erase_evidence($1, $2, $3)
+
+-- name: facts_to_tell_again
+-- Of facts that were touched, those that stand, each with the evidence it can tell: live before withdrawn, then the
+-- earliest; and whether what its newest version told is gone.
+SELECT f.*, e.source_type, e.source_id, e.revision, e.extractor AS evidence_extractor, e.start_at, e.end_at, e.quote,
+    e.confidence AS evidence_confidence, e.said_at, e.withdrawn_at IS NULL AS live,
+    NOT EXISTS (SELECT FROM fact_version v WHERE v.tenant_id = f.tenant_id AND v.fact_id = f.fact_id
+        AND v.version = f.version) AS told_is_gone
+FROM fact f
+CROSS JOIN LATERAL (
+    SELECT * FROM evidence e WHERE e.tenant_id = f.tenant_id AND e.fact_id = f.fact_id
+    ORDER BY e.withdrawn_at IS NOT NULL, e.said_at, e.source_id, e.start_at LIMIT 1
+) AS e
+WHERE f.fact_id = ANY ($1::uuid[])
+    OR (f.subject, f.key) IN (SELECT * FROM unnest($2::text[], $3::text[])) AND f.state = 'conflicting'
+ORDER BY f.fact_id
+
+-- name: erase_customers
+-- Customers that are an erased person, with their numbers.
+DELETE FROM customer WHERE customer_id = ANY ($1::text[])
+
+-- name: erase_numbers
+-- An erased person's numbers, whoever else has them as well.
+DELETE FROM customer_number WHERE number = ANY ($1::text[]) OR customer_id = ANY ($2::text[])
+
+-- name: customers_with_numbers
+-- All customers that have one of these numbers.
+SELECT DISTINCT customer_id FROM customer_number WHERE number = ANY ($1::text[])

@@ -14,10 +14,13 @@ from kit.postgres import Transaction, load_queries
 __all__ = [
     "HistoryEntry",
     "KnownEvidence",
+    "Q",
     "ToldFact",
     "customers_of",
     "delete_customer",
     "evidence_of",
+    "evidence_of_row",
+    "fact_of_row",
     "facts_of_period",
     "history_of",
     "list_facts",
@@ -106,17 +109,17 @@ async def load_known(
     sources = list(message_ids)
     # Most messages are new: what would find nothing is not asked.
     rows = await tx.fetch(Q.live_evidence_of_sources, MESSAGE, sources) if sources else []
-    given = [_evidence(row) for row in rows]
+    given = [evidence_of_row(row) for row in rows]
     wanted = {*fact_ids, *(each.fact_id for each in given)}
     rows = await tx.fetch(Q.facts_by_id, list(wanted)) if wanted else []
-    facts = {row["fact_id"]: _fact(row) for row in rows}
+    facts = {row["fact_id"]: fact_of_row(row) for row in rows}
     # A fact that loses its evidence can settle the conflict it was in, so its rivals count as well.
     pairs = sorted({*keys, *((fact.subject, fact.key) for fact in facts.values() if fact.state == "conflicting")})
     if pairs:
         rows = await tx.fetch(Q.facts_of_keys, [pair[0] for pair in pairs], [pair[1] for pair in pairs])
-        facts |= {row["fact_id"]: _fact(row) for row in rows}
+        facts |= {row["fact_id"]: fact_of_row(row) for row in rows}
     elsewhere = await tx.fetch(Q.earliest_evidence_elsewhere, list(facts), MESSAGE, sources) if facts else []
-    return Known(facts=facts, evidence=[*given, *map(_evidence, elsewhere)])
+    return Known(facts=facts, evidence=[*given, *map(evidence_of_row, elsewhere)])
 
 
 async def save_changes(tx: Transaction, changes: Changes) -> None:
@@ -134,14 +137,14 @@ async def save_changes(tx: Transaction, changes: Changes) -> None:
 async def list_facts(
     tx: Transaction, *, subject: str | None, key: str | None, state: str | None, limit: int
 ) -> list[Fact]:
-    return [_fact(row) for row in await tx.fetch(Q.list_facts, subject, key, state, limit)]
+    return [fact_of_row(row) for row in await tx.fetch(Q.list_facts, subject, key, state, limit)]
 
 
 async def evidence_of(tx: Transaction, fact_ids: Sequence[UUID], *, each: int) -> dict[UUID, list[KnownEvidence]]:
     """Evidence of each fact, also withdrawn one, the earliest first, at most ``each`` of one."""
     found: dict[UUID, list[KnownEvidence]] = {fact_id: [] for fact_id in fact_ids}
     for row in await tx.fetch(Q.evidence_of_facts, list(fact_ids), each):
-        found[row["fact_id"]].append(KnownEvidence(evidence=_evidence(row), withdrawn_at=row["withdrawn_at"]))
+        found[row["fact_id"]].append(KnownEvidence(evidence=evidence_of_row(row), withdrawn_at=row["withdrawn_at"]))
     return found
 
 
@@ -163,7 +166,7 @@ async def history_of(tx: Transaction, fact_id: UUID) -> tuple[Fact, list[History
         )
         for row in await tx.fetch(Q.history_of_fact, fact_id)
     ]
-    return _fact(facts[0]), entries
+    return fact_of_row(facts[0]), entries
 
 
 async def facts_of_period(
@@ -171,7 +174,7 @@ async def facts_of_period(
 ) -> list[ToldFact]:
     """A page of facts in their newest version, in the order in which the versions came about."""
     return [
-        ToldFact(fact=_fact(row), evidence=_evidence({**row, "extractor": row["evidence_extractor"],
+        ToldFact(fact=fact_of_row(row), evidence=evidence_of_row({**row, "extractor": row["evidence_extractor"],
                  "confidence": row["evidence_confidence"]}), at=row["at"])
         for row in map(dict, await tx.fetch(Q.facts_of_period, *after, before, limit))
     ]  # fmt: skip
@@ -181,7 +184,7 @@ def _columns(rows: Iterable[Sequence[object]]) -> list[list[object]]:
     return [list(column) for column in zip(*rows, strict=True)]
 
 
-def _fact(row: Any) -> Fact:
+def fact_of_row(row: Any) -> Fact:
     return Fact(
         fact_id=row["fact_id"],
         subject=row["subject"],
@@ -208,7 +211,7 @@ def _version_row(version: Version) -> tuple[object, ...]:
     return (*change, told.source_id, told.start, told.end)
 
 
-def _evidence(row: Any) -> Evidence:
+def evidence_of_row(row: Any) -> Evidence:
     return Evidence(
         fact_id=row["fact_id"],
         source_type=row["source_type"],
