@@ -169,7 +169,9 @@ def import_(
     date_order: Annotated[
         Literal["dmy", "mdy", "ymd"] | None, typer.Option(help="Of an exported chat whose dates do not tell.")
     ] = None,
-    zone: Annotated[str, typer.Option(help="In which an exported chat tells its times.")] = "Asia/Kolkata",
+    zone: Annotated[
+        str | None, typer.Option(help="In which an exported chat tells its times; else that of the business.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Import a backup: a message store as the app makes it, encrypted (crypt12, crypt14, crypt15) or plain.
@@ -213,13 +215,14 @@ def _media_folders(settings: Settings, phone: Path | None) -> MediaFolders | Non
         fail(str(error))
 
 
-def _export_options(zone: str, date_order: Literal["dmy", "mdy", "ymd"] | None) -> ExportOptions:
+def _export_options(zone: str | None, date_order: Literal["dmy", "mdy", "ymd"] | None) -> ExportOptions:
     from zoneinfo import ZoneInfo
 
     from vault_importer.formats.export_options import ExportOptions
 
     try:
-        ZoneInfo(zone)
+        if zone is not None:
+            ZoneInfo(zone)
     except (OSError, ValueError):
         fail("--zone must be the name of a time zone, such as Asia/Kolkata.")
     return ExportOptions(zone=zone, date_order=date_order)
@@ -280,6 +283,11 @@ def _print_import(run: ImportRun, seconds: float, as_json: bool) -> None:
             f"{run.state}: {run.messages_new:,} new and {run.messages_changed:,} changed of {run.messages_seen:,}"
             f" messages, {run.contacts_seen:,} contacts, {run.chats_seen:,} chats ({seconds:.1f} s)"
         )
+        if unknown := run.manifest.get("source_rows", {}).get("unknown_mark"):
+            typer.echo(
+                f"{unknown:,} messages are a text in angle brackets that is no mark of a language known here; they are"
+                " kept as they stand. Search for them, and see formats/export_marks.py."
+            )
 
 
 def _progress_bar() -> AbstractContextManager[Callable[[Progress], None]]:

@@ -140,6 +140,7 @@ async def _in(worker: ThreadPoolExecutor, function: Callable[..., Any], *argumen
 async def _open(job: ImportJob, survey: Survey, worker: ThreadPoolExecutor) -> OpenedBackup:
     async with job.database.transaction(job.account.tenant_id) as tx:
         aliases = await store.known_aliases(tx)
+        export = job.export if job.export.zone else replace(job.export, zone=await store.tenant_zone(tx))
 
     def open_it() -> OpenedBackup:
         return open_backup(
@@ -150,7 +151,7 @@ async def _open(job: ImportJob, survey: Survey, worker: ThreadPoolExecutor) -> O
             known_aliases=aliases,
             temporary=job.temporary,
             limits=job.limits,
-            export=job.export,
+            export=export,
         )
 
     opened: OpenedBackup = await _in(worker, open_it)

@@ -24,6 +24,10 @@ ON CONFLICT (tenant_id) DO UPDATE
 SET version = excluded.version, name = excluded.name, timezone = excluded.timezone
 WHERE tenant_profile.version < excluded.version
 
+-- name: tenant_zone
+-- In which zone a tenant lives.
+SELECT timezone FROM tenant_profile WHERE tenant_id = $1
+
 -- name: forget_tenant_profile
 -- A tenant that left the directory.
 DELETE FROM tenant_profile WHERE tenant_id = $1

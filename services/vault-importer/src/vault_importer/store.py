@@ -123,6 +123,12 @@ async def put_tenant_profile(tx: Transaction, *, version: int, name: str, timezo
     await tx.execute(Q.put_tenant_profile, tx.tenant, version, name, timezone)
 
 
+async def tenant_zone(tx: Transaction) -> str | None:
+    """As the directory told it; nothing when it has not yet."""
+    found: str | None = await tx.fetchval(Q.tenant_zone, tx.tenant)
+    return found
+
+
 async def forget_tenant_profile(tx: Transaction) -> None:
     await tx.execute(Q.forget_tenant_profile, tx.tenant)
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vault_importer import store
 from vault_importer.formats import recognise
 from vault_importer.formats.base import SkippedRow, SourceChat, SourceContact, SourceMessage
 from vault_importer.formats.export_options import ExportOptions
@@ -129,6 +130,55 @@ def test_android_lines_become_what_they_say(tmp_path: Path) -> None:
     assert (rows[5].text, rows[5].details) == ("better so", {"edited": True})
 
 
+@pytest.mark.parametrize(
+    ("said", "kind", "details"),
+    [
+        ("<मीडिया के बिना>", "media", None),
+        ("<മീഡിയ ഒഴിവാക്കി>", "media", None),
+        ("< ஊடகங்கள் நீக்கப்பட்டது >", "media", None),
+        ("<Medien ausgeschlossen>", "media", None),
+        ("Diese Nachricht wurde gelöscht.", "revoked", None),
+        ("besser so <Diese Nachricht wurde bearbeitet.>", "text", {"edited": True}),
+        # A file by the name that the app gives it, or behind the app's invisible mark, in any language.
+        ("IMG-20240513-WA0001.jpg (फ़ाइल)", "image", {"file_name": "IMG-20240513-WA0001.jpg"}),
+        (f"{MARK}list.pdf (ഫയൽ)", "document", {"file_name": "list.pdf"}),
+        (f"{MARK}<अटैच: 00000004-AUDIO-2024-05-13.opus>", "audio", {"file_name": "00000004-AUDIO-2024-05-13.opus"}),
+        # What somebody wrote is what they wrote.
+        ("see list.pdf (page 3)", "text", None),
+        ("<3", "text", None),
+        ("<b>bold</b>", "text", None),
+        # What may be a mark of another language is kept, and told.
+        ("<media na pinagsama>", "text", {"unknown_mark": True}),
+    ],
+)
+def test_marks_of_other_languages_are_understood_or_counted(
+    tmp_path: Path, said: str, kind: str, details: dict[str, Any] | None
+) -> None:
+    path = _write(tmp_path, f"13/05/24, 9:05 pm - Reception desk: {said}\n")
+    opened = recognise(path).open(path, address_book=None, known_aliases={})
+    [row] = opened.messages()
+    assert isinstance(row, SourceMessage)
+    assert (row.kind, row.details) == (kind, details)
+    counted = {"unknown_mark": 1} if details == {"unknown_mark": True} else {}
+    assert opened.rows() == {"message": 1, **counted}
+
+
+@pytest.mark.parametrize(
+    "line", ["१३/५/२४, ९:०५ PM - A: x", "১৩/৫/২৪, ৯:০৫ PM - A: x", "13-05-24 9:05 PM - A: x", "13/5/24، 9:05 PM - A: x"]
+)
+def test_dates_in_the_digits_of_other_scripts_are_dates(tmp_path: Path, line: str) -> None:
+    assert _times(tmp_path, line + "\n", zone="UTC") == ["2024-05-13T21:05:00+00:00"]
+
+
+def test_a_chat_of_two_is_known_by_a_file_name_in_any_language(tmp_path: Path) -> None:
+    text = "13/05/24, 9:05 pm - Reception desk: x\n13/05/24, 9:06 pm - Our own: y\n"
+    path = _write(tmp_path, text, "Reception desk के साथ WhatsApp चैट.txt")
+    opened = recognise(path).open(path, address_book=None, known_aliases={})
+    [chat] = opened.chats()
+    assert (chat.kind, chat.name) == ("direct", "Reception desk")
+    assert [row.from_me for row in opened.messages() if isinstance(row, SourceMessage)] == [False, True]
+
+
 def test_a_message_of_blanks_alone_takes_no_longer_than_another(tmp_path: Path) -> None:
     # A search for what may stand behind any number of blanks takes their square: hours for these.
     [row] = _read(_write(tmp_path, "13/05/24, 9:05 pm - A: x" + " " * 3_000_000 + "y\n"))
@@ -190,6 +240,28 @@ def test_whatever_follows_a_first_line_is_read_or_refused(text: str) -> None:
     except BackupRefused:
         return
     assert sum(1 for _ in opened.messages()) >= 1
+
+
+@pytest.mark.real
+async def test_times_are_those_of_the_business_unless_a_zone_is_given(vault: Any, tmp_path: Path) -> None:
+    async def sent(text: str, **options: Any) -> str:
+        await vault.import_(_write(tmp_path, f"13/05/24, 9:05 pm - A: {text}\n"), backup_key=None, **options)
+        [row] = await vault.rows("SELECT sent_at FROM message WHERE text = $1", text)
+        return str(row["sent_at"])
+
+    # Before the directory has told of it.
+    assert await sent("first") == "2024-05-13 15:35:00+00:00"
+    async with vault.database.transaction(vault.tenant) as tx:
+        await store.put_tenant_profile(tx, version=1, name="Malabar", timezone="Asia/Dubai")
+    assert await sent("second") == "2024-05-13 17:05:00+00:00"
+    assert await sent("third", export=ExportOptions(zone="UTC")) == "2024-05-13 21:05:00+00:00"
+
+
+@pytest.mark.real
+async def test_marks_that_are_not_known_are_in_the_manifest(vault: Any, tmp_path: Path) -> None:
+    text = "13/05/24, 9:05 pm - A: <media na pinagsama>\n13/05/24, 9:05 pm - A: <मीडिया के बिना>\n"
+    run = await vault.import_(_write(tmp_path, text), backup_key=None)
+    assert run.manifest["source_rows"] == {"message": 2, "unknown_mark": 1}
 
 
 @pytest.mark.real

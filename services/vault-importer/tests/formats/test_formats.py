@@ -16,6 +16,7 @@ HELPERS = {
     "android_kinds",
     "base",
     "chatstorage_tables",
+    "export_marks",
     "export_options",
     "gathered",
     "msgstore_chats",

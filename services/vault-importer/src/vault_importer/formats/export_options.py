@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["DateOrder", "ExportOptions"]
+__all__ = ["DEFAULT_ZONE", "DateOrder", "ExportOptions"]
+
+#: Of a business that the directory has not told of yet.
+DEFAULT_ZONE = "Asia/Kolkata"
 
 DateOrder = Literal["dmy", "mdy", "ymd"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExportOptions:
-    zone: str = "Asia/Kolkata"
-    """Of the phone that wrote it; its times are local."""
+    zone: str | None = None
+    """Of the phone that wrote it; its times are local. ``None`` for the one of the business."""
     date_order: DateOrder | None = None
     """``None`` where the file as a whole is to tell."""

@@ -20,7 +20,8 @@ from zoneinfo import ZoneInfo
 
 from vault_importer.formats.android_kinds import KINDS
 from vault_importer.formats.base import Backup, SkippedRow, SourceChat, SourceContact, SourceMessage
-from vault_importer.formats.export_options import DateOrder, ExportOptions
+from vault_importer.formats.export_marks import DELETED, EDITED, OMITTED, attached_file, is_unknown_mark
+from vault_importer.formats.export_options import DEFAULT_ZONE, DateOrder, ExportOptions
 from vault_importer.formats.gathered import Gathered
 from vault_importer.formats.sqlite_source import clean
 from vault_importer.formats.zip_source import ZipSource, is_zip
@@ -32,7 +33,7 @@ __all__ = ["SNIFFED_BYTES", "ExportedChat", "looks_exported", "read_text"]
 MARKS = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
 #: ``12/05/24, 9:05 pm - `` and ``[12/05/24, 9:05:33 PM] ``, with the separators and spaces of any locale.
 _LINE = re.compile(
-    rf"[{MARKS}]*(?P<bracket>\[)?(?P<a>\d{{1,4}})[/.\-](?P<b>\d{{1,2}})[/.\-](?P<c>\d{{1,4}}),?[ \u00a0\u202f]+"
+    rf"[{MARKS}]*(?P<bracket>\[)?(?P<a>\d{{1,4}})[/.\-](?P<b>\d{{1,2}})[/.\-](?P<c>\d{{1,4}})[,\u060c]?[ \u00a0\u202f]+"
     r"(?P<hour>\d{1,2})[:.](?P<minute>\d{2})(?:[:.](?P<second>\d{2}))?"
     r"(?:[ \u00a0\u202f]*(?P<half>[ap])\.?[ \u00a0\u202f]?m\.?)?(?P<end>\][ ]?|[ \u00a0\u202f]+[-\u2013][ ])",
     re.IGNORECASE,
@@ -46,14 +47,8 @@ _FILE_NAME = re.compile(
 )
 _NUMBER = re.compile(r"\+[\d \u00a0\u202f()\-.]{7,25}")
 _OMITTED = re.compile(r"(?:.*[\u200e ])?(image|video|audio|sticker|gif|document|contact card) omitted", re.IGNORECASE)
-_MEDIA_OMITTED = frozenset(
-    {"<media omitted>", "<multimedia omitido>", "<médias omis>", "<medien ausgeschlossen>", "<mídia oculta>"}
-)
-_ATTACHED = re.compile(r"<attached: (?P<ios>[^<>\n]+)>|(?P<android>[^\n]+\.\w{2,5}) \(file attached\)")
-_DELETED = frozenset(
-    {"this message was deleted", "you deleted this message", "this message was deleted.", "you deleted this message."}
-)
-_EDITED = "<This message was edited>"
+#: A text in angle brackets that may be a mark of another language.
+UNKNOWN_MARK = "unknown_mark"
 OMITTED_CODES = {"image": 1, "video": 3, "audio": 2, "sticker": 20, "gif": 13, "document": 9, "contact card": 4}
 FILE_CODES = {
     "jpg": 1, "jpeg": 1, "png": 1, "webp": 20, "mp4": 3, "mov": 3, "3gp": 3, "opus": 2, "ogg": 2, "m4a": 2, "mp3": 2,
@@ -217,8 +212,9 @@ def read_text(text: str, title: str, options: ExportOptions) -> Backup:
     if not said:
         raise BackupRefused("unknown_schema", "The text has no line that begins as a message of an exported chat.")
     order = _order(said, options.date_order)
-    zone = ZoneInfo(options.zone)
+    zone = ZoneInfo(options.zone or DEFAULT_ZONE)
     people = {each.sender for each in said if each.sender}
+    title = _named(title, people)
     chat = _chat(title, people)
     rows: list[SourceMessage | SkippedRow] = []
     seen: Counter[tuple[Any, ...]] = Counter()
@@ -233,7 +229,14 @@ def read_text(text: str, title: str, options: ExportOptions) -> Backup:
         seen[same] += 1
         rows.append(_message(each, at, seen[same], chat, title))
     contacts = [_contact(name) for name in sorted({*people, title} if chat.kind == "direct" else people)]
-    return Gathered(rows, chats=[chat], contacts=contacts)
+    unknown = sum(isinstance(row, SourceMessage) and UNKNOWN_MARK in (row.details or ()) for row in rows)
+    return Gathered(rows, chats=[chat], contacts=contacts, found={UNKNOWN_MARK: unknown} if unknown else {})
+
+
+def _named(title: str, people: set[str]) -> str:
+    """A file's name is put together in another way in each language; in a chat of two, one of them is in it."""
+    within = [name for name in people if name in title]
+    return within[0] if title not in people and "WhatsApp" in title and len(people) <= 2 and len(within) == 1 else title
 
 
 def _chat(title: str, people: set[str]) -> SourceChat:
@@ -276,22 +279,24 @@ def _content(said: _Said) -> tuple[int, str, Mapping[str, Any] | None]:
     """Code (of Android; -1 for media of any kind), text and what else is known."""
     marked = said.text.startswith("\u200e")
     text = said.text.strip(MARKS)
-    edited = text.endswith(_EDITED)
-    text = text.removesuffix(_EDITED).rstrip(MARKS + " ") if edited else text
+    mark = next((each for each in EDITED if text.endswith(each)), None)
+    if mark is not None:
+        text = text.removesuffix(mark).rstrip(MARKS + " ")
     first, _, caption = text.partition("\n")
     first = first.strip(MARKS + " ")
     if not said.sender:
         return SYSTEM, text, None
-    if text.lower() in _DELETED:
+    if text.lower().rstrip(".") in DELETED:
         return REVOKED, "", None
-    if first.lower() in _MEDIA_OMITTED:
+    if first.startswith("<") and first.strip("<> ").lower() in OMITTED:
         return -1, caption, None
     if marked and (omitted := _OMITTED.fullmatch(first)):
         return OMITTED_CODES[omitted[1].lower()], caption, None
-    if attached := _ATTACHED.fullmatch(first):
-        file = attached["ios"] or attached["android"].strip(MARKS)
+    if file := attached_file(first, marked=marked).strip(MARKS):
         return FILE_CODES.get(file.rpartition(".")[2].lower(), DOCUMENT), caption, {"file_name": clean(file)}
     if marked:
         # iOS writes what the app says under the chat's name.
         return SYSTEM, text, None
-    return TEXT, text, {"edited": True} if edited else None
+    if is_unknown_mark(text):
+        return TEXT, text, {UNKNOWN_MARK: True}
+    return TEXT, text, {"edited": True} if mark is not None else None

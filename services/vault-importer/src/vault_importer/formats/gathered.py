@@ -25,18 +25,21 @@ class Gathered:
         chats: Sequence[SourceChat],
         contacts: Sequence[SourceContact] = (),
         aliases: Sequence[Alias] = (),
+        found: Mapping[str, int] | None = None,
     ) -> None:
+        """``found`` is what else was counted on the way."""
         self._by_chat: dict[str, list[SourceMessage | SkippedRow]] = {}
         for row in rows:
             self._by_chat.setdefault(row.chat_jid if isinstance(row, SourceMessage) else "", []).append(row)
         for each in self._by_chat.values():
             each.sort(key=_sent)
         self._chats = chats
+        self._found = found or {}
         self._contacts = contacts
         self._aliases = aliases
 
     def rows(self) -> Mapping[str, int]:
-        return {"message": sum(map(len, self._by_chat.values()))}
+        return {"message": sum(map(len, self._by_chat.values())), **self._found}
 
     def aliases(self) -> Iterator[Alias]:
         return iter(self._aliases)
