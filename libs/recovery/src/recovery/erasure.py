@@ -33,9 +33,11 @@ __all__ = [
     "Emits",
     "Forget",
     "Forgotten",
+    "digits_pattern",
     "erase_letters",
     "erase_shadow",
     "erased",
+    "erased_at",
     "erasing",
     "names_of",
     "remember",
@@ -54,10 +56,7 @@ ON CONFLICT (tenant_id, value) DO UPDATE
 SET effective_at = greatest(erased_lately.effective_at, excluded.effective_at),
     forget_at = greatest(erased_lately.forget_at, excluded.forget_at)
 """
-_ERASED = """
-SELECT DISTINCT e.value FROM unnest($2::text[], $3::timestamptz[]) AS asked (value, at)
-JOIN erased_lately e ON e.tenant_id = $1 AND e.value = asked.value AND asked.at <= e.effective_at
-"""
+_ERASED_AT = "SELECT value, effective_at FROM erased_lately WHERE tenant_id = $1 AND value = ANY ($2::text[])"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +127,23 @@ async def remember(tx: Transaction, subject: SubjectErasedV1) -> None:
 
 async def erased(tx: Transaction, told: Mapping[str, datetime]) -> set[str]:
     """Of the names in ``told`` (numbers, addresses, ids; each with when it was said) those erased since."""
-    names = {name: at for name, at in told.items() if name}
-    if not names:
-        return set()
-    return {row["value"] for row in await tx.fetch(_ERASED, tx.tenant, list(names), list(names.values()))}
+    gone = await erased_at(tx, told)
+    return {name for name, at in told.items() if name in gone and at <= gone[name]}
+
+
+async def erased_at(tx: Transaction, names: Iterable[str]) -> dict[str, datetime]:
+    """The same for handlers of batches, in which a name stands at several times: what is at most so old is erased."""
+    wanted = [name for name in set(names) if name]
+    if not wanted:
+        return {}
+    return {row["value"]: row["effective_at"] for row in await tx.fetch(_ERASED_AT, tx.tenant, wanted)}
+
+
+def digits_pattern(subject: SubjectErasedV1) -> str | None:
+    """A regular expression of Postgres for the person's numbers in texts and JSON: between the groups ``\\1`` and
+    ``\\3`` stand the digits. Nothing when the part names no number."""
+    digits = sorted({each for each in _parts(subject) if each.isdecimal()})
+    return f"(^|[^0-9])({'|'.join(digits)})([^0-9]|$)" if digits else None
 
 
 def names_of(subject: SubjectErasedV1) -> list[str]:

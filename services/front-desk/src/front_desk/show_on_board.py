@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from datetime import datetime
 
 from contracts.anomalies import AnomalyFiredV1
 from contracts.calls import CallInboundV1, CallStateV1, RecordingStoredV1
-from contracts.event import Event
 from contracts.facts import FactExtractedV1
 from contracts.notifications import NotificationStateV1
 from contracts.vault import MessageImportedV1, VaultStateV1
 from front_desk import board_store
+from front_desk.forget import without_erased
 from kit.consume import Received
 from kit.postgres import Transaction
 
@@ -26,37 +26,50 @@ __all__ = [
     "show_recordings",
 ]
 
-E = TypeVar("E", bound=Event)
-
-
-def _events(received: Sequence[Received[E]]) -> list[E]:
-    return [each.event for each in received]
-
 
 async def show_inbound_calls(received: Sequence[Received[CallInboundV1]], tx: Transaction) -> None:
-    await board_store.keep_inbound(tx, _events(received))
+    calls = await without_erased(
+        received, tx, lambda call: {call.caller: call.asked_at, call.customer_id: call.asked_at}
+    )
+    await board_store.keep_inbound(tx, calls)
     await board_store.ring(tx)
 
 
 async def show_call_states(received: Sequence[Received[CallStateV1]], tx: Transaction) -> None:
-    await board_store.keep_call_states(tx, _events(received))
-    await board_store.keep_missed(tx, _events(received))
+    states = await without_erased(received, tx, lambda state: {state.caller: state.at})
+    await board_store.keep_call_states(tx, states)
+    await board_store.keep_missed(tx, states)
     await board_store.ring(tx)
 
 
 async def show_recordings(received: Sequence[Received[RecordingStoredV1]], tx: Transaction) -> None:
-    await board_store.keep_recordings(tx, _events(received))
+    await board_store.keep_recordings(tx, [each.event for each in received])
     await board_store.ring(tx)
 
 
 async def show_messages(received: Sequence[Received[MessageImportedV1]], tx: Transaction) -> None:
-    await board_store.keep_messages(tx, _events(received))
+    messages = await without_erased(received, tx, _names_in_message)
+    await board_store.keep_messages(tx, messages)
     await board_store.ring(tx)
 
 
 async def show_facts(received: Sequence[Received[FactExtractedV1]], tx: Transaction) -> None:
-    await board_store.keep_facts(tx, _events(received))
+    facts = await without_erased(received, tx, _names_in_fact)
+    await board_store.keep_facts(tx, facts)
     await board_store.ring(tx)
+
+
+def _names_in_call(call: CallInboundV1) -> dict[str | None, datetime]:
+    return dict.fromkeys((call.caller, call.customer_id), call.asked_at)
+
+
+def _names_in_message(message: MessageImportedV1) -> dict[str | None, datetime]:
+    return dict.fromkeys((message.message_id, message.sender_id, message.chat_id), message.sent_at)
+
+
+def _names_in_fact(fact: FactExtractedV1) -> dict[str | None, datetime]:
+    about = fact.subject.partition(":")[2]
+    return dict.fromkeys((fact.evidence.source_id, about), fact.evidence.at)
 
 
 async def show_anomaly(event: AnomalyFiredV1, tx: Transaction) -> None:

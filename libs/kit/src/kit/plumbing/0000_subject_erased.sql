@@ -67,7 +67,6 @@ DECLARE
     service text := current_schema();
     tenant text := 'tenant_id IN (current_setting(''app.tenant'')::uuid, ''00000000-0000-0000-0000-000000000000'')';
 BEGIN
-    EXECUTE format('REVOKE SELECT ON erased_lately FROM %I', service || '_ro');
     -- The owner reaches letters through the function only, and only these.
     EXECUTE format('CREATE POLICY eraser ON dead_letter TO %I USING (%s)', service || '_owner', tenant);
     EXECUTE format('CREATE POLICY eraser ON dead_letter_audit TO %I USING (%s)', service || '_owner', tenant);
