@@ -22,9 +22,11 @@ from kit.telemetry import get_logger, get_tracer
 from vault_importer import metrics, store
 from vault_importer.accounts import Account
 from vault_importer.audit_store import append_audit
+from vault_importer.compare_backup import forget_earlier
 from vault_importer.decrypt import Limits
 from vault_importer.erasure.keep_out import KeptOut
 from vault_importer.erasure.suppression_store import suppression
+from vault_importer.formats.base import LeftOut
 from vault_importer.formats.export_options import ExportOptions
 from vault_importer.ledger_store import append_import_leaf
 from vault_importer.load_backup import LANES, Loading, Progress, load_backup
@@ -108,7 +110,7 @@ async def import_backup(job: ImportJob) -> ImportRun:
             await _fail(job, run, refused)
             raise
         manifest = {**loading.manifest, **await _load_media(job, run, worker)}
-        done = await _complete(job, run, manifest, opened.app_version)
+        done = await _complete(job, run, manifest, opened.app_version, loading.left_out)
     if job.sealing is not None:
         from vault_importer.seal import seal_quietly
 
@@ -218,13 +220,18 @@ async def _unchanged(job: ImportJob, survey: Survey, before: ImportRun, manifest
     return run
 
 
-async def _complete(job: ImportJob, run: ImportRun, manifest: dict[str, Any], app_version: str) -> ImportRun:
+async def _complete(
+    job: ImportJob, run: ImportRun, manifest: dict[str, Any], app_version: str, left_out: LeftOut
+) -> ImportRun:
     account = job.account
     at = job.now()
     async with job.database.transaction(account.tenant_id, emits=[str(account.id)]) as tx:
-        done = await store.finish_import(tx, run.id, state="completed", at=at, error=None, manifest=manifest)
+        done = await store.finish_import(
+            tx, run.id, state="completed", at=at, error=None, manifest=manifest, left_out=left_out
+        )
         if done is None:
             raise RuntimeError("the import was finished by another process")
+        await forget_earlier(tx, account.id, run.id)
         newest = await store.note_newest_message(tx, account.id, done.newest_message_at)
         await _tell(tx, account, done, "completed", at=at, newest=newest)
         counts = {"seen": done.messages_seen, "new": done.messages_new, "changed": done.messages_changed}

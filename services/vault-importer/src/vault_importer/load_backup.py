@@ -26,9 +26,10 @@ from vault_importer.accounts import Account
 from vault_importer.archive import Chat, EventTexts, Person, Staged, settle, settled_id, stage
 from vault_importer.audit_store import append_audit
 from vault_importer.collect import NAME_RANKS, collect_chats, collect_contacts, leave_out, numbers_of, without_erased
+from vault_importer.compare_backup import NOTHING, leave_out_what_is_known
 from vault_importer.erasure.keep_out import NOBODY, REASON, Erased, KeptOut
 from vault_importer.erasure.suppression_store import still
-from vault_importer.formats.base import Backup, HasSides, MessageRows, SkippedRow, SourceMessage
+from vault_importer.formats.base import Backup, HasSides, LeftOut, MessageRows, SkippedRow, SourceMessage
 from vault_importer.leaves_beside import row_beside
 from vault_importer.ledger_beside import append_beside
 from vault_importer.ledger_store import append_wordings
@@ -81,6 +82,8 @@ class Loading:
     kept_out: KeptOut
     erased: Erased = NOBODY
     """Who of the backup's people must not come back."""
+    left_out: LeftOut = NOTHING
+    """What the backup has as the one before it had it: in the vault already, and not read."""
     events: EventTexts = field(init=False)
 
     def __post_init__(self) -> None:
@@ -102,6 +105,9 @@ async def load_backup(loading: Loading, backup: Backup, *, format_name: str) -> 
     """Bring the archive up to a backup. May be called again after any interruption."""
     rows = await loading.in_worker(backup.rows)
     loading.manifest = {**loading.run.manifest, "source_rows": dict(rows)}
+    loading.left_out = await leave_out_what_is_known(loading, backup)
+    if loading.left_out.rows:
+        loading.manifest["as_before"] = dict(loading.left_out.rows)
     await _load_contacts(loading, backup)
     await _load_chats(loading, backup)
     run = loading.run
@@ -201,10 +207,11 @@ async def _load_messages(loading: Loading, backup: Backup, *, total: int) -> Non
         lanes = await store.lanes_of(tx, loading.run.id)
         loading.aliases = await store.message_aliases(tx, MOST_ALIASES)
     done = Counter({lane.lane: lane.rows_done for lane in lanes})
+    known = loading.left_out.rows.get("message", 0)
 
     def show(lane: int, rows: int) -> None:
         done[lane] += rows
-        loading.progress(Progress(done=done.total(), total=total))
+        loading.progress(Progress(done=known + done.total(), total=total))
 
     await together(_load_lane(loading, backup, lane, len(lanes), show) for lane in lanes)
 
@@ -308,11 +315,12 @@ async def _load_beside(loading: Loading, backup: Backup) -> dict[str, Any]:
     async with loading.database.transaction(loading.account.tenant_id) as tx:
         lanes = await store.lanes_of(tx, loading.run.id)
     tables: dict[str, Any] = {"message": _messages_accounted(lanes)}
+    tables.update({name: _NO_ROWS for name in loading.left_out.rows if name != "message"})
     if isinstance(backup, HasSides):
         tables.update(await loading.in_worker(_look_up, backup, loading.outcomes))
     else:
         return tables
-    newest = max((lane.newest_message_at for lane in lanes if lane.newest_message_at), default=loading.run.started_at)
+    newest = store.newest_of(lanes, loading.left_out) or loading.run.started_at
     beside = LoadingSides(
         database=loading.database,
         account=loading.account,
@@ -337,7 +345,13 @@ async def _load_beside(loading: Loading, backup: Backup) -> dict[str, Any]:
             "skipped": each.skipped,
         }
     loading.manifest["unread"] = dict(await loading.in_worker(backup.unread))
+    for name, count in loading.left_out.rows.items():
+        table = tables[name]
+        tables[name] = {**table, "seen": table["seen"] + count, "unchanged": table["unchanged"] + count}
     return tables
+
+
+_NO_ROWS = {"seen": 0, "new": 0, "changed": 0, "unchanged": 0, "skipped": {}}
 
 
 def _look_up(backup: HasSides, outcomes: Outcomes) -> dict[str, dict[str, Any]]:

@@ -93,6 +93,24 @@ RETURNING *
 -- An account's newest message, whichever backup had it.
 UPDATE account SET newest_message_at = greatest(newest_message_at, $2) WHERE id = $1 RETURNING newest_message_at
 
+-- name: memory_of
+-- What an import that was begun left out.
+SELECT left_out FROM import_memory WHERE import_id = $1
+
+-- name: last_memory
+-- What the account's last completed import remembers.
+SELECT m.salt, m.digests FROM import_memory m JOIN import_run r ON r.id = m.import_id
+WHERE m.account_id = $1 AND r.state = 'completed' ORDER BY r.finished_at DESC LIMIT 1
+
+-- name: remember
+-- What an import remembers of its backup, and what of it it leaves out.
+INSERT INTO import_memory (tenant_id, import_id, account_id, salt, digests, left_out) VALUES ($1, $2, $3, $4, $5, $6)
+
+-- name: forget_earlier
+-- Memories of an account's other imports, but of those that may go on.
+DELETE FROM import_memory m USING import_run r
+WHERE m.account_id = $1 AND m.import_id <> $2 AND r.id = m.import_id AND r.state <> 'started'
+
 -- name: list_imports
 -- The newest imports of a tenant.
 SELECT * FROM import_run ORDER BY started_at DESC, id DESC LIMIT $1

@@ -7,16 +7,16 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from kit.postgres import Database, Transaction, load_queries
 from vault_importer.accounts import Account
 from vault_importer.archive import Chat, Person, Staged
-from vault_importer.formats.base import Alias, ChatKind, SourceChat
+from vault_importer.formats.base import Alias, ChatKind, LeftOut, SourceChat
 
-__all__ = ["Advance", "ImportRun", "Lane", "Merged", "alone_with_account", "import_run"]
+__all__ = ["Advance", "ImportRun", "Lane", "Merged", "alone_with_account", "import_run", "newest_of"]
 
 Q = load_queries("vault_importer")
 
@@ -189,9 +189,16 @@ async def note_step(
 
 
 async def finish_import(
-    tx: Transaction, import_id: UUID, *, state: str, at: datetime, error: str | None, manifest: Mapping[str, Any]
+    tx: Transaction,
+    import_id: UUID,
+    *,
+    state: str,
+    at: datetime,
+    error: str | None,
+    manifest: Mapping[str, Any],
+    left_out: LeftOut | None = None,
 ) -> ImportRun | None:
-    """Sum up the lanes and end the import; nothing when it has ended before."""
+    """Sum up the lanes, and what they had not to read, and end the import; nothing when it has ended before."""
     lanes = await lanes_of(tx, import_id)
     skipped: Counter[str] = Counter()
     for lane in lanes:
@@ -204,12 +211,20 @@ async def finish_import(
         at,
         error,
         json.dumps({**manifest, "messages": figures}),
-        sum(lane.messages_seen for lane in lanes),
+        sum(lane.messages_seen for lane in lanes) + (left_out.rows.get("message", 0) if left_out else 0),
         sum(lane.messages_new for lane in lanes),
         sum(lane.messages_changed for lane in lanes),
-        max((lane.newest_message_at for lane in lanes if lane.newest_message_at), default=None),
+        newest_of(lanes, left_out),
     )
     return import_run(row) if row else None
+
+
+def newest_of(lanes: Sequence[Lane], left_out: LeftOut | None) -> datetime | None:
+    """When the newest message of a backup was sent, whether it was read or not."""
+    times = [lane.newest_message_at for lane in lanes if lane.newest_message_at]
+    if left_out and left_out.newest_ms:
+        times.append(datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=left_out.newest_ms))
+    return max(times, default=None)
 
 
 async def note_newest_message(tx: Transaction, account_id: UUID, newest: datetime | None) -> datetime | None:

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from vault_importer.apart.wire import BATCH_ROWS, LENGTH, decode, encode
 from vault_importer.formats import check_address_book, recognise
-from vault_importer.formats.base import Backup, HasSides, SideRow, SkippedRow, SourceMessage
+from vault_importer.formats.base import Backup, Compares, HasSides, SideRow, SkippedRow, SourceMessage
 from vault_importer.formats.export_options import ExportOptions
 from vault_importer.formats.exported_chat import ExportedChat
 from vault_importer.refusals import BackupRefused
@@ -76,10 +76,20 @@ class _Reader:
             chosen = chosen.with_options(ExportOptions(**export))
         book = Path(address_book) if address_book is not None else None
         self._backup = chosen.open(Path(path), address_book=book, known_aliases=aliases)
-        return {"format": chosen.name, "sides": isinstance(self._backup, HasSides)}
+        return {
+            "format": chosen.name,
+            "sides": isinstance(self._backup, HasSides),
+            "compares": isinstance(self._backup, Compares),
+        }
 
     def do_rows(self) -> Mapping[str, int]:
         return dict(self._opened.rows())
+
+    def do_digests(self, salt: str) -> list[tuple[int, str]]:
+        return [(part, digest.hex()) for part, digest in self._comparing.digests(bytes.fromhex(salt)).items()]
+
+    def do_leave_out(self, parts: list[int]) -> tuple[Mapping[str, int], int]:
+        return self._comparing.leave_out(parts)
 
     def do_start(self, stream: int, name: str, arguments: Mapping[str, int]) -> None:
         self._streams[stream] = iter(getattr(self, "_side" if name == "side" else "_main")(name, **arguments))
@@ -128,6 +138,13 @@ class _Reader:
         opened = self._opened
         if not isinstance(opened, HasSides):
             raise RuntimeError("nothing stands beside its messages")  # noqa: TRY004 - of the exchange
+        return opened
+
+    @property
+    def _comparing(self) -> Compares:
+        opened = self._opened
+        if not isinstance(opened, Compares):
+            raise RuntimeError("it cannot be compared")  # noqa: TRY004 - of the exchange
         return opened
 
 

@@ -14,14 +14,15 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from vault_importer.apart.wire import LENGTH, MAX_FRAME_BYTES, decode, encode
 from vault_importer.formats.base import (
     Alias,
     Backup,
+    LeftOut,
     LookedUp,
     MessageRows,
     Side,
@@ -33,6 +34,7 @@ from vault_importer.formats.base import (
     SourceMessage,
 )
 from vault_importer.formats.export_options import ExportOptions
+from vault_importer.formats.msgstore_tables import LATEST_MS
 from vault_importer.refusals import BackupRefused, ReaderLost, RefusalCode
 
 __all__ = ["Allowance", "open_apart"]
@@ -81,7 +83,9 @@ def open_apart(
             memory_bytes=allowance.memory_bytes,
             seconds=allowance.seconds,
         )
-        backup = _WithSides(reader) if opened["sides"] else _Backup(reader)
+        backup: Backup = _Backup(reader)
+        if opened["sides"]:
+            backup = _Comparing(reader) if opened["compares"] else _WithSides(reader)
         return backup, str(opened["format"])
     except BaseException:
         reader.close()
@@ -128,6 +132,20 @@ class _WithSides(_Backup):
         return _counts(self._reader.ask("unread"))
 
 
+class _Comparing(_WithSides):
+    def digests(self, salt: bytes) -> Mapping[int, bytes]:
+        given = _DIGESTS.validate_python(self._reader.ask("digests", salt=salt.hex()))
+        return {part: bytes.fromhex(digest) for part, digest in given}
+
+    def leave_out(self, parts: Sequence[int]) -> LeftOut:
+        rows, newest_ms = _LEFT_OUT.validate_python(self._reader.ask("leave_out", parts=list(parts)))
+        return LeftOut(rows, newest_ms)
+
+
+_DIGESTS = TypeAdapter(
+    list[tuple[Annotated[int, Field(ge=0, lt=2**63)], Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]]]
+)
+_LEFT_OUT = TypeAdapter(tuple[dict[str, Annotated[int, Field(ge=0)]], Annotated[int, Field(ge=0, lt=LATEST_MS)]])
 _PAIRS = TypeAdapter(list[tuple[str, str]])
 _COUNTS = TypeAdapter(dict[str, int])
 

@@ -16,8 +16,10 @@ __all__ = [
     "Alias",
     "Backup",
     "ChatKind",
+    "Compares",
     "Format",
     "HasSides",
+    "LeftOut",
     "LookedUp",
     "MessageRows",
     "NameSource",
@@ -159,6 +161,28 @@ class HasSides(Protocol):
 
     def unread(self) -> Mapping[str, int]:
         """Tables that are not read, with how many rows they hold."""
+        ...
+
+
+class LeftOut(NamedTuple):
+    """What is not read, since it is as it was in a backup that the vault holds."""
+
+    rows: Mapping[str, int]
+    """Of each table."""
+    newest_ms: int
+    """When the newest message among them was sent; 0 for none."""
+
+
+@runtime_checkable
+class Compares(Protocol):
+    """A source that can tell what of it is as it was in another backup. Asked before contacts, chats and messages."""
+
+    def digests(self, salt: bytes) -> Mapping[int, bytes]:
+        """Of parts of the store: the same digest under the same salt means that nothing in the part is different."""
+        ...
+
+    def leave_out(self, parts: Sequence[int]) -> LeftOut:
+        """Give nothing of these parts from now on, but what the others name."""
         ...
 
 

@@ -12,6 +12,7 @@ from vault_importer.formats.android_kinds import KINDS, REVOKED_KINDS
 from vault_importer.formats.base import (
     Alias,
     Backup,
+    LeftOut,
     LookedUp,
     MessageRows,
     NameSource,
@@ -22,6 +23,7 @@ from vault_importer.formats.base import (
     SourceMessage,
     of_lane,
 )
+from vault_importer.formats.msgstore_changes import Changes
 from vault_importer.formats.msgstore_chats import ChatTables
 from vault_importer.formats.msgstore_messages import PERSON_COLUMNS, MessageTables
 from vault_importer.formats.msgstore_tables import LOCATION, Tables, milliseconds, place_of, unread_tables
@@ -64,7 +66,7 @@ class _Msgstore:
         self._known = {**known, **{alias.lid: alias.jid for alias in reversed(self._aliases)}}
         self._jids = {row: self._canonical(user, server) for row, user, server in self._read_jids()}
         self._chats: dict[int, str] = {}
-        tables = Tables(store, self._jids, self._chats)
+        self._tables = tables = Tables(store, self._jids, self._chats)
         self._beside = (ChatTables(tables), MessageTables(tables))
 
     def close(self) -> None:
@@ -77,6 +79,14 @@ class _Msgstore:
         if self._address_book:
             counts["wa_contacts"] = self._address_book.count("wa_contacts")
         return counts
+
+    def digests(self, salt: bytes) -> Mapping[int, bytes]:
+        self._know_chats()
+        return Changes(self._tables).digests(salt)
+
+    def leave_out(self, parts: Sequence[int]) -> LeftOut:
+        self._know_chats()
+        return Changes(self._tables).leave_out(parts)
 
     def aliases(self) -> Iterator[Alias]:
         return iter(self._aliases)
@@ -141,9 +151,14 @@ class _Msgstore:
         """Everyone who wrote, reacted, received, called or belongs to a group, everyone with a chat of their own, and
         everyone with a name. A person may come twice, the better name last."""
         people = [
-            "SELECT sender_jid_row_id FROM message WHERE sender_jid_row_id > 0",
+            # Everyone, whatever was left out.
+            "SELECT sender_jid_row_id FROM main.message WHERE sender_jid_row_id > 0",
             "SELECT jid_row_id FROM chat",
-            *(f"SELECT {column} FROM {table}" for table, column in PERSON_COLUMNS if self._store.has(table, column)),  # noqa: S608
+            *(
+                f"SELECT {column} FROM main.{table}"  # noqa: S608
+                for table, column in PERSON_COLUMNS
+                if self._store.has(table, column)
+            ),
         ]
         rows = self._store.select(" UNION ".join(people))
         for (row,) in rows:
@@ -170,12 +185,15 @@ class _Msgstore:
             yield SourceChat(jid=jid, kind=kind_of_chat(jid), name=clean(name).strip())
 
     def messages(self, *, lane: int = 0, lanes: int = 1, skip: int = 0) -> MessageRows:
-        if not self._chats:
-            for _ in self.chats():
-                pass
+        self._know_chats()
         chats = json.dumps(self._lane(lane, lanes))
         for row in self._store.select(self._message_query(), chats, skip):
             yield self._message(row)
+
+    def _know_chats(self) -> None:
+        if not self._chats:
+            for _ in self.chats():
+                pass
 
     def _lane(self, lane: int, lanes: int) -> list[int]:
         """The chats of a lane, the largest first."""

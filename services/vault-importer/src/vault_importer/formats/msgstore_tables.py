@@ -12,6 +12,7 @@ from vault_importer.formats.sqlite_source import SqliteSource, clean
 from vault_importer.refusals import BackupRefused
 
 __all__ = [
+    "LATEST_MS",
     "LOCATION",
     "MAX_KEY_CHARACTERS",
     "Tables",

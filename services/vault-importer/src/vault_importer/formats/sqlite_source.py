@@ -9,7 +9,8 @@ from __future__ import annotations
 import resource
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,25 @@ class SqliteSource:
             yield from self._connection.execute(sql, arguments)
         except DAMAGED as error:
             raise _refusal(error) from None
+
+    @contextmanager
+    def scratch(self) -> Iterator[Callable[..., list[tuple[Any, ...]]]]:
+        """Statements of our own that may make temporary tables. One of the name of a table hides that table."""
+        connection = self._connection
+
+        def execute(sql: str, *arguments: object) -> list[tuple[Any, ...]]:
+            return connection.execute(sql, arguments).fetchall()
+
+        connection.set_authorizer(None)
+        connection.execute("PRAGMA query_only=0")
+        try:
+            yield execute
+            connection.commit()
+        except DAMAGED as error:
+            raise _refusal(error) from None
+        finally:
+            connection.execute("PRAGMA query_only=1")
+            connection.set_authorizer(self._authorize)
 
     def close(self) -> None:
         self._connection.close()
