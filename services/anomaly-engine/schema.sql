@@ -43,8 +43,10 @@ CREATE TABLE fact (
     state text NOT NULL,
     seen_at timestamptz NOT NULL,
     confidence double precision NOT NULL DEFAULT 1,
+    source_id text NOT NULL DEFAULT '',
     PRIMARY KEY (tenant_id, fact_id)
 );
+CREATE INDEX fact_source ON fact (tenant_id, source_id);
 CREATE INDEX fact_capsule ON fact (tenant_id, subject, key) WHERE state IN ('asserted', 'conflicting');
 SELECT protect('fact');
 
@@ -93,7 +95,7 @@ CREATE TABLE rule_run (
 );
 CREATE INDEX rule_run_of_rule ON rule_run (tenant_id, rule, ran_at);
 CREATE INDEX rule_run_ran_at ON rule_run USING brin (ran_at);
-SELECT protect('rule_run', 'SELECT, INSERT');
+SELECT protect('rule_run', 'SELECT, INSERT, UPDATE (evidence)');
 SELECT open_to_system('rule_run', 'SELECT, DELETE');
 
 -- The unique key is what makes a rule fire once per tenant and day, whoever evaluates it how often.
@@ -116,4 +118,4 @@ CREATE TABLE anomaly (
     PRIMARY KEY (tenant_id, anomaly_id),
     UNIQUE (tenant_id, rule, local_day)
 );
-SELECT protect('anomaly', 'SELECT, INSERT');
+SELECT protect('anomaly', 'SELECT, INSERT, UPDATE (evidence)');

@@ -89,7 +89,10 @@ async def says_a_lot(brain: Any, a_message: Build) -> None:
             f"PAN {PAN} it is", message_id="g-2", minute=3, chat_id=GROUP, chat_kind="group", peer_number=None,
             direction="out",
         ),
-        a_message("ask 98470 00001, Rs 5000/-", message_id="o-1", minute=4, chat_id="o", peer_number=OTHER),
+        a_message(
+            "ask 98470 00001 or pay 9847000001@ybl, Rs 5000/-", message_id="o-1", minute=4, chat_id="o",
+            peer_number=OTHER,
+        ),
     )  # fmt: skip
 
 
@@ -105,7 +108,7 @@ async def test_nothing_of_the_person_is_left_and_what_others_said_stays(brain: A
     assert await brain.states() == {PAN: ("asserted", 2), "500000": ("asserted", 1)}
     counted = {each.store: each.rows for each in receipt.erased}
     assert counted == {
-        "customer": 1, "customer_number": 1, "evidence": 6, "fact": 5, "fact_version": 6, "source": 3,
+        "customer": 1, "customer_number": 1, "evidence": 7, "fact": 6, "fact_version": 7, "source": 3,
     }  # fmt: skip
     told = (await outbox(brain))[before:]
     assert [each["type"] for each in told] == ["fact.extracted.v1", "erasure.receipt.v1"]

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from anomaly_engine import store
+from anomaly_engine.forget_person import forget, rules_to_hold, without_erased
 from contracts.calls import CallInboundV1, CallStateV1
 from contracts.directory import TenantV1
 from contracts.facts import FactExtractedV1
 from contracts.vault import VaultStateV1
 from kit.consume import Deletion, Received, Subscription, on_batch, on_deleted
 from kit.postgres import Transaction
+from recovery.erasure import erasing
 
 __all__ = ["SUBSCRIPTIONS"]
 
@@ -70,11 +72,14 @@ async def on_call_states(received: Sequence[Received[CallStateV1]], tx: Transact
 
 async def on_facts(received: Sequence[Received[FactExtractedV1]], tx: Transaction) -> None:
     newest: dict[str, FactExtractedV1] = {}
-    for event in (each.event for each in received):
+    for event in await without_erased([each.event for each in received], tx):
         if event.fact_id not in newest or event.version > newest[event.fact_id].version:
             newest[event.fact_id] = event
     fields = {"fact_id", "version", "subject", "key", "value", "state", "confidence"}
-    rows = [{**event.model_dump(include=fields), "seen_at": event.evidence.at} for event in newest.values()]
+    rows = [
+        {**event.model_dump(include=fields), "seen_at": event.evidence.at, "source_id": event.evidence.source_id}
+        for event in newest.values()
+    ]
     await store.put_facts(tx, rows)
 
 
@@ -106,4 +111,5 @@ SUBSCRIPTIONS: tuple[Subscription, ...] = (
     on_batch(CallStateV1, on_call_states),
     on_batch(FactExtractedV1, on_facts),
     on_batch(VaultStateV1, on_imports),
+    erasing("anomaly-engine", forget, emits=rules_to_hold),
 )

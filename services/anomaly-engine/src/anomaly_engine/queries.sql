@@ -49,14 +49,14 @@ SELECT DISTINCT traceparent FROM call WHERE tenant_id = $1 AND call_id = ANY ($2
 
 -- name: put_facts
 -- Keep the newest version of each fact.
-INSERT INTO fact (tenant_id, fact_id, version, subject, key, value, state, seen_at, confidence)
-SELECT $1, e.fact_id, e.version, e.subject, e.key, e.value, e.state, e.seen_at, e.confidence
+INSERT INTO fact (tenant_id, fact_id, version, subject, key, value, state, seen_at, confidence, source_id)
+SELECT $1, e.fact_id, e.version, e.subject, e.key, e.value, e.state, e.seen_at, e.confidence, e.source_id
 FROM jsonb_to_recordset($2::jsonb) AS e (
     fact_id text, version integer, subject text, key text, value text, state text, seen_at timestamptz,
-    confidence double precision)
+    confidence double precision, source_id text)
 ON CONFLICT (tenant_id, fact_id) DO UPDATE
 SET version = excluded.version, subject = excluded.subject, key = excluded.key, value = excluded.value,
-    state = excluded.state, seen_at = excluded.seen_at, confidence = excluded.confidence
+    state = excluded.state, seen_at = excluded.seen_at, confidence = excluded.confidence, source_id = excluded.source_id
 WHERE fact.version < excluded.version
 
 -- name: put_imports
@@ -143,3 +143,21 @@ INSERT INTO {table} (tenant_id, {columns}) SELECT $1, {columns} FROM jsonb_popul
 -- name: quote_names
 -- Names as Postgres quotes them.
 SELECT string_agg(quote_ident(name), ', ') FROM unnest($1::text[]) AS name
+
+-- name: erase_facts
+-- Facts that these messages tell; those of these subjects, or that name a person by these values, from before $5.
+DELETE FROM fact WHERE tenant_id = $1 AND (
+    source_id = ANY ($2::text[])
+    OR seen_at <= $5 AND (subject = ANY ($3::text[]) OR key IN ('phone', 'email') AND value = ANY ($4::text[])
+        OR key = 'upi' AND split_part(value, '@', 1) = ANY ($6::text[])))
+RETURNING value
+
+-- name: findings_with
+-- Evidence with one of these texts in it, each once, with the findings that have it; {table} and {id} are ours.
+SELECT evidence::text AS evidence, array_agg({id}) AS ids FROM {table}
+WHERE EXISTS (SELECT FROM unnest($1::text[]) AS part WHERE position(part IN lower(evidence::text)) > 0)
+GROUP BY 1
+
+-- name: put_evidence
+-- Evidence without what was erased.
+UPDATE {table} SET evidence = $2::jsonb WHERE {id} = ANY ($1::uuid[])

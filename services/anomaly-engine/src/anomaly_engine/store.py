@@ -16,6 +16,7 @@ from anomaly_engine.findings import EVIDENCE_ROWS, Evaluation, RuleState, State,
 from anomaly_engine.rules import Rule
 from contracts.anomalies import AnomalyFiredV1
 from kit.postgres import Database, Transaction, load_queries, role_dsn, schema_of
+from recovery.marks import national_of
 
 __all__ = ["RuleReader"]
 
@@ -23,6 +24,7 @@ Q = load_queries("anomaly_engine")
 
 Row = Mapping[str, Any]
 
+_IDS = {"anomaly": "anomaly_id", "rule_run": "run_id"}
 _TOTAL = "trunkline_total"
 # Classes of SQLSTATE that say something about the server and nothing about the query.
 _INFRASTRUCTURE = ("08", "28", "3D", "53", "57", "58")
@@ -53,6 +55,25 @@ async def traces_of_calls(tx: Transaction, call_ids: Sequence[str]) -> list[str]
 
 async def put_facts(tx: Transaction, rows: Sequence[Row]) -> None:
     await tx.execute(Q.put_facts, tx.tenant, _records(rows))
+
+
+async def erase_facts(
+    tx: Transaction, *, sources: Sequence[str], subjects: Sequence[str], values: Sequence[str], until: datetime
+) -> list[str]:
+    """What the facts said that were erased."""
+    accounts = [form for value in values for form in national_of(value)]
+    named = (list(sources), list(subjects), list(values), until, accounts)
+    return [row["value"] for row in await tx.fetch(Q.erase_facts, tx.tenant, *named)]
+
+
+async def findings_with(tx: Transaction, table: str, parts: Sequence[str]) -> list[tuple[str, list[UUID]]]:
+    """Evidence that has one of these texts in it, and the ids of the findings that have this evidence."""
+    query = Q.findings_with.format(table=table, id=_IDS[table])
+    return [(row["evidence"], row["ids"]) for row in await tx.fetch(query, list(parts))]
+
+
+async def put_evidence(tx: Transaction, table: str, ids: Sequence[UUID], evidence: Sequence[Row]) -> None:
+    await tx.execute(Q.put_evidence.format(table=table, id=_IDS[table]), list(ids), json.dumps(evidence))
 
 
 async def put_imports(tx: Transaction, rows: Sequence[Row]) -> None:

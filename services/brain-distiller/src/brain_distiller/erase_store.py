@@ -10,6 +10,7 @@ from uuid import UUID
 from brain_distiller.forgotten import Standing
 from brain_distiller.store import Q, evidence_of_row, fact_of_row
 from kit.postgres import Transaction
+from recovery.marks import national_of
 
 __all__ = ["Going", "customers_with", "erase", "erase_customers", "going", "standing"]
 
@@ -28,9 +29,8 @@ async def going(
     tx: Transaction, *, sources: Collection[str], subjects: Collection[str], values: Collection[str], until: datetime
 ) -> list[Going]:
     """Facts that rest on these messages, are about these subjects, or name the person by these values."""
-    locals_ = [each.removeprefix("+") for each in values]
-    locals_ += [each[2:] for each in locals_ if each.startswith("91") and len(each) == 12]
-    rows = await tx.fetch(Q.evidence_to_erase, list(sources), list(subjects), until, list(values), locals_)
+    accounts = [form for value in values for form in national_of(value)]
+    rows = await tx.fetch(Q.evidence_to_erase, list(sources), list(subjects), until, list(values), accounts)
     return [Going(**{name: row[name] for name in ("fact_id", "subject", "key", "whole")}) for row in rows]
 
 

@@ -10,11 +10,9 @@ from brain_distiller.readings import Reading
 from contracts.vault import MessageImportedV1
 from kit.postgres import Transaction
 from recovery.erasure import erased
+from recovery.marks import person_named
 
 __all__ = ["without_erased", "without_names"]
-
-#: Values of these types name a person.
-NAMES = frozenset({"phone", "email"})
 
 
 async def without_erased(messages: Sequence[MessageImportedV1], tx: Transaction) -> list[MessageImportedV1]:
@@ -39,8 +37,8 @@ async def without_names(readings: Sequence[Reading], tx: Transaction) -> list[Re
     told: dict[str, datetime] = {}
     for reading in readings:
         for mention in reading.mentions:
-            if mention.value_type in NAMES:
-                told[mention.value] = min(told.get(mention.value, reading.at), reading.at)
+            if (name := person_named(mention.value_type, mention.value)) is not None:
+                told[name] = min(told.get(name, reading.at), reading.at)
     suspects = await erased(tx, told)
     if not suspects:
         return list(readings)
@@ -48,9 +46,9 @@ async def without_names(readings: Sequence[Reading], tx: Transaction) -> list[Re
 
 
 async def _without(reading: Reading, suspects: Collection[str], tx: Transaction) -> Reading:
-    values = {m.value for m in reading.mentions if m.value_type in NAMES and m.value in suspects}
-    gone = await erased(tx, dict.fromkeys(values, reading.at))
-    return replace(reading, mentions=tuple(m for m in reading.mentions if m.value not in gone))
+    gone = await erased(tx, dict.fromkeys(suspects, reading.at))
+    mentions = tuple(m for m in reading.mentions if person_named(m.value_type, m.value) not in gone)
+    return replace(reading, mentions=mentions)
 
 
 def _names(message: MessageImportedV1) -> list[str]:
