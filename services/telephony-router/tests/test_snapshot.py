@@ -153,3 +153,17 @@ def test_a_sealed_token_opens_only_for_its_own_account() -> None:
     for account, value in ((UUID(int=2), sealed), (UUID(int=1), sealed[:-1]), (UUID(int=1), b"")):
         with pytest.raises(SealBroken):
             SEAL.open(account, value)
+
+
+def test_of_a_caller_that_is_forgotten_not_even_the_number_is_left(tmp_path: Path) -> None:
+    snapshot = full()
+    snapshot.learn_caller(TENANT, "+919847000001", caller_entry())
+    snapshot.learn_caller(TENANT, "+919847000002", None)
+    before = snapshot.changes
+    snapshot.forget_caller(TENANT, "+919847000001")
+    snapshot.forget_caller(TENANT, "+919847000009")
+    assert snapshot.changes == before + 1
+    assert snapshot.caller(TENANT, "+919847000001") == (False, None)
+    assert snapshot.caller(TENANT, "+919847000002") == (True, None)
+    write_snapshot(tmp_path / "snapshot", snapshot.dump())
+    assert b"9847000001" not in (tmp_path / "snapshot").read_bytes()

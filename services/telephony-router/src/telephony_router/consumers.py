@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from contracts.directory import CustomerV1, DidV1, LeadV1, RoutingV1, StaffV1, TenantV1
 from kit.consume import Subscription, on, on_deleted
+from recovery.erasure import erasing
+from telephony_router.forget_person import forget
 from telephony_router.project_directory import (
     project_customer,
     project_did,
@@ -34,4 +36,5 @@ SUBSCRIPTIONS: tuple[Subscription, ...] = (
     on_deleted(LeadV1, remove_lead),
     on_deleted(DidV1, remove_did),
     on_deleted(RoutingV1, remove_routing),
+    erasing("telephony-router", forget),
 )

@@ -127,6 +127,7 @@ class ViewKeeper(Background):
                 stale = {tenant: seen.get(tenant, 0) for tenant, v in versions.items() if v != seen.get(tenant)}
                 changes = await store.changes_since(tx, stale) if stale else []
                 entries = await self._learn(tx, changes, versions)
+                self._forget(changes, entries)
         self._seen = versions
         self._snapshot.confirmed_at = self._clock()
         await self._to_redis(entries)
@@ -177,6 +178,13 @@ class ViewKeeper(Background):
                 self._snapshot.learn_did(did, known.get(did))
                 entries.append((did_key(did), known.get(did) or _gone(versions.get(tenant, 0))))
         return entries
+
+    def _forget(self, changes: list[store.Change], entries: list[Entry]) -> None:
+        """Of a caller of whom nothing is known any more not even the number stays: they may have been erased."""
+        known = {name for name, entry in entries if not entry.get("gone")}
+        for tenant, kind, number in changes:
+            if kind == "caller" and caller_key(tenant, number) not in known:
+                self._snapshot.forget_caller(tenant, number)
 
     async def _to_redis(self, entries: list[Entry]) -> None:
         if not entries or self._view is None:

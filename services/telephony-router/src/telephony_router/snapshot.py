@@ -138,6 +138,14 @@ class Snapshot:
             forgotten, _ = self._callers.popitem(last=False)
             self._entries.pop(forgotten, None)
 
+    def forget_caller(self, tenant: UUID, number: str) -> None:
+        """Not even that they called: the next call is looked up."""
+        key = (tenant, number)
+        if key in self._callers:
+            del self._callers[key]
+            self._entries.pop(key, None)
+            self.changes += 1
+
     def learn_caller_entry(self, tenant: UUID, number: str, entry: CallerEntry | None) -> None:
         """The same, for an entry that is parsed already; cheap when it is the one known."""
         key = (tenant, number)

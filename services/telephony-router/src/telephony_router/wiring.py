@@ -30,6 +30,7 @@ from telephony_router.drain_journal import JournalDrain
 from telephony_router.drift import DriftWatch
 from telephony_router.expire_recordings import expire_recordings
 from telephony_router.fetch_recordings import Pace, RecordingFetcher
+from telephony_router.forget_person import remove_erased_recordings, sweep_erased
 from telephony_router.hooks import Hooks
 from telephony_router.journal import Journal
 from telephony_router.keep_free import AgentLeases
@@ -307,14 +308,21 @@ def _recordings(settings: Settings, database: Database, blobs: BlobStore, seal: 
 
 
 def _retention(settings: Settings, database: Database, blobs: BlobStore) -> list[Component]:
+    async def remove() -> None:
+        await remove_erased_recordings(database, blobs)
+
+    erased: list[Component] = [
+        Every("erased people", 600, lambda: sweep_erased(database)),
+        Every("erased recordings", 10, remove),
+    ]
     if not settings.recording_keep_days:
-        return []
+        return erased
     keep = timedelta(days=settings.recording_keep_days)
 
     async def expire() -> None:
         await expire_recordings(database, blobs, keep=keep)
 
-    return [Every("recordings-retention", 600, expire)]
+    return [*erased, Every("recordings-retention", 600, expire)]
 
 
 class Closes(Protocol):
