@@ -23,7 +23,7 @@ from vault_importer.erasure.suppression_store import still
 from vault_importer.formats.base import Side, SideRow, SideRows, SkippedRow
 from vault_importer.ledger_beside import append_beside
 from vault_importer.refusals import ErasedMeanwhile, ImportBusy
-from vault_importer.sides import Names, quoted_keys, resolve
+from vault_importer.sides import Names, named_keys, quoted_keys, resolve
 from vault_importer.sides_store import NOTHING, TARGETS, Pass, Target, advance_pass, merge_rows, passes_of
 from vault_importer.store import keys_in_vault
 from vault_importer.together import together
@@ -97,8 +97,9 @@ async def _load_chunk(loading: LoadingSides, side: Side, done: Pass, chunk: Sequ
         if not await still(tx, loading.kept_out.known):
             raise ErasedMeanwhile
         quoted: Mapping[UUID, UUID] = {}
-        if side.into == "quote":
-            keys = [key for row in _kept(chunk) for key in quoted_keys(row, loading.names)]
+        find = quoted_keys if side.into == "quote" else named_keys
+        keys = [key for row in _kept(chunk) for key in find(row, loading.names)]
+        if keys:
             quoted = await keys_in_vault(tx, keys)
         rows = _resolved(chunk, target, loading.names, quoted, skipped)
         merged = NOTHING

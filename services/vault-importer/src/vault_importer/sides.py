@@ -13,10 +13,11 @@ from vault_importer.archive import Chat, Person, message_key
 from vault_importer.formats.base import SideRow
 from vault_importer.sides_store import Target
 
-__all__ = ["OURSELVES", "Names", "quoted_keys", "resolve"]
+__all__ = ["OURSELVES", "Names", "named_keys", "quoted_keys", "resolve"]
 
 OURSELVES = UUID(int=0)
 """Stands where a person is expected and the account itself did it."""
+OF_KEY, OF_SENDER = "of_key_id", "of_sender"
 LATEST_MS = 253_402_214_400_000
 _BIGGEST = 2**63
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -48,6 +49,8 @@ def resolve(row: SideRow, target: Target, names: Names, quoted: Mapping[UUID, UU
     for column, _ in target.columns:
         if (find := _FOUND.get(column)) is not None:
             values[column] = find(row, names)
+    if OF_KEY in values:
+        values["message_id"] = next((quoted[key] for key in named_keys(row, names) if key in quoted), None)
     if "quoted_key_id" in values:
         values.update(_quoted(row, names, quoted))
     if row.links:
@@ -113,6 +116,17 @@ def quoted_keys(row: SideRow, names: Names) -> list[UUID]:
     person = names.people.get(row.person_jid) if chat.kind != "direct" else None
     senders = [person.id.bytes, b""] if person else [b""]
     return [message_key(chat.id_bytes, row.from_me, row.values["quoted_key_id"], sender) for sender in senders]
+
+
+def named_keys(row: SideRow, names: Names) -> list[UUID]:
+    """Under which keys the message may be known that a row names by its key id. Whose it is, is told from the side of
+    whoever did what the row says: any side is tried, since an id is of one message."""
+    chat, key_id = names.chats.get(row.chat_jid), row.values.get(OF_KEY)
+    if chat is None or not key_id:
+        return []
+    people = [names.people.get(jid) for jid in (row.values.get(OF_SENDER, ""), row.person_jid)]
+    senders = [person.id.bytes for person in people if person] if chat.kind != "direct" else []
+    return [message_key(chat.id_bytes, own, key_id, sender) for own in (False, True) for sender in (*senders, b"")]
 
 
 def _plain(value: Any, kind: str) -> Any:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vault_importer.formats import recognise
-from vault_importer.formats.base import Alias, SkippedRow, SourceChat, SourceContact, SourceMessage
+from vault_importer.formats.base import Alias, HasSides, SideRow, SkippedRow, SourceChat, SourceContact, SourceMessage
 from vault_importer.protobuf import encode_field, encode_varint
 from vault_importer.refusals import BackupRefused
 from vault_importer.samples import encrypt
@@ -230,6 +230,59 @@ def test_whatever_stands_in_it_is_read_or_refused(tmp_path: Path, data: st.DataO
         return
     list(backup.messages())
     backup.close()
+
+
+def _reaction(to: bytes, text: str, at_ms: int = AT * 1000 + 5) -> bytes:
+    return encode_field(46, encode_field(1, to) + encode_field(2, text.encode()) + encode_field(4, at_ms))
+
+
+def test_reactions_are_told_beside_the_messages(tmp_path: Path) -> None:
+    theirs = _info(_key(GROUP, "R1", sender=DESK), _reaction(_key(GROUP, "G1"), "+"))
+    ours = _info(_key(DESK, "R2", from_me=True), _reaction(_key(DESK, "D1"), "", 0))
+    unclear = _info(_key(GROUP, "R3", sender=DESK), _reaction(b"", "+"))
+    rows = _sync(_conversation(GROUP, theirs, unclear), _conversation(DESK, ours))
+    path = _write(tmp_path / "one", rows, call_log=[{"_id": 1}], receipt_user=[{"_id": 1}, {"_id": 2}])
+    opened = recognise(path).open(path, address_book=None, known_aliases={})
+    assert isinstance(opened, HasSides)
+    [side] = opened.sides()
+    assert list(side.rows(0)) == [
+        SideRow(
+            {"reaction": "+", "reacted_at": AT * 1000 + 5, "of_key_id": "G1", "of_sender": ""}, 0, GROUP, False, DESK
+        ),
+        SkippedRow("reaction", "no_key"),
+        SideRow({"reaction": "", "reacted_at": AT * 1000, "of_key_id": "D1", "of_sender": ""}, 0, DESK, True),
+    ]  # fmt: skip
+    assert list(side.rows(2)) == list(side.rows(0))[2:]
+    assert DESK in {each.jid for each in opened.contacts() if isinstance(each, SourceContact)}
+    assert opened.unread() == {"call_log": 1, "receipt_user": 2}
+
+
+@pytest.mark.real
+async def test_a_reaction_finds_its_message_in_an_earlier_backup(vault: Any, stores: Any, tmp_path: Path) -> None:
+    await vault.import_(stores.beside())
+    chat = (await vault.rows("SELECT h.jid FROM chat h JOIN message m ON m.chat_id = h.id WHERE m.key_id = 'PHOTO1'"))[
+        0
+    ]
+    group = chat["jid"]
+    # Of what somebody else wrote, of what we wrote though the other calls it not theirs, and of what nobody has.
+    infos = [
+        _info(_key(group, "R1", from_me=True), _reaction(_key(group, "PHOTO1", sender=DESK), "+")),
+        _info(_key(group, "R2", sender=DESK), _reaction(_key(group, "POLL1"), "!")),
+        _info(_key(group, "R3", sender=DESK), _reaction(_key(group, "NOWHERE"), "!")),
+    ]
+    plain = _write(tmp_path / "plain", _sync(_conversation(group, *infos)))
+    path = tmp_path / "msgstore-increment-1.db.crypt15"
+    encrypt(plain, path, backup_key=ROOT_KEY, with_md5=False)
+    run = await vault.import_(path)
+    table = run.manifest["tables"]["reaction"]
+    assert (table["seen"], table["new"], table["skipped"]) == (3, 2, {"no_message": 1})
+    found = await vault.rows(
+        "SELECT m.key_id, r.reaction, c.number FROM message_reaction r JOIN message m ON m.id = r.message_id"
+        " LEFT JOIN contact c ON c.id = r.contact_id WHERE r.reaction IN ('+', '!') ORDER BY m.key_id"
+    )
+    assert [(row["key_id"], row["reaction"], row["number"]) for row in found] == [
+        ("PHOTO1", "+", None), ("POLL1", "!", "+919847000010")
+    ]  # fmt: skip
 
 
 @pytest.mark.real

@@ -110,6 +110,7 @@ class SideRow(NamedTuple):
     """By the vault's column. Times are milliseconds of the epoch, 0 for none; whatever is no number where one is
     expected becomes NULL."""
     message_row: int = 0
+    """0 where the row names its message by ``of_key_id`` among the values, perhaps one that another backup has."""
     chat_jid: str = ""
     from_me: bool = False
     """Whether the account itself did it, rather than ``person_jid``."""

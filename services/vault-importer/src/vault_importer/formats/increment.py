@@ -10,16 +10,28 @@ import json
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import IO, Any
 
 from vault_importer import protobuf
-from vault_importer.formats.base import Alias, Backup, SkippedRow, SourceChat, SourceContact, SourceMessage
+from vault_importer.formats.base import (
+    Alias,
+    Backup,
+    LookedUp,
+    Side,
+    SideRow,
+    SideRows,
+    SkippedRow,
+    SourceChat,
+    SourceContact,
+    SourceMessage,
+)
 from vault_importer.formats.gathered import Gathered
 from vault_importer.formats.sqlite_source import clean
-from vault_importer.formats.sync_message import TABLE, address, message_of, text_of
+from vault_importer.formats.sync_message import REACTIONS, TABLE, address, message_of, reaction_of, text_of
 from vault_importer.formats.zip_source import ZipSource, damaged, is_zip
 from vault_importer.identity import LID, NUMBERED, kind_of_chat
 from vault_importer.refusals import BackupRefused
@@ -28,6 +40,7 @@ __all__ = ["Increment"]
 
 HEADER, MESSAGES = "header.json", "messages.bin"
 CHANGED_ROWS = re.compile(r"(jid|jid_map|chat|lid_display_name)_modified_\d{1,9}\.json")
+OTHER_ROWS = re.compile(r"([a-z0-9_]{1,64})_modified_\d{1,9}\.json")
 MAX_SYNC_BYTES = 64 * 1024 * 1024
 # HistorySync
 CONVERSATION, PUSH_NAME, NUMBER_TO_LID = 2, 7, 15
@@ -50,9 +63,11 @@ class Increment:
     def open(self, path: Path, *, address_book: Path | None, known_aliases: Mapping[str, str]) -> Backup:
         with closing(ZipSource(path)) as source:
             tables = sorted(name for name in source.names if CHANGED_ROWS.fullmatch(name))
-            source.check([HEADER, MESSAGES, *tables])
+            others = sorted(name for name in source.names if OTHER_ROWS.fullmatch(name) and name not in tables)
+            source.check([HEADER, MESSAGES, *tables, *others])
             gathering = _Gathering(known_aliases)
             gathering.tables(source, tables)
+            gathering.leave(source, others)
             try:
                 # People's identities can stand behind their messages, so those are looked for first.
                 for wanted in (gathering.identities, gathering.conversations):
@@ -64,6 +79,29 @@ class Increment:
             return gathering.backup()
 
 
+class _Increment(Gathered):
+    """With the reactions that came, also to messages of an earlier backup."""
+
+    def __init__(
+        self, *rows: Any, reactions: Sequence[SideRow | SkippedRow], unread: Mapping[str, int], **given: Any
+    ) -> None:
+        super().__init__(*rows, **given)
+        self._reactions = reactions
+        self._unread = unread
+
+    def sides(self) -> list[Side]:
+        return [Side(name=REACTIONS, into="reaction", rows=self._side)] if self._reactions else []
+
+    def _side(self, skip: int) -> SideRows:
+        yield from self._reactions[skip:]
+
+    def lookups(self) -> Iterator[LookedUp]:
+        return iter(())
+
+    def unread(self) -> Mapping[str, int]:
+        return {table: count for table, count in sorted(self._unread.items()) if count}
+
+
 class _Gathering:
     def __init__(self, known: Mapping[str, str]) -> None:
         self._aliases: dict[str, Alias] = {}
@@ -71,16 +109,26 @@ class _Gathering:
         self._rows: list[SourceMessage | SkippedRow] = []
         self._chats: dict[str, str] = {}
         self._people: dict[str, str] = {}
+        self._reactions: list[SideRow | SkippedRow] = []
+        self._unread: Counter[str] = Counter()
 
     def backup(self) -> Backup:
         people = {row.sender_jid: "" for row in self._rows if isinstance(row, SourceMessage) and row.sender_jid}
+        people |= {row.person_jid: "" for row in self._reactions if isinstance(row, SideRow) and row.person_jid}
         people |= {jid: "" for jid in self._chats if kind_of_chat(jid) == "direct"}
         contacts = [
             SourceContact(jid=jid, name=name, name_source="own_profile" if name else "none")
             for jid, name in {**people, **self._people}.items()
         ]
         chats = [SourceChat(jid=jid, kind=kind_of_chat(jid), name=name) for jid, name in self._chats.items()]
-        return Gathered(self._rows, chats=chats, contacts=contacts, aliases=list(self._aliases.values()))
+        return _Increment(
+            self._rows,
+            chats=chats,
+            contacts=contacts,
+            aliases=list(self._aliases.values()),
+            reactions=self._reactions,
+            unread=self._unread,
+        )
 
     def tables(self, source: ZipSource, names: list[str]) -> None:
         """The changed rows of tables that say who is who. Row numbers of people outside the increment mean nothing."""
@@ -99,6 +147,12 @@ class _Gathering:
             jid = address(jids.get(_row(row, "lid_row_id"), ""), self._known)
             if jid and clean(row.get("display_name")):
                 self._people[jid] = clean(row.get("display_name")).strip()
+
+    def leave(self, source: ZipSource, names: list[str]) -> None:
+        """Changed rows of other tables: without the whole store nobody knows what their row numbers mean."""
+        for name in names:
+            table = name.partition("_modified_")[0]
+            self._unread[table] += len(_rows_of(source.read(name), table))
 
     def identities(self, sync: bytes) -> None:
         for number, value in protobuf.fields(sync):
@@ -137,6 +191,9 @@ class _Gathering:
                 if isinstance(row, SourceMessage):
                     self._chats.setdefault(row.chat_jid, "")
                 self._rows.append(row)
+                reaction = reaction_of(info, self._known) if isinstance(info, bytes) else None
+                if reaction is not None:
+                    self._reactions.append(reaction)
 
 
 def _syncs(stream: IO[bytes]) -> Iterator[bytes]:

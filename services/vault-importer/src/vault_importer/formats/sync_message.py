@@ -11,13 +11,14 @@ from typing import Any
 
 from vault_importer import protobuf
 from vault_importer.formats.android_kinds import KINDS
-from vault_importer.formats.base import SkippedRow, SourceMessage
+from vault_importer.formats.base import SideRow, SkippedRow, SourceMessage
+from vault_importer.formats.msgstore_tables import MAX_KEY_CHARACTERS
 from vault_importer.formats.sqlite_source import clean
 from vault_importer.identity import canonical, kind_of_chat
 
-__all__ = ["TABLE", "address", "message_of", "text_of"]
+__all__ = ["REACTIONS", "TABLE", "address", "message_of", "reaction_of", "text_of"]
 
-TABLE = "message"
+TABLE, REACTIONS = "message", "reaction"
 # WebMessageInfo
 KEY, MESSAGE, TIMESTAMP, PARTICIPANT, STUB_TYPE = 1, 2, 3, 5, 24
 # MessageKey
@@ -34,6 +35,7 @@ CONTENTS: dict[int, tuple[int, int]] = {
 ONCE_CODES = {1: 42, 3: 43, 2: 82}
 GIF_FIELD, GIF, VIDEO = 8, 13, 3
 PROTOCOL, REACTION = 12, 46
+REACTION_KEY, REACTION_TEXT, REACTED_AT_MS = 1, 2, 4
 PROTOCOL_KEY, PROTOCOL_TYPE, EDITED_MESSAGE, EDITED_AT_MS = 1, 2, 14, 15
 REVOKE, EDIT = 0, 14
 REVOKED, SYSTEM = 15, 7
@@ -63,6 +65,28 @@ def message_of(raw: bytes, aliases: Mapping[str, str]) -> SourceMessage | Skippe
         chat, from_me, key_id, earlier if earlier != (key_id,) else (), sender, sent * 1000, kind, code, text,
         edited_at_ms, revoked, 0, details,
     )  # fmt: skip
+
+
+def reaction_of(raw: bytes, aliases: Mapping[str, str]) -> SideRow | SkippedRow | None:
+    """What a message that is a reaction says; nothing for any other. Raises :class:`protobuf.Malformed`."""
+    message, _ = _unwrapped(_bytes(raw, MESSAGE))
+    reaction = _bytes(message, REACTION)
+    if not reaction:
+        return None
+    key, target = _bytes(raw, KEY), _bytes(reaction, REACTION_KEY)
+    chat, from_me = address(text_of(key, REMOTE_JID), aliases), _int(key, FROM_ME) == 1
+    if not chat or not text_of(target, ID):
+        return SkippedRow(REACTIONS, "no_chat" if not chat else "no_key")
+    by = text_of(key, KEY_PARTICIPANT) or text_of(raw, PARTICIPANT)
+    at = _int(reaction, REACTED_AT_MS)
+    values = {
+        "reaction": text_of(reaction, REACTION_TEXT)[:MAX_KEY_CHARACTERS],
+        "reacted_at": at if 0 < at < LATEST_SECONDS * 1000 else _int(raw, TIMESTAMP) * 1000,
+        "of_key_id": text_of(target, ID)[:MAX_KEY_CHARACTERS],
+        "of_sender": address(text_of(target, KEY_PARTICIPANT), aliases),
+    }
+    direct = kind_of_chat(chat) == "direct"
+    return SideRow(values, chat_jid=chat, from_me=from_me, person_jid="" if from_me or direct else address(by, aliases))
 
 
 def address(jid: str, aliases: Mapping[str, str]) -> str:
