@@ -35,5 +35,11 @@ def test_the_table_of_subscriptions_is_what_the_readme_says() -> None:
     assert {(each.topic, each.kind) for each in SUBSCRIPTIONS} == {
         ("directory.tenant", "each"),
         ("directory.tenant", "deleted"),
+        ("directory.customer", "each"),
+        ("directory.customer", "deleted"),
+        ("directory.lead", "each"),
+        ("directory.lead", "deleted"),
+        ("directory.staff", "each"),
+        ("directory.staff", "deleted"),
         ("erasure.receipt", "each"),
     }

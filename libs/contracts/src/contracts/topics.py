@@ -154,11 +154,14 @@ TOPICS: dict[str, Topic] = {
         _directory(
             "tenant", "tenant", "a business", *("telephony-router", "vault-importer", "anomaly-engine", "notifier")
         ),
-        _directory("staff", "staff", "a person who answers", "telephony-router"),
+        _directory("staff", "staff", "a person who answers", "telephony-router", "vault-importer"),
         _directory(
-            "customer", "customer", "a customer, their numbers and owner", "telephony-router", "brain-distiller"
+            "customer",
+            "customer",
+            "a customer, their numbers and owner",
+            *("telephony-router", "vault-importer", "brain-distiller"),
         ),
-        _directory("lead", "lead", "somebody who may become a customer", "telephony-router"),
+        _directory("lead", "lead", "somebody who may become a customer", "telephony-router", "vault-importer"),
         _directory("did", "did", "a number that rings here", "telephony-router"),
         _directory("routing", "routing", "how a tenant's calls are routed", "telephony-router"),
     )

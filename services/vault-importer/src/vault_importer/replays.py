@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contracts.directory import TenantV1
+from contracts.directory import CustomerV1, LeadV1, StaffV1, TenantV1
 from contracts.vault import MessageImportedV1
 from recovery.replay.plan import Replayable, ShadowTable
 from vault_importer.consumers import SUBSCRIPTIONS
@@ -16,7 +16,12 @@ __all__ = ["CONSUMERS", "replays"]
 CONSUMERS = {"vault-importer": SUBSCRIPTIONS}
 
 #: Everything that the handlers write, in the order in which rows may come.
-TABLES = (ShadowTable(name="tenant_profile", made_from=(TenantV1.topic(),)),)
+TABLES = (
+    ShadowTable(name="tenant_profile", made_from=(TenantV1.topic(),)),
+    # Whether the links were made of a row already is no part of what it says.
+    ShadowTable(name="party", ignore=("due",), made_from=(CustomerV1.topic(), LeadV1.topic())),
+    ShadowTable(name="staff", ignore=("due",), made_from=(StaffV1.topic(),)),
+)
 
 
 def replays() -> Replayable:

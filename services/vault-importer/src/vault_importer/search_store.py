@@ -25,6 +25,7 @@ __all__ = [
     "progress_of_search",
     "put_searchable",
     "to_index",
+    "wordings",
 ]
 
 Q = load_queries("vault_importer", "search.sql")
@@ -81,10 +82,9 @@ async def progress_of_search(tx: Transaction) -> Progress:
     return Progress(**dict(row)) if row else Progress(next_leaf=0, size=0)
 
 
-async def to_index(tx: Transaction, progress: Progress, most: int) -> tuple[list[Any], int]:
-    """The next messages in all their wordings, and the place behind them."""
+async def wordings(tx: Transaction, place: int, most: int) -> tuple[list[UUID], int]:
+    """The messages of the next leaves, one for each wording, and the place behind them."""
     ids: list[UUID] = []
-    place = progress.next_leaf
     for batch in await tx.fetch(Q.leaves_to_index, tx.tenant, place, BATCHES):
         skip = place - batch["first_leaf"]
         take = max(0, min(batch["leaves"] - skip, most - len(ids)))
@@ -93,6 +93,12 @@ async def to_index(tx: Transaction, progress: Progress, most: int) -> tuple[list
         place += take
         if len(ids) >= most:
             break
+    return ids, place
+
+
+async def to_index(tx: Transaction, progress: Progress, most: int) -> tuple[list[Any], int]:
+    """The next messages in all their wordings, and the place behind them."""
+    ids, place = await wordings(tx, progress.next_leaf, most)
     return (await tx.fetch(Q.texts_to_index, tx.tenant, list(set(ids))) if ids else []), place
 
 

@@ -37,6 +37,8 @@ __all__ = [
 
 #: How long a message that was imported is not found at most, while the index keeps up.
 INDEX_SECONDS = 2.0
+#: How long it takes at most that a contact is decided again, while the pass keeps up.
+LINK_SECONDS = 5.0
 SWEEP_SECONDS = 3600.0
 #: Between two looks at what is to be erased, and at who has answered.
 ERASE_SECONDS = 5.0
@@ -178,7 +180,7 @@ def build(settings: Settings) -> Wired:
         )
     if sealing is not None:
         components.append(_checkpoints(database, sealing, settings.checkpoint_seconds))
-    components.append(_indexing(database))
+    components += [_indexing(database), _linking(database)]
     if (erasing := erasing_of(settings, database)) is not None:
         components.append(_erasures(erasing))
     http = beside(make_api(database, token), database, admin_token=token)
@@ -190,6 +192,13 @@ def _indexing(database: Database) -> Component:
     from vault_importer.index_messages import index_all
 
     return Every("search index", INDEX_SECONDS, lambda: index_all(database))
+
+
+def _linking(database: Database) -> Component:
+    from runtime.service import Every
+    from vault_importer.links.follow import link_all
+
+    return Every("links", LINK_SECONDS, lambda: link_all(database))
 
 
 def _old_backups(watched: Path, keep_days: float) -> Component:

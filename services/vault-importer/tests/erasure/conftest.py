@@ -19,6 +19,7 @@ from vault_importer.erasure.case import Case, Ground, Scope, SuppressionKey
 from vault_importer.erasure.receipts import ANSWERING, on_receipt
 from vault_importer.erasure.run import Erasing, carry_out
 from vault_importer.index_messages import index_tenant
+from vault_importer.links.follow import link_tenant
 from vault_importer.media_files import MediaFolders
 from vault_importer.seal import Sealing
 from vault_importer.signed_note import Signer
@@ -88,6 +89,7 @@ class Forgetting:
         options = {"suppression_key": KEY, "sealing": SEALING, "media": media, **options}
         run = await self.vault.import_(self.backup(*changes, name=name), backup_key=None, **options)
         await index_tenant(self.vault.database, self.vault.tenant)
+        await link_tenant(self.vault.database, self.vault.tenant)
         return run
 
     async def ask(self, *, scope: Scope = "person", ground: Ground = "request", **named: Any) -> Case:

@@ -62,6 +62,7 @@ async def test_nothing_of_the_person_is_left_and_the_proofs_hold(forgetting: For
     database, tenant = forgetting.vault.database, forgetting.vault.tenant
     before = await found(database, tenant)
     assert {"message", "contact", "message_detail", "message_search", "search_word", "chat"} <= before
+    assert {"contact_identity", "contact_seen"} <= before
     leaves = (await verified(forgetting)).leaves
     case = await forgetting.carried_out()
     assert case.state == "told"
