@@ -52,6 +52,8 @@ def test_the_story_holds(first: tuple[World, str]) -> None:
         "20,000 messages",
         "both conflicting",
         "capsule_fact_value_conflict fired once",
+        "all have erased and answered",
+        "the archive still proves itself, and the certificate names nobody",
     ):
         assert fact in told, fact
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,35 +17,16 @@ from xml.etree import ElementTree
 import httpx
 
 from trunkline.demo.clients import Answer, GenericPbx, TwilioPbx
-from trunkline.demo.events import Tail
 from trunkline.demo.evidence import check_offline, with_another_word
-from trunkline.demo.tell import Teller
-from trunkline.demo.world import CUSTOMER_WHATSAPP, KOCHI_STAFF, World, caller_number, command
+from trunkline.demo.stage import TENANT_SETTLES_SECONDS, Stage, StoryBroken, expect
+from trunkline.demo.world import CUSTOMER_WHATSAPP, KOCHI_STAFF, caller_number, command, passing_number
 
 __all__ = ["Story", "StoryBroken"]
 
 MESSAGES = 20_000
-TENANT_SETTLES_SECONDS = 20.0
 
 
-class StoryBroken(RuntimeError):
-    """A scene did not turn out as the guarantees promise."""
-
-
-def expect(condition: object, otherwise: str) -> None:
-    if not condition:
-        raise StoryBroken(otherwise)
-
-
-@dataclass
-class Story:
-    world: World
-    tell: Teller
-    tail: Tail
-    folder: Path
-    rang: dict[str, str] = field(default_factory=dict)
-    """The calls of this telling, with who called."""
-
+class Story(Stage):
     def run(self) -> None:
         with closing(self.world.kochi_pbx()) as kochi, closing(self.world.mumbai_pbx()) as mumbai:
             try:
@@ -67,6 +48,7 @@ class Story:
         self.the_archive_proves_itself()
         self.two_tax_numbers_conflict()
         self.the_owner_gets_one_mail()
+        self.a_caller_is_forgotten(pbx, call)
 
     def _call_ids(self) -> Callable[[str], str]:
         stamp = f"{int(time.time())}-{self.world.runs}"
@@ -288,75 +270,53 @@ class Story:
                 raise StoryBroken("the notifier has not heard of the anomaly; see: trunkline status")
             time.sleep(0.2)
 
-    # What the scenes are made of.
+    def a_caller_is_forgotten(self, pbx: GenericPbx, call: Callable[[str], str]) -> None:
+        """Every service forgets, and answers for it."""
+        where, tenant = self.world.addresses, self.world.kochi.tenant_id
+        number = passing_number(self.world.runs)
+        directory = self.world.kochi.directory(where)
+        directory.put("/v1/customers/passing-trade", {"name": "Passing Trade", "numbers": [number]})
+        ends = {"from": number, "to": self.world.kochi.did}
+        pbx.ring(call("passing"), number, self.world.kochi.did)
+        pbx.status(call("passing"), "canceled", sequence=9, **ends)
+        self.tail.wait("call.state", lambda d: d["vendor_call_id"] == call("passing") and d["state"] != "ringing")
+        began = time.monotonic()
+        request = self._erasure("ask", "--by", "desk", "--number", number)["id"]
+        for by in ("owner", "partner"):
+            self._erasure("approve", request, "--by", by)
+        plan = self._erasure("plan", request)["plan_hash"]
+        self._erasure("apply", request, "--by", "owner", "--plan", plan)
+        ended = self._until_all_have_answered(request)
+        certificate = self._erasure("certificate", request)["certificate"]
+        expect(number.removeprefix("+91") not in certificate, "the certificate names whom it is about")
+        found = directory.get("/v1/customers?limit=100")["items"]
+        expect(all(number not in each["numbers"] for each in found), "the directory still has the number")
+        lines = [line for line in certificate.splitlines() if line.startswith("the last copies")]
+        self.tell.scene(
+            "A caller asks to be forgotten",
+            [
+                f"asked by the desk, approved by two, planned, applied: {ended['parts']} part(s) told to five services",
+                f"all have erased and answered in {time.monotonic() - began:.1f} s; {', '.join(lines)}",
+            ],
+        )
+        checked = command(where, "vault", "verify", "--tenant", tenant)
+        expect(checked["ok"], f"the archive does not verify any more: {checked}")
+        self.tell.more("the archive still proves itself, and the certificate names nobody")
 
-    def _ring(self, pbx: GenericPbx, call_id: str, caller: str) -> Answer:
-        self.rang[call_id] = caller
-        answer = pbx.ring(call_id, caller, self.world.kochi.did)
-        expect(answer.status == 200, f"a ringing call got {answer.status}: {answer.body}")
-        return answer
+    def _erasure(self, step: str, *arguments: str) -> dict[str, Any]:
+        tenant = ("--tenant", self.world.kochi.tenant_id)
+        done: dict[str, Any] = command(self.world.addresses, "vault", "erasure", step, *arguments, *tenant)
+        return done
 
-    def _rung(self, answer: Answer, staff: str, reason: str) -> None:
-        wanted = (KOCHI_STAFF[staff], reason)
-        got = (answer.first["number"], answer.first["reason"])
-        expect(got == wanted, f"expected {staff} by {reason}, got {got[1]}")
-
-    def _asked(self, answer: Answer, why: str) -> list[str]:
-        first = answer.first
-        return [f"answered in {answer.ms:.1f} ms: ring {first['name'] or first['number']} ({first['reason']}) — {why}"]
-
-    def _talk(self, pbx: GenericPbx, call_id: str, caller: str, agent: str) -> None:
-        self._ring(pbx, call_id, caller)
-        ends = {"from": caller, "to": self.world.kochi.did, "agent_number": agent}
-        now = datetime.now(UTC)
-        for sequence, status in enumerate(("ringing", "answered", "completed")):
-            at = (now + timedelta(seconds=10 * sequence)).isoformat()
-            extra = {"duration_seconds": 10} if status == "completed" else {}
-            pbx.status(call_id, status, sequence=sequence, at=at, **ends, **extra)
-
-    def _until(self, attempt: Callable[[int], Answer], good: Callable[[Answer], bool]) -> Answer:
-        deadline, number = time.monotonic() + TENANT_SETTLES_SECONDS, 0
-        while True:
-            number += 1
-            answer = attempt(number)
-            if good(answer) or time.monotonic() > deadline:
-                return answer
-            time.sleep(0.1)
-
-    def _rows(self, url: str, name: str, *, at_least: int) -> list[dict[str, Any]]:
-        """Rows of a service's admin API about Kochi, waited for."""
-        headers = {
-            "Authorization": f"Bearer {self.world.addresses.admin_token}",
-            "X-Tenant": self.world.kochi.tenant_id,
-        }
+    def _until_all_have_answered(self, request: str) -> dict[str, Any]:
         deadline = time.monotonic() + 60
         while True:
-            response = httpx.get(url, headers=headers, timeout=10)
-            response.raise_for_status()
-            rows: list[dict[str, Any]] = response.json()[name]
-            if len(rows) >= at_least:
-                return rows
+            shown = self._erasure("show", request)
+            if shown["state"] == "done":
+                return shown
             if time.monotonic() > deadline:
-                raise StoryBroken(f"{url} gave {len(rows)} rows of {at_least}; see: trunkline status")
-            time.sleep(0.25)
-
-    def _everybody_hangs_up(self, pbx: GenericPbx) -> None:
-        """Calls that are left ringing would be an anomaly, and rightly."""
-        for call_id, caller in self.rang.items():
-            pbx.status(call_id, "canceled", sequence=9, **{"from": caller, "to": self.world.kochi.did})
-
-    def _follow(self, topic: str, vendor_call_id: str) -> None:
-        seen = self.tail.wait(topic, lambda d: d["vendor_call_id"] == vendor_call_id)
-        age = (seen.published - seen.envelope.time).total_seconds() * 1000
-        self.tell.more(
-            f"event {seen.envelope.type} on Kafka {age:.0f} ms after the call; the view came from {seen.data['rung']}"
-        )
-
-    def _settle(self) -> None:
-        """Give repeated callbacks the time in which they would have shown an effect."""
-        deadline = time.monotonic() + 1.0
-        while time.monotonic() < deadline:
-            self.tail.poll(0.1)
+                raise StoryBroken(f"not everybody has forgotten: {shown.get('not_answered')}; see: trunkline dlq list")
+            time.sleep(0.5)
 
 
 def _counts(result: dict[str, Any]) -> str:

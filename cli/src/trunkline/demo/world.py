@@ -14,7 +14,7 @@ from typing import Any
 
 from trunkline.demo.clients import Directory, GenericPbx, Platform, TwilioPbx
 
-__all__ = ["Addresses", "Business", "CommandFailed", "World", "command", "prepare"]
+__all__ = ["Addresses", "Business", "CommandFailed", "World", "command", "passing_number", "prepare"]
 
 # Every number of the demo is invented.
 KOCHI_DID = "+914842000001"
@@ -145,6 +145,11 @@ def prepare(addresses: Addresses, state_file: Path) -> World:
 def caller_number(run: int) -> str:
     """The customer's number of this run: nobody has talked to it yet, so the story begins anew."""
     return f"+9198470{10000 + run % 50000:05d}"
+
+
+def passing_number(run: int) -> str:
+    """The number of this run's caller who asks to be forgotten."""
+    return f"+9198480{10000 + run % 50000:05d}"
 
 
 def _business(platform: Platform, state: dict[str, Any], slug: str, name: str, did: str) -> Business:

@@ -216,6 +216,7 @@ def certificate(
     request: RequestArgument,
     tenant: TenantOption,
     out: Annotated[Path | None, typer.Option(help="Into this file instead of stdout.")] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Print what came of an erasure, signed when the archive has a key. It names nobody."""
     from vault_importer.erasure import store
@@ -227,10 +228,12 @@ def certificate(
     case = _work(work)
     if case is None or case.certificate is None:
         fail("There is no certificate yet; `trunkline vault erasure show` says what is missing.")
-    if out is None:
-        typer.echo(case.certificate, nl=False)
-    else:
+    if out is not None:
         out.write_text(case.certificate, encoding="utf-8")
+    elif as_json:
+        typer.echo(json.dumps({"certificate": case.certificate}))
+    else:
+        typer.echo(case.certificate, nl=False)
 
 
 @app.command()
