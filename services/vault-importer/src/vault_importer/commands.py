@@ -16,6 +16,7 @@ import typer
 from runtime.commands import complete, fail, settings_of
 from vault_importer.erasure.commands import app as erasure_app
 from vault_importer.erasure.commands import hold_app
+from vault_importer.links.commands import app as links_app
 from vault_importer.prove_commands import app as prove_app
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ app.add_typer(account_app, name="account")
 app.add_typer(prove_app)
 app.add_typer(erasure_app)
 app.add_typer(hold_app)
+app.add_typer(links_app)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 KeyFileOption = Annotated[

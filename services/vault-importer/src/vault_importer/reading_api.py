@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, HTTPException, Query
 
 from kit.postgres import Database, Transaction
 from vault_importer import reading_store
+from vault_importer.links import store as links
 from vault_importer.reading_store import LAST, Place
 
 __all__ = ["reading_routes"]
@@ -46,6 +47,7 @@ def _conversation(routes: APIRouter, database: Database, tenant: Callable[..., A
             chat = await reading_store.chat_head(tx, chat_id)
             if chat is None:
                 raise HTTPException(404, "There is no such chat.")
+            chat |= await links.role_of_chat(tx, chat_id)
             place = await reading_store.place_of(tx, chat_id, named[0]) if named else LAST
             if place is None:
                 raise HTTPException(404, "There is no such message in this chat.")
@@ -68,14 +70,22 @@ def _conversations(routes: APIRouter, database: Database, tenant: Callable[..., 
     @routes.get("/v1/conversations")
     async def conversations(
         tenant_id: Tenant,
-        number: Annotated[list[str], Query(min_length=1, max_length=50)],
+        number: Annotated[list[str], Query(max_length=50)] = [],  # noqa: B006 - FastAPI copies it
+        customer: str | None = None,
         before: str | None = None,
         limit: Limit = 100,
     ) -> dict[str, Any]:
-        """Chats with whoever has one of these numbers (E.164), and groups they are or were in, newest first."""
+        """Chats with whoever has one of these numbers (E.164), and groups they are or were in, newest first.
+
+        Of a ``customer``: whoever is linked to it, and whoever has one of the numbers and is linked to nobody else."""
+        if not number and customer is None:
+            raise HTTPException(400, "Give a number or a customer.")
         place = _cursor(before)
         async with database.transaction(tenant_id) as tx:
-            contacts = await reading_store.contacts_of(tx, number)
+            if customer is None:
+                contacts = await reading_store.contacts_of(tx, number)
+            else:
+                contacts = await links.contacts_of_customer(tx, customer, number)
             ids = [contact["id"] for contact in contacts]
             chats = await reading_store.conversations_of(tx, ids, before=place, limit=limit + 1)
         more, chats = len(chats) > limit, chats[:limit]

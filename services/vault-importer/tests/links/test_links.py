@@ -289,3 +289,46 @@ async def test_what_is_erased_is_no_evidence_any_more(links: Links, superuser: A
         "SELECT evidence::text FROM contact_link UNION ALL SELECT parties::text FROM link_decision"
     )
     assert not [row for row in texts if GSTIN in str(row)]
+
+
+async def test_links_are_listed_and_decided_over_http(links: Links) -> None:
+    http = links.archive.client
+    await links.customer("k1", name="Kottakkal Traders", numbers=[ONE])
+    await links.customer("k2", name="Kottakkal Stores", numbers=[ONE])
+    await links.say(ONE, "hello")
+    await links.say(TWO, "from my other number")
+    await links.run()
+    page = (await http.get("/v1/links", params={"limit": 1})).json()
+    assert page["next"]
+    rest = (await http.get("/v1/links", params={"after": page["next"]})).json()
+    assert rest["next"] is None
+    found = {each["number"]: each for each in page["links"] + rest["links"]}
+    assert {each["id"]: each["name"] for each in found[ONE]["evidence"]} == {
+        "k1": "Kottakkal Traders",
+        "k2": "Kottakkal Stores",
+    }
+    assert found[TWO]["state"] == "proposed"
+    for number in (ONE, TWO):
+        path = f"/v1/contacts/{found[number]['contact_id']}"
+        said = {"action": "accept", "parties": ["customer:k1"], "by": "owner@shop.example"}
+        answer = await http.post(f"{path}/decisions", json=said)
+        assert (answer.status_code, answer.json()["party_name"]) == (200, "Kottakkal Traders")
+        told = (await http.get(f"{path}/link")).json()
+        assert told["link"]["by_person"]
+        assert [each["decided_by"] for each in told["history"]] == ["autolink", "owner@shop.example", "autolink"]
+    await links.run()
+    chats = (await http.get("/v1/conversations", params={"customer": "k1", "number": ONE})).json()["conversations"]
+    assert {each["last_text"] for each in chats} == {"hello", "from my other number"}
+    assert not (await http.get("/v1/conversations", params={"customer": "k2", "number": ONE})).json()["conversations"]
+    assert (await http.get("/v1/conversations")).status_code == 400
+    path = f"/v1/chats/{await links.chat(ONE)}"
+    head = (await http.get(f"{path}/messages")).json()["chat"]
+    assert (head["role"], head["linked_id"], head["linked_name"]) == ("client", "k1", "Kottakkal Traders")
+    given = await http.post(f"{path}/role", json={"role": "vendor", "by": "owner@shop.example"})
+    assert given.json()["role"] == "vendor"
+    for body, status in (({"action": "accept", "parties": ["k1"], "by": "x"}, 400), ({"action": "x", "by": "x"}, 422)):
+        assert (await http.post(f"/v1/contacts/{found[ONE]['contact_id']}/decisions", json=body)).status_code == status
+    http.headers["X-Tenant"] = str(uuid4())
+    assert (await http.get("/v1/links")).json()["links"] == []
+    assert (await http.get(f"/v1/contacts/{found[ONE]['contact_id']}/link")).status_code == 404
+    assert (await http.post(f"{path}/role", json={"role": "vendor", "by": "x"})).status_code == 404
