@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 from contracts.anomalies import AnomalyFiredV1
@@ -10,7 +10,9 @@ from contracts.directory import TenantV1
 from kit.consume import Deletion, Poison, Received, Subscription, on_batch, on_deleted
 from kit.postgres import Transaction
 from notifier import store
+from notifier.forget_person import evidence_of_the_living, forget
 from notifier.pulse import summary_of
+from recovery.erasure import erasing
 
 __all__ = ["SUBSCRIPTIONS"]
 
@@ -31,10 +33,11 @@ async def on_anomalies(received: Sequence[Received[AnomalyFiredV1]], tx: Transac
         known = newest.get(cause)
         if known is None or each.event.as_of > known.event.as_of:
             newest[cause] = each
-    await store.put_red_rules(tx, [_red_rule(each) for each in newest.values()])
+    rows = [_red_rule(each, await evidence_of_the_living(each.event, tx)) for each in newest.values()]
+    await store.put_red_rules(tx, rows)
 
 
-def _red_rule(received: Received[AnomalyFiredV1]) -> dict[str, object]:
+def _red_rule(received: Received[AnomalyFiredV1], evidence: Sequence[Mapping[str, object]]) -> dict[str, object]:
     event = received.event
     try:
         day = date.fromisoformat(event.local_day)
@@ -46,7 +49,7 @@ def _red_rule(received: Received[AnomalyFiredV1]) -> dict[str, object]:
         "title": event.title,
         "learning": event.learning,
         "severity": event.severity,
-        "evidence_summary": summary_of(event.evidence, event.evidence_total),
+        "evidence_summary": summary_of(evidence, event.evidence_total),
         "evidence_total": event.evidence_total,
         "as_of": event.as_of,
         "traceparent": received.envelope.traceparent,
@@ -57,4 +60,5 @@ SUBSCRIPTIONS: tuple[Subscription, ...] = (
     on_batch(TenantV1, on_tenants),
     on_deleted(TenantV1, on_tenant_deleted),
     on_batch(AnomalyFiredV1, on_anomalies, replay="forbidden"),
+    erasing("notifier", forget),
 )

@@ -152,3 +152,16 @@ VALUES ($1, $2, $3, $4, $5, $6, $7)
 -- Every attempt at one message.
 SELECT attempt, began_at, data_started_at, ended_at, outcome, code, detail FROM send_attempt
 WHERE send_id = $1 ORDER BY attempt
+
+-- name: texts_with
+-- Rows of which one of the texts has one of these in it; {table}, {key} and {columns} are ours.
+SELECT {key} AS key, {columns} FROM {table}
+WHERE EXISTS (SELECT FROM unnest($1::text[]) AS part WHERE position(part IN lower(concat_ws(' ', {columns}))) > 0)
+
+-- name: put_texts
+-- The texts of one row without what was erased.
+UPDATE {table} SET {changes} WHERE {where}
+
+-- name: erase_reasons
+-- Mark the words of decisions.
+SELECT erase_reasons($1::uuid[])

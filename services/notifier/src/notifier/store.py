@@ -14,11 +14,24 @@ from kit.telemetry import current_traceparent
 from notifier.pulse import Pulse, Recipient, RedRule
 from notifier.sends import Send, SendState
 
-__all__: list[str] = []
+__all__ = ["TEXTS"]
 
 Q = load_queries("notifier")
 
 LIMIT = 100
+TEXTS = {
+    "red_rule": ("evidence_summary",),
+    "send": ("recipient", "subject_line", "text_body", "html_body", "reason"),
+    "send_attempt": ("detail",),
+    "send_resolution": ("reason",),
+}
+"""Every text that can name a person, by table."""
+_KEYS = {
+    "red_rule": ("local_day", "rule"),
+    "send": ("send_id",),
+    "send_attempt": ("send_id", "attempt"),
+    "send_resolution": ("resolution_id",),
+}
 LEASE_RAN_OUT = "the sender stopped after the message had begun to leave"
 
 
@@ -47,6 +60,27 @@ async def put_red_rules(tx: Transaction, rows: Sequence[Mapping[str, Any]]) -> N
 
 async def red_rules(tx: Transaction, day: date, kind: str) -> list[RedRule]:
     return [RedRule(**dict(row)) for row in await tx.fetch(Q.red_rules, day, kind)]
+
+
+async def texts_with(
+    tx: Transaction, table: str, parts: Sequence[str]
+) -> list[tuple[tuple[Any, ...], dict[str, str | None]]]:
+    """Key and texts of the rows of a table of :data:`TEXTS` that have one of these in them."""
+    keys, columns = _KEYS[table], TEXTS[table]
+    query = Q.texts_with.format(table=table, key=f"ROW({', '.join(keys)})", columns=", ".join(columns))
+    rows = await tx.fetch(query, list(parts))
+    return [(tuple(row["key"]), {name: row[name] for name in columns}) for row in rows]
+
+
+async def put_texts(tx: Transaction, table: str, key: tuple[Any, ...], texts: Sequence[str | None]) -> None:
+    if table == "send_resolution":
+        # Decisions are never changed; the schema lets their words be marked and no more.
+        await tx.execute(Q.erase_reasons, list(key))
+        return
+    keys, columns = _KEYS[table], TEXTS[table]
+    changes = ", ".join(f"{name} = ${number}" for number, name in enumerate(columns, start=len(keys) + 1))
+    where = " AND ".join(f"{name} = ${number}" for number, name in enumerate(keys, start=1))
+    await tx.execute(Q.put_texts.format(table=table, changes=changes, where=where), *key, *texts)
 
 
 async def add_send(
