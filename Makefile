@@ -4,10 +4,15 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help setup up down clean demo check test observe faults bench lock fmt contracts dashboards
 
+# Whoever asked Python not to write compiled files would wait for each of hundreds of processes to compile them anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 BIN := .venv/bin
 # Asked for when a recipe runs: the account that it looks at comes with Postgres.
 TEST_ROOT = $$(deploy/native/test-root)
 TEST_STACK = --run-dir "$(TEST_ROOT)/test" --port-base 18000
+# The tests' servers may keep their data in memory; what is measured is a disk.
+BENCH_STACK = --run-dir "$(TEST_ROOT)/measured" --port-base 20000
 SOURCES := libs services cli tests bench examples conftest.py
 
 help: ## Explain every target
@@ -31,7 +36,7 @@ down: ## Stop the stack; its data stays
 	@$(BIN)/trunkline down
 
 clean: ## Stop the stack and forget its data
-	@if [ -x $(BIN)/trunkline ]; then $(BIN)/trunkline clean && $(BIN)/trunkline clean $(TEST_STACK); fi
+	@if [ -x $(BIN)/trunkline ]; then $(BIN)/trunkline clean $(TEST_STACK) && $(BIN)/trunkline clean $(BENCH_STACK) && $(BIN)/trunkline clean; fi
 
 check: setup ## Lint, types, import rules, event contracts, unit tests: under a minute, no servers
 	@$(BIN)/ruff check $(SOURCES)
@@ -53,8 +58,8 @@ faults: ## Mixed faults against the real stack, by seed: SEED=7 SECONDS=180 ONLY
 
 bench: ## Measure, beside limits of the same run; NAME=midring for one
 	@deploy/native/bootstrap --for-tests
-	@trap '$(BIN)/trunkline down $(TEST_STACK)' EXIT; \
-	 eval "$$($(BIN)/trunkline up --only servers $(TEST_STACK) --json | $(BIN)/python -m bench.addresses)"; \
+	@trap '$(BIN)/trunkline down $(BENCH_STACK)' EXIT; \
+	 eval "$$($(BIN)/trunkline up --only servers $(BENCH_STACK) --json | $(BIN)/python -m bench.addresses)"; \
 	 $(BIN)/python -m bench $(or $(NAME),all)
 
 dashboards: ## Generate dashboards and alert rules from their Python
