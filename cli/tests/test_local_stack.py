@@ -230,6 +230,16 @@ def test_forgetting_leaves_alone_a_running_stack_that_lives_inside(layout: Layou
     assert [entry.name for entry in layout.run_dir.iterdir()] == [running.partition("/")[0]]
 
 
+def test_clean_forgets_a_link_and_not_what_it_leads_to(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / "stack").mkdir()
+    (tmp_path / "stack" / "test").symlink_to(elsewhere)
+    control.clean(Layout.of(str(tmp_path / "stack"), 45000))
+    assert [*(tmp_path / "stack").iterdir()] == []
+    assert elsewhere.is_dir()
+
+
 def maven(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     """A stand-in for Maven that fetches one jar, or half of it."""
     folder.mkdir(exist_ok=True)

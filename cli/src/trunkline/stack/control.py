@@ -312,7 +312,7 @@ def clean(layout: Layout) -> None:
     for entry in layout.run_dir.iterdir() if layout.run_dir.exists() else []:
         if entry.name in ("kafka", "bench") or _holds_a_running_stack(entry):
             continue
-        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
     for name in ("data", "server.properties", "log4j2.properties"):
         path = layout.run_dir / "kafka" / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
