@@ -13,6 +13,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from kit.testing import keep_copy, put_back
 from vault_importer.adopt import Adopted, adopt
 from vault_importer.checkpoint_store import StoredCheckpoint, cosignatures
 from vault_importer.checkpoints import CheckpointRefused, make_checkpoint, tenant_signer
@@ -36,15 +37,31 @@ Superuser = Callable[..., Awaitable[None]]
 Destroy = Callable[..., Awaitable[int]]
 
 
+@pytest.fixture(scope="module")
+def kept() -> dict[str, Any]:
+    """The sealed vault of this module, once it was made."""
+    return {}
+
+
 @pytest.fixture
-async def sealed(vault: Any, stores: Any) -> Any:
-    """A vault with two imports, of which the second edits a message, and a checkpoint after each."""
+async def sealed(vault: Any, stores: Any, kept: dict[str, Any], postgres_dsn: str) -> Any:
+    """A vault with two imports, of which the second edits a message, and a checkpoint after each; sealed once, and
+    copied for each test."""
+    if not kept:
+        await _seal(vault, stores)
+        kept.update(account=vault.account, copy=await keep_copy(postgres_dsn, vault.database))
+    else:
+        vault.account = kept["account"]
+        await put_back(postgres_dsn, vault.database, kept["copy"])
+    return vault
+
+
+async def _seal(vault: Any, stores: Any) -> None:
     await vault.import_(stores.encrypted())
     await make_checkpoint(vault.database, vault.tenant, SIGNER, now=NOW)
     await vault.import_(stores.encrypted(EDIT, name="again.crypt15"))
     await make_checkpoint(vault.database, vault.tenant, SIGNER, now=LATER)
     assert (await verify(vault)).fault is None
-    return vault
 
 
 async def verify(vault: Any, **options: Any) -> LedgerVerdict:

@@ -49,8 +49,10 @@ __all__ = [
     "columns_with",
     "eventually",
     "fresh_database",
+    "keep_copy",
     "keep_in_memory",
     "make_topic",
+    "put_back",
 ]
 
 PASSWORDS = {"owner": "test", "app": "test", "system": "test", "ro": "test"}
@@ -215,6 +217,27 @@ async def fresh_database(admin_dsn: str, *, service: str, package: str, **option
     finally:
         await database.close()
         await _admin(admin_dsn, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+async def keep_copy(admin_dsn: str, database: Database) -> str:
+    """Copy a database as it stands, for many tests to begin from; returns the copy's name. Its pools are closed."""
+    copy = f"kept_{secrets.token_hex(6)}"
+    await database.close()
+    await _admin(admin_dsn, f"CREATE DATABASE {copy} TEMPLATE {_name_of(database)} STRATEGY file_copy")
+    return copy
+
+
+async def put_back(admin_dsn: str, database: Database, copy: str) -> None:
+    """Make a database what it was when the copy was kept."""
+    await database.close()
+    name = _name_of(database)
+    await _admin(
+        admin_dsn, f"DROP DATABASE {name} WITH (FORCE)", f"CREATE DATABASE {name} TEMPLATE {copy} STRATEGY file_copy"
+    )
+
+
+def _name_of(database: Database) -> str:
+    return urlsplit(database._app_dsn).path.removeprefix("/")
 
 
 def _with_database(dsn: str, name: str) -> str:
