@@ -29,7 +29,10 @@ class _Rate(ProgressColumn):
 
 
 @contextmanager
-def progress_bar() -> Iterator[Callable[[Progress], None]]:
+def progress_bar(
+    console: Console | None = None, now: Callable[[], float] | None = None
+) -> Iterator[Callable[[Progress], None]]:
+    """A bar for as long as the block lasts; the function tells it how far the work is."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -38,10 +41,17 @@ def progress_bar() -> Iterator[Callable[[Progress], None]]:
         _Rate(),
         TimeRemainingColumn(),
     )
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Bar(*columns, console=console or Console(stderr=True), transient=True, get_time=now) as bar:
         task = bar.add_task("opening", total=None)
+        begun = False
 
         def show(progress: Progress) -> None:
-            bar.update(task, description="messages", total=progress.total, completed=progress.done)
+            nonlocal begun
+            if begun:
+                bar.update(task, completed=progress.done)
+            else:
+                # What was there before, from an import that was interrupted or from the last backup, tells no rate.
+                bar.reset(task, description="messages", total=progress.total, completed=progress.done)
+            begun = True
 
         yield show
