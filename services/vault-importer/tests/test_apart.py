@@ -54,6 +54,28 @@ def _pointing_at(page: int) -> bytes:
     return (start + at.to_bytes(2, "big") * FAN_OUT).ljust(at, b"\0") + cell
 
 
+def test_the_process_lets_others_go_first(stores: Any) -> None:
+    opened = _open(stores.plain())
+    try:
+        own, others = (os.getpriority(os.PRIO_PROCESS, pid) for pid in (os.getpid(), opened._reader._process.pid))
+        assert others == min(19, own + 10)
+    finally:
+        opened.close()
+
+
+def test_a_view_in_the_place_of_a_table_is_not_run_when_parts_are_left_out(stores: Any) -> None:
+    path = stores.beside("CREATE VIEW receipt_device_of AS SELECT 1 AS message_row_id, load_extension('x') AS x")
+    opened = _open(path)
+    try:
+        digests = opened.digests(bytes(32))
+        left_out = opened.leave_out([*digests, 5_000])
+        assert "receipt_device_of" not in left_out.rows
+        opened_again = [row for row in opened.messages() if hasattr(row, "text")]
+        assert len(opened_again) + left_out.rows.get("message", 0) >= 4
+    finally:
+        opened.close()
+
+
 def test_rows_come_over_as_they_are_read_here(stores: Any) -> None:
     path = stores.beside()
     here = recognise(path).open(path, address_book=None, known_aliases={})

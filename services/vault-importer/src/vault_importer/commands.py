@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 # Imports of what does the work stand in the commands: finding out that a file is unchanged must not take longer to
 # start than to do.
 
+YIELDS = 5
 app = typer.Typer(name="vault", help="The WhatsApp archive: accounts, imports, verification.", no_args_is_help=True)
 account_app = typer.Typer(help="The WhatsApp numbers whose backups are archived.", no_args_is_help=True)
 app.add_typer(account_app, name="account")
@@ -245,6 +247,8 @@ async def _import(
     from vault_importer.store import alone_with_account
     from vault_importer.wiring import limits_of, make_database, sealing_of, stored_key, suppression_key
 
+    # A caller is answered on the same machine perhaps, and an import can wait.
+    os.nice(YIELDS)
     database = make_database(settings)
     try:
         account = await find_account(database, account_id)

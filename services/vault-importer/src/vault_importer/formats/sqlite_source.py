@@ -139,7 +139,7 @@ class SqliteSource:
         def execute(sql: str, *arguments: object) -> list[tuple[Any, ...]]:
             return connection.execute(sql, arguments).fetchall()
 
-        connection.set_authorizer(None)
+        connection.set_authorizer(_authorize_scratch)
         connection.execute("PRAGMA query_only=0")
         try:
             yield execute
@@ -152,6 +152,12 @@ class SqliteSource:
 
     def close(self) -> None:
         self._connection.close()
+
+
+def _authorize_scratch(action: int, first: str | None, second: str | None, _: str | None, inner: str | None) -> int:
+    """Our own statements may write, but nothing that the file brings along runs in them either."""
+    ran = inner is not None or (action == sqlite3.SQLITE_FUNCTION and second in FORBIDDEN_FUNCTIONS)
+    return sqlite3.SQLITE_DENY if ran or action == sqlite3.SQLITE_ATTACH else sqlite3.SQLITE_OK
 
 
 def _out_of_time() -> bool:
