@@ -27,6 +27,12 @@ def result(name: str, value: float, **figures: float) -> Result:
         (result("consume_batch", 24_999), False),
         (result("event_age", 50, p99_ms=50), True),
         (result("event_age", 50.1, p99_ms=50.1), False),
+        (result("import", 33_425, rss_mb=300), True),
+        (result("import", 90_000, rss_mb=301), False),
+        (result("import", 33_424, rss_mb=200), False),
+        (result("import", 90_000), False),
+        (result("nightly", 3), True),
+        (result("nightly", 3.1), False),
         (result("consume_single_bare", 1), None),
     ],
 )
