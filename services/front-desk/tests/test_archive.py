@@ -22,6 +22,9 @@ from vault_importer.api import make_api
 from vault_importer.backup_key import parse_backup_key
 from vault_importer.import_backup import ImportJob, import_backup
 from vault_importer.index_messages import index_tenant
+from vault_importer.links import store as links_store
+from vault_importer.links.decide import Party
+from vault_importer.links.follow import link_tenant
 from vault_importer.samples import SampleOptions, write_sample
 
 pytestmark = pytest.mark.real
@@ -68,17 +71,17 @@ async def vault(
                 "JOIN contact c ON c.id = h.contact_id WHERE h.kind = 'direct' AND c.number IS NOT NULL "
                 "AND m.kind = 'text' ORDER BY m.sent_at DESC LIMIT 1"
             )
-            await tx.execute(
-                "INSERT INTO message_revision (tenant_id, message_id, revision, key_id, kind, raw_kind, text, revoked, "
-                "import_id, replaced_by_import_id, replaced_at) SELECT tenant_id, id, revision, key_id, kind, "
-                "raw_kind, $2, false, import_id, import_id, now() FROM message WHERE id = $1",
-                edited["id"], HOSTILE,
-            )  # fmt: skip
-            await tx.execute("UPDATE message SET text = 'it is 95012 now', revision = 2 WHERE id = $1", edited["id"])
-            await tx.execute(
-                "UPDATE message SET text = 'the bill for 95012' WHERE id = (SELECT min(id::text)::uuid FROM message "
-                "WHERE kind = 'image')"
-            )
+            image = await tx.fetchval("SELECT min(id::text)::uuid FROM message WHERE kind = 'image'")
+            for message, before, now in (
+                (edited["id"], HOSTILE, "it is 95012 now"), (image, "", "the bill for 95012"),
+            ):  # fmt: skip
+                await tx.execute(
+                    "INSERT INTO message_revision (tenant_id, message_id, revision, key_id, kind, raw_kind, text, "
+                    "revoked, import_id, replaced_by_import_id, replaced_at) SELECT tenant_id, id, revision, key_id, "
+                    "kind, raw_kind, $2, false, import_id, import_id, now() FROM message WHERE id = $1",
+                    message, before,
+                )  # fmt: skip
+                await tx.execute("UPDATE message SET text = $2, revision = 2 WHERE id = $1", message, now)
         await index_tenant(database, tenant)
         return dict(edited)
 
@@ -218,3 +221,92 @@ async def test_an_archive_that_does_not_answer_is_said_on_its_pages_alone(desk: 
         assert answer.status_code == 200
         assert "The archive does not answer just now" in answer.text
     assert (await owner.get("/t/archive")).status_code == 200
+
+
+async def known(vault: Any, tenant: UUID, id_: str, name: str, number: str) -> None:
+    """A customer as the directory's event tells the vault of it."""
+    async with vault.database.transaction(tenant) as tx:
+        await links_store.put_party(
+            tx, Party(kind="customer", id=id_), version=1, name=name, numbers=[number], emails=[], gstin=None
+        )
+    await link_tenant(vault.database, tenant)
+
+
+async def test_an_owner_decides_who_a_contact_is(desk: Any, vault: Any, tmp_path: Path) -> None:
+    shop = await desk.open("malabar")
+    await desk.user(shop, "owner@malabar.example", "owner")
+    edited = await vault(shop.tenant)
+    made = await desk.http.put("/v1/customers/k1", json={"name": "Kottakkal Traders"}, headers=shop.headers)
+    customer = made.json()["id"]
+    await known(vault, shop.tenant, customer, "Kottakkal Traders", edited["number"])
+    await known(vault, shop.tenant, "other", "Kottakkal Stores", edited["number"])
+    async with served(desk.http._transport.app) as address, async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        page = await browser.new_page()
+        page.set_default_timeout(60_000)
+        await page.goto(address)
+        await page.fill("#email", "owner@malabar.example")
+        await page.fill("#password", "a good password")
+        await page.press("#password", "Enter")
+        await page.wait_for_url("**/t/today")
+        await page.click("nav >> text=Archive")
+        await page.click("text=Who is who")
+        card = page.locator(".links .card", has_text=edited["number"][-5:])
+        await expect(card.locator(".chip.warn")).to_have_text("Several fit")
+        await expect(card.locator(".candidates li")).to_have_count(2)
+        await expect(card.locator(".candidates li").first).to_contain_text("by number +91 ")
+        await expect(card.locator("button[disabled]")).to_be_hidden()
+        await page.screenshot(path=tmp_path / "links.png", full_page=True)
+        await card.locator("input[name=why]").fill("asked them")
+        # Enter decides nothing.
+        await card.locator("input[name=why]").press("Enter")
+        await card.locator("li", has_text="Kottakkal Traders").locator("button").click()
+        await expect(page.locator(".notice")).to_contain_text("Linked.")
+        await expect(card).to_have_count(0)
+        await link_tenant(vault.database, shop.tenant)
+        await page.goto(f"{address}/t/archive/chats/{edited['chat_id']}")
+        await expect(page.locator(".role .chip")).to_have_text("Client")
+        await expect(page.locator(".role")).to_contain_text("linked by a person")
+        await page.select_option(".role select", "vendor")
+        await page.click(".role button")
+        await expect(page.locator(".role .chip")).to_have_text("Vendor")
+        await expect(page.locator(".role")).to_contain_text("decided by owner@malabar.example")
+        await page.screenshot(path=tmp_path / "role.png", full_page=True)
+        # The customer has no number of its own: the conversation is there by the link.
+        await page.click(".heading >> text=Kottakkal Traders")
+        await expect(page.locator(".chats .card", has_text="it is 95012 now")).to_have_count(1)
+        await browser.close()
+    async with vault.database.transaction(shop.tenant) as tx:
+        rows = await tx.fetch("SELECT decided_by, why, parties FROM link_decision WHERE by_person")
+        assert [tuple(row) for row in rows] == [("owner@malabar.example", "asked them", [f"customer:{customer}"])]
+        audited = await tx.fetch("SELECT action FROM audit_log WHERE action IN ('link_decided', 'role_decided')")
+        assert sorted(row["action"] for row in audited) == ["link_decided", "role_decided"]
+
+
+async def test_only_owners_and_admins_decide_and_only_from_our_own_page(desk: Any, vault: Any) -> None:
+    shop = await desk.open("malabar")
+    edited = await vault(shop.tenant)
+    for id_ in ("one", "two"):
+        await known(vault, shop.tenant, id_, "Kottakkal Traders", edited["number"])
+    async with vault.database.transaction(shop.tenant) as tx:
+        contact = await tx.fetchval("SELECT id FROM contact WHERE number = $1", edited["number"])
+    decide, role = f"/t/archive/links/{contact}", f"/t/archive/chats/{edited['chat_id']}/role"
+    seller = await desk.signed_in(shop, "desk@malabar.example", "desk")
+    shown = await seller.get("/t/archive/links")
+    assert "Several fit" in shown.text
+    assert "It is them" not in shown.text
+    assert '<select name="role">' not in (await seller.get(f"/t/archive/chats/{edited['chat_id']}")).text
+    ops = await desk.signed_in(shop, "ops@malabar.example", "ops")
+    assert (await ops.get("/t/archive/links")).status_code == 403
+    owner = await desk.signed_in(shop, "owner@malabar.example")
+    for path in (decide, role):
+        token = shown.text.split('name="csrf" value="')[1].split('"')[0]
+        assert (await seller.post(path, data={"csrf": token, "accept": "customer:one"})).status_code == 403
+        assert (await owner.post(path, data={"csrf": "forged", "accept": "customer:one"})).status_code == 403
+    token = (await owner.get("/t/archive/links")).text.split('name="csrf" value="')[1].split('"')[0]
+    gone = await owner.post(decide, data={"csrf": token, "accept": "customer:nobody"})
+    assert gone.headers["location"] == "/t/archive/links?did=not-taken"
+    none = await owner.post(decide, data={"csrf": token, "shown": "customer:one\r\ncustomer:two\r\n"})
+    assert none.headers["location"] == "/t/archive/links?did=refuse"
+    assert "Nobody waits" in (await owner.get("/t/archive/links")).text
+    assert "Several fit" not in (await owner.get("/t/archive/links")).text

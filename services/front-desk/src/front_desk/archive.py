@@ -55,17 +55,34 @@ class Archive(OtherServices):
         """A page of one chat, the oldest first."""
         return await self._ask(f"/v1/chats/{chat}/messages", tenant, asked)
 
-    async def conversations(self, tenant: UUID, numbers: Sequence[str], before: str | None) -> dict[str, Any]:
-        """The chats of whoever has one of these numbers, the newest activity first."""
-        return await self._ask(
-            "/v1/conversations", tenant, {"number": list(numbers), **({"before": before} if before else {})}
-        )
+    async def conversations(
+        self, tenant: UUID, customer: str, numbers: Sequence[str], before: str | None
+    ) -> dict[str, Any]:
+        """The chats of whoever is linked to a customer, or has its number and is linked to nobody else, the newest
+        activity first."""
+        asked = {"customer": customer, "number": list(numbers), **({"before": before} if before else {})}
+        return await self._ask("/v1/conversations", tenant, asked)
 
-    async def _ask(self, path: str, tenant: UUID, params: Mapping[str, Any]) -> dict[str, Any]:
+    async def open_links(self, tenant: UUID, after: str | None) -> dict[str, Any]:
+        """A page of contacts that wait for a person, with their candidates."""
+        return await self._ask("/v1/links", tenant, {"limit": "30", **({"after": after} if after else {})})
+
+    async def decide(self, tenant: UUID, contact: UUID, said: Mapping[str, Any]) -> dict[str, Any]:
+        """Who a contact is, as somebody decided; how it stands then."""
+        return await self._ask(f"/v1/contacts/{contact}/decisions", tenant, {}, said)
+
+    async def give_role(self, tenant: UUID, chat: UUID, said: Mapping[str, Any]) -> dict[str, Any]:
+        """What part a chat plays, as somebody decided."""
+        return await self._ask(f"/v1/chats/{chat}/role", tenant, {}, said)
+
+    async def _ask(
+        self, path: str, tenant: UUID, params: Mapping[str, Any], said: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         if self._url is None:
             raise Away
+        headers, method = {"X-Tenant": str(tenant)}, "GET" if said is None else "POST"
         try:
-            answer = await self._request("GET", self._url + path, {"X-Tenant": str(tenant)}, params=dict(params))
+            answer = await self._request(method, self._url + path, headers, params=dict(params), json=said)
             said = answer.json()
         except (httpx.HTTPError, ValueError) as error:
             raise Away from error

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from front_desk import store
@@ -43,23 +43,40 @@ KINDS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
 """What somebody can look for among: how it is called, and the vault's kinds of it."""
 _BLANK = dict.fromkeys(SEARCH_FIELDS, "")
 PLACES = ("before", "after", "around")
+DECIDERS: Final[frozenset[Role]] = frozenset({"owner", "admin"})
+"""Who may decide who a contact is and what part a chat plays."""
+ROLES = ("client", "lead", "vendor", "internal", "personal", "unknown")
+LINKS = "/t/archive/links"
+SAID: Final = {
+    "accept": "Linked. It stays so until somebody decides otherwise.",
+    "refuse": "Noted: they are none of these.",
+    "role": "The role is noted.",
+    "away": "Nothing was changed: the archive does not answer just now.",
+    "not-taken": "Nothing was changed: that is not known any more. Look again below.",
+}
 Show = Callable[..., Awaitable[Response]]
+Fields = Callable[[Request, Session], Awaitable[dict[str, str]]]
 Guard = Callable[[Callable[[Request, Session], Awaitable[Response]]], Callable[[Request], Awaitable[Response]]]
 
 
 class ArchivePages:
-    """Handlers of requests. ``show`` renders a template for a session, ``board`` a page of panels."""
+    """Handlers of requests. ``show`` renders a template for a session, ``board`` a page of panels, ``fields`` reads a
+    form of our own pages."""
 
-    def __init__(self, archive: Archive, database: Database, *, show: Show, board: Show) -> None:
+    def __init__(self, archive: Archive, database: Database, *, show: Show, board: Show, fields: Fields) -> None:
         self._archive = archive
         self._database = database
         self._show = show
         self._board = board
+        self._fields = fields
 
     def routes(self, signed_in: Guard) -> list[Route]:
         return [
             Route("/t/archive", signed_in(self.search), methods=["GET"]),
             Route("/t/archive/chats/{chat}", signed_in(self.conversation), methods=["GET"]),
+            Route("/t/archive/chats/{chat}/role", signed_in(self.give_role), methods=["POST"]),
+            Route("/t/archive/links", signed_in(self.links), methods=["GET"]),
+            Route("/t/archive/links/{contact}", signed_in(self.decide), methods=["POST"]),
             Route("/t/customers/{customer}", signed_in(self.customer), methods=["GET"]),
         ]
 
@@ -128,11 +145,15 @@ class ArchivePages:
         if page and page["chat"]["number"]:
             async with self._database.transaction(session.tenant) as tx:
                 customers = await store.customers_with_number(tx, page["chat"]["number"])
-        values = {"chat": chat, "found": page, "customers": customers, "around": place.get("around")}
+        customers = [each for each in customers if not page or each["customer_id"] != page["chat"]["linked_id"]]
+        values = {
+            "chat": chat, "found": page, "customers": customers, "around": place.get("around"), "roles": ROLES,
+            "may_decide": session.role in DECIDERS, "said": SAID.get(request.query_params.get("did", ""), ""),
+        }  # fmt: skip
         return await self._page("conversation.html", session, **values)
 
     async def customer(self, request: Request, session: Session) -> Response:
-        """A customer, and all conversations with any of their numbers."""
+        """A customer, and all conversations with whoever is linked to them or has their number."""
         _only_for_readers(session)
         async with self._database.transaction(session.tenant) as tx:
             customer = await store.find_customer(tx, request.path_params["customer"])
@@ -140,14 +161,52 @@ class ArchivePages:
             raise HTTPException(404)
         found: dict[str, Any] | None = {"conversations": [], "next": None}
         try:
-            if customer["numbers"]:
-                before = request.query_params.get("before")
-                found = await self._archive.conversations(session.tenant, customer["numbers"][:50], before)
+            before = request.query_params.get("before")
+            found = await self._archive.conversations(
+                session.tenant, customer["customer_id"], customer["numbers"][:50], before
+            )
         except NotTaken:
             raise HTTPException(404) from None
         except (Away, NotFound):
             found = None
         return await self._page("customer.html", session, customer=customer, found=found)
+
+    async def links(self, request: Request, session: Session) -> Response:
+        """Contacts that could be several customers or leads, with what speaks for each."""
+        _only_for_readers(session)
+        found, after = None, request.query_params.get("after")
+        try:
+            found = await self._archive.open_links(session.tenant, str(addressed(after)) if after else None)
+        except Away:
+            pass
+        except (NotFound, NotTaken):
+            raise HTTPException(404) from None
+        said = SAID.get(request.query_params.get("did", ""), "")
+        return await self._page("links.html", session, found=found, may=session.role in DECIDERS, said=said)
+
+    async def decide(self, request: Request, session: Session) -> Response:
+        """Accept one, or none of those that were shown."""
+        contact = addressed(request.path_params["contact"])
+        fields = await self._decided(request, session)
+        accepted = fields.get("accept", "")
+        # Whoever was shown is refused, nobody who came since.
+        parties = [accepted] if accepted else [each for each in fields.get("shown", "").splitlines() if each][:50]
+        action = "accept" if accepted else "refuse"
+        said = {"action": action, "parties": parties, "by": session.email, "why": fields.get("why", "")[:500]}
+        return _to(LINKS, await _did(action, self._archive.decide(session.tenant, contact, said)))
+
+    async def give_role(self, request: Request, session: Session) -> Response:
+        """Give a chat its role, or leave it to the rules again."""
+        chat = addressed(request.path_params["chat"])
+        fields = await self._decided(request, session)
+        said = {"role": fields.get("role") or None, "by": session.email, "why": fields.get("why", "")[:500]}
+        return _to(f"/t/archive/chats/{chat}", await _did("role", self._archive.give_role(session.tenant, chat, said)))
+
+    async def _decided(self, request: Request, session: Session) -> dict[str, str]:
+        fields = await self._fields(request, session)
+        if session.role not in DECIDERS:
+            raise HTTPException(403)
+        return fields
 
     async def _page(self, template: str, session: Session, **values: Any) -> Response:
         zone = ZoneInfo(session.timezone)
@@ -157,6 +216,21 @@ class ArchivePages:
             return clock(datetime.fromisoformat(text), zone, today) if text else ""
 
         return await self._show(template, session, PAGES["archive"], clock=at, **values)
+
+
+async def _did(what: str, done: Awaitable[object]) -> str:
+    """``what`` when it was done, else why not."""
+    try:
+        await done
+    except Away:
+        return "away"
+    except (NotFound, NotTaken):
+        return "not-taken"
+    return what
+
+
+def _to(where: str, did: str) -> Response:
+    return RedirectResponse(f"{where}?did={did}", 303)
 
 
 def _only_for_readers(session: Session) -> None:

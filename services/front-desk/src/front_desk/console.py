@@ -90,7 +90,7 @@ def console_app(
         token_of=lambda request: request.cookies[cookies.session],
     )
     routing = RoutingPages(database, show=console.show, fields=console.own_fields)
-    archive = ArchivePages(others.archive, database, show=console.show, board=console.board)
+    archive = ArchivePages(others.archive, database, show=console.show, board=console.board, fields=console.own_fields)
     return Starlette(
         routes=[
             Route("/", console.front, methods=["GET"]),
