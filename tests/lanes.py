@@ -22,7 +22,15 @@ from typing import Any, BinaryIO
 __all__ = ["ALONE", "BESIDE", "FIRST", "Lane", "lanes", "main", "run"]
 
 # With limits of minutes, and on servers of their own; the packages' tests run beside them.
-FIRST = ("libs", "services", "cli")
+FIRST = (
+    "libs",
+    "services",
+    "cli",
+    # The judge of the faults, and a stack of its own with mistakes in it.
+    "tests/faults/test_checker_power.py",
+    "tests/faults/test_harness_on_servers.py",
+    "tests/faults/test_bugs_in_the_stack.py",
+)
 BESIDE = (
     "tests/faults/test_mixed_faults.py",
     "tests/faults/test_rebalance.py",
@@ -30,7 +38,9 @@ BESIDE = (
     # Timers of seconds, and a router and a Redis of their own.
     "tests/sip",
 )
-ALONE = ("tests", *(f"--ignore={path}" for path in BESIDE))
+ALONE = ("tests", *(f"--ignore={path}" for path in (*FIRST, *BESIDE) if path.startswith("tests/")))
+FAULTS = 4000
+"""From a lane's first port to those of its stacks of the fault harness."""
 CLOSING = re.compile(r"\b(?:passed|failed|errors?|deselected|no tests ran)\b.* in \d[\d.]*s")
 INTERRUPTED = 130
 
@@ -131,7 +141,7 @@ def lanes(root: Path) -> list[list[Lane]]:
     base = int(os.environ.get("TRUNKLINE_TEST_PORT_BASE", "18000"))
     return [
         [
-            _lane("libraries, services and command line", FIRST, root, base),
+            _lane("libraries, services, command line and planted mistakes", FIRST, root, base),
             _lane("mixed faults, rebalances, observability and SIP", BESIDE, root / "beside", base + 1000),
         ],
         [_lane("journeys and kills", ALONE, root, base)],
@@ -144,7 +154,11 @@ def _lane(name: str, paths: Sequence[str], root: Path, port_base: int) -> Lane:
         name,
         [sys.executable, "-m", "pytest", "-q", "-m", "real", "--durations=15", *paths],
         root / "lanes" / f"{name.replace(' ', '-').replace(',', '')}.log",
-        {"TRUNKLINE_TEST_ROOT": str(root), "TRUNKLINE_TEST_PORT_BASE": str(port_base)},
+        {
+            "TRUNKLINE_TEST_ROOT": str(root),
+            "TRUNKLINE_TEST_PORT_BASE": str(port_base),
+            "TRUNKLINE_TEST_FAULTS_PORT_BASE": str(port_base + FAULTS),
+        },
         lambda: _quietly([*servers, str(port_base)]),
     )
 

@@ -49,7 +49,7 @@ def test_every_test_is_in_one_lane_and_in_one_only() -> None:
 
 def test_lanes_that_run_side_by_side_share_no_folder_and_no_port(tmp_path: Path) -> None:
     for stage in lanes.lanes(tmp_path):
-        for name in ("TRUNKLINE_TEST_ROOT", "TRUNKLINE_TEST_PORT_BASE"):
+        for name in ("TRUNKLINE_TEST_ROOT", "TRUNKLINE_TEST_PORT_BASE", "TRUNKLINE_TEST_FAULTS_PORT_BASE"):
             assert len({each.environment[name] for each in stage}) == len(stage)
         assert len({each.log for each in stage}) == len(stage)
 
