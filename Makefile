@@ -41,7 +41,7 @@ clean: ## Stop the stack and forget its data
 check: setup ## Lint, types, import rules, event contracts, unit tests: under a minute, no servers
 	@$(BIN)/ruff check $(SOURCES)
 	@$(BIN)/ruff format --check -q $(SOURCES)
-	@$(BIN)/mypy libs/*/src services/*/src cli/src
+	@$(BIN)/mypy -n auto libs/*/src services/*/src cli/src
 	@$(BIN)/lint-imports
 	@$(BIN)/trunkline contracts check
 	@$(BIN)/trunkline dashboards check
