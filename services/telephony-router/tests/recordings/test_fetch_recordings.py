@@ -569,8 +569,9 @@ async def test_a_recording_is_listened_to_whole_and_in_parts_by_who_says_their_n
 
 @real
 async def test_who_stores_bytes_that_are_let_go_at_that_moment_stores_them_anew(
-    office: Office, vendor: Any, replies: Any, sounds: Any
+    office: Office, vendor: Any, replies: Any, sounds: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("telephony_router.fetch_recordings.AWAY_SECONDS", 0.1)
     sound = sounds.stereo(1)
     vendor.replies |= {"/1": replies.answer(sound), "/2": replies.answer(sound)}
     old = await office.hears(Recording(url=vendor.url("/1")), call="/1")
