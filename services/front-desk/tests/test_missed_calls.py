@@ -120,7 +120,10 @@ class Router:
         """Nobody placed the calls in time."""
         async with self.database.transaction(tenant) as tx:
             await tx.execute("UPDATE missed SET since = since - interval '1 hour'")
-            await tx.execute("UPDATE outbound_call SET requested_at = requested_at - interval '1 hour'")
+            await tx.execute(
+                "UPDATE outbound_call SET requested_at = requested_at - interval '1 hour',"
+                " missed_since = missed_since - interval '1 hour'"
+            )
         await tidy(self.database)
         await settle_some(self.database, window=timedelta(hours=24))
 
