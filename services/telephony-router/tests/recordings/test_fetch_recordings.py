@@ -579,8 +579,7 @@ async def test_who_stores_bytes_that_are_let_go_at_that_moment_stores_them_anew(
         await office.becomes(old, "stored")
     async with office.database.transaction(office.account.tenant) as tx:
         await tx.execute("CREATE TEMPORARY TABLE old ON COMMIT DROP AS TABLE recording_file")
-        await tx.execute("UPDATE old SET stored_at = stored_at - interval '100 days'")
-        await tx.execute("DELETE FROM recording_file")
+        await tx.execute("UPDATE old SET stored_at = stored_at - interval '100 days'; DELETE FROM recording_file")
         await tx.execute("INSERT INTO recording_file TABLE old")
 
     class Late(FileBlobStore):
