@@ -12,7 +12,7 @@ from contracts.directory import CustomerV1, LeadV1, StaffV1
 from identifiers.gstin import check_digit
 from kit.consume import Deletion
 from vault_importer import consumers, search_store
-from vault_importer.links import follow
+from vault_importer.links import follow, store
 from vault_importer.links.decide import Party
 from vault_importer.links.follow import link_tenant
 from vault_importer.links.judge import CannotDecide, Judgement, NoSuchOne, judge_chat, judge_contact
@@ -332,3 +332,13 @@ async def test_links_are_listed_and_decided_over_http(links: Links) -> None:
     assert (await http.get("/v1/links")).json()["links"] == []
     assert (await http.get(f"/v1/contacts/{found[ONE]['contact_id']}/link")).status_code == 404
     assert (await http.post(f"{path}/role", json={"role": "vendor", "by": "x"})).status_code == 404
+
+
+async def test_messages_are_looked_up_one_by_one_however_fresh_the_statistics(links: Links) -> None:
+    await links.say(ONE, *[f"line {at}" for at in range(3_000)])
+    async with links.vault.database.transaction(links.vault.tenant) as tx:
+        ids, _ = await search_store.wordings(tx, 0, 2_000)
+        rows = await tx.fetch(f"EXPLAIN {store.Q.clues_to_read}", tx.tenant, ids)
+    plan = "\n".join(row[0] for row in rows)
+    assert "message_pkey" in plan
+    assert "message_by_chat" not in plan

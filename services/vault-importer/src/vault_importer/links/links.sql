@@ -97,13 +97,14 @@ DELETE FROM staff WHERE tenant_id = $1 AND deleted AND NOT due
 -- name: clues_to_read
 -- Of some messages those that contacts wrote in their direct chats and that may hold an address or a tax number: five
 -- letters and four that are none, in whatever script their digits are.
-SELECT m.id, h.contact_id, m.text FROM message m
-JOIN chat h ON h.tenant_id = m.tenant_id AND h.id = m.chat_id AND h.kind = 'direct'
-JOIN contact c ON c.tenant_id = h.tenant_id AND c.id = h.contact_id
-WHERE m.tenant_id = $1 AND m.id = ANY($2::uuid[]) AND NOT m.from_me AND coalesce(m.sender_id, c.id) = c.id
-    AND m.text ~ '[@＠]|[A-Za-z]{5}[^A-Za-z0-9]?[^A-Za-z]{4}|[Ａ-Ｚａ-ｚ]{5}'
-    AND NOT EXISTS (SELECT FROM erasure_message e
-        WHERE e.tenant_id = m.tenant_id AND e.message_id = m.id AND e.hidden)
+-- One by one: with = ANY and fresh statistics Postgres reads every message of the tenant for each chunk.
+SELECT m.id, h.contact_id, m.text FROM unnest($2::uuid[]) AS w(id)
+CROSS JOIN LATERAL (SELECT id, chat_id, sender_id, text FROM message WHERE tenant_id = $1 AND message.id = w.id
+    AND NOT from_me AND text ~ '[@＠]|[A-Za-z]{5}[^A-Za-z0-9]?[^A-Za-z]{4}|[Ａ-Ｚａ-ｚ]{5}' OFFSET 0) m
+CROSS JOIN LATERAL (SELECT contact_id FROM chat WHERE tenant_id = $1 AND chat.id = m.chat_id AND kind = 'direct'
+    AND contact_id IS NOT NULL OFFSET 0) h
+WHERE coalesce(m.sender_id, h.contact_id) = h.contact_id AND NOT EXISTS (SELECT FROM erasure_message e
+    WHERE e.tenant_id = $1 AND e.message_id = m.id AND e.hidden)
 
 -- name: put_clues
 -- What contacts wrote of themselves; those of whom that is new are due.
@@ -159,10 +160,12 @@ WHERE d.tenant_id = $1 AND d.contact_id = n.contact_id RETURNING d.contact_id
 -- name: candidates
 -- Who some contacts may be, and by what; of a value that many share the first twenty.
 SELECT c.contact_id, p.kind, p.party_id, c.identity, c.value, c.message_id
-FROM contact_identity c CROSS JOIN LATERAL (SELECT kind, party_id FROM party_identity p
-    WHERE p.tenant_id = c.tenant_id AND p.value = c.value AND p.identity = c.identity
+FROM unnest($2::uuid[]) AS w(contact_id)
+CROSS JOIN LATERAL (SELECT contact_id, identity, value, message_id FROM contact_identity i
+    WHERE i.tenant_id = $1 AND i.contact_id = w.contact_id OFFSET 0) c
+CROSS JOIN LATERAL (SELECT kind, party_id FROM party_identity p
+    WHERE p.tenant_id = $1 AND p.value = c.value AND p.identity = c.identity
     ORDER BY kind, party_id LIMIT 20) p
-WHERE c.tenant_id = $1 AND c.contact_id = ANY($2::uuid[])
 
 -- name: said_of_contacts
 -- What people decided of some contacts, the oldest first.
