@@ -24,6 +24,7 @@ from trunkline.demo.world import CUSTOMER_WHATSAPP, KOCHI_STAFF, caller_number, 
 __all__ = ["Story", "StoryBroken"]
 
 MESSAGES = 20_000
+ANSWERED_SECONDS = 120.0
 
 
 class Story(Stage):
@@ -309,7 +310,7 @@ class Story(Stage):
         return done
 
     def _until_all_have_answered(self, request: str) -> dict[str, Any]:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + ANSWERED_SECONDS
         while True:
             shown = self._erasure("show", request)
             if shown["state"] == "done":
