@@ -140,10 +140,28 @@ async def test_what_arrives_late_has_no_effect_and_what_is_new_has(desk: Any, ma
     await erase(desk, tenant, subject())
     await erase(desk, tenant, subject(part=2, numbers=(), emails=(), chat_ids=(), message_ids=("m1", "m2")))
     await everything(desk, make, tenant)
-    assert await found(desk.database, tenant) - FOR_A_WHILE <= {"board_anomaly", "board_mail"}
+    assert await found(desk.database, tenant) - FOR_A_WHILE == set()
+    # What the rule found stays, without them.
+    [found_by_rule] = await rows_of(desk, tenant, "SELECT evidence::text FROM board_anomaly")
+    assert found_by_rule["evidence"].replace(" ", "") == '[{"subject":"contact:+0"}]'
     later = datetime.now(UTC) + timedelta(minutes=1)
     await desk.show(tenant, board.show_inbound_calls, make.call("c9", asked_at=later))
+    await desk.show_one(tenant, board.show_mail, make.mail("n9", recipient=EMAIL, at=later))
+    assert [row["notification_id"] for row in await rows_of(desk, tenant, "SELECT * FROM board_mail")] == ["n9"]
     assert {row["call_id"] for row in await rows_of(desk, tenant, "SELECT call_id FROM board_call")} == {"c2", "c9"}
+
+
+async def test_told_again_an_erasure_leaves_what_came_since(desk: Any, make: Any) -> None:
+    business = await desk.open("malabar")
+    tenant, person = business.tenant, subject()
+    await erase(desk, tenant, person)
+    later = datetime.now(UTC) + timedelta(minutes=1)
+    evidence = make.fact().evidence.model_copy(update={"at": later, "source_id": "m9"})
+    await desk.show(tenant, board.show_facts, make.fact("f9", subject=f"contact:{NUMBER}", evidence=evidence))
+    await desk.show_one(tenant, board.show_mail, make.mail("n9", recipient=EMAIL, at=later))
+    again = await erase(desk, tenant, person)
+    assert again.erased == ()
+    assert {"board_fact", "board_mail"} <= await found(desk.database, tenant)
 
 
 async def test_where_only_messages_are_erased_calls_and_the_directory_stay(desk: Any, make: Any) -> None:

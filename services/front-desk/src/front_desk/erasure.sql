@@ -57,8 +57,8 @@ DELETE FROM board_call WHERE tenant_id = $1 AND at <= $4
 DELETE FROM board_missed WHERE tenant_id = $1 AND caller = ANY ($2::text[]) AND at <= $3
 
 -- name: erase_mails
--- What was sent to a person.
-DELETE FROM board_mail WHERE tenant_id = $1 AND lower(recipient) = ANY ($2::text[])
+-- What was sent to a person by then.
+DELETE FROM board_mail WHERE tenant_id = $1 AND lower(recipient) = ANY ($2::text[]) AND at <= $3
 
 -- name: mask_anomalies
 -- Zeros in the place of a person's digits in what rules found.
@@ -68,8 +68,8 @@ UPDATE board_anomaly SET changed = this_change(),
 WHERE tenant_id = $1 AND (evidence::text ~ $2 OR description ~ $2)
 
 -- name: erase_facts_of
--- Facts about a person.
-DELETE FROM board_fact WHERE tenant_id = $1 AND subject = ANY ($2::text[])
+-- Facts about a person from before.
+DELETE FROM board_fact WHERE tenant_id = $1 AND subject = ANY ($2::text[]) AND at <= $3
 
 -- name: erase_facts_from
 -- Facts that were read in messages which are gone.

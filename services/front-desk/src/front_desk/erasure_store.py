@@ -77,16 +77,16 @@ async def erase_missed(tx: Transaction, numbers: Sequence[str], *, until: dateti
     return _rows(await tx.execute(Q.erase_missed, tx.tenant, list(numbers), until))
 
 
-async def erase_mails(tx: Transaction, emails: Sequence[str]) -> int:
-    return _rows(await tx.execute(Q.erase_mails, tx.tenant, list(emails)))
+async def erase_mails(tx: Transaction, emails: Sequence[str], *, until: datetime) -> int:
+    return _rows(await tx.execute(Q.erase_mails, tx.tenant, list(emails), until))
 
 
 async def mask_anomalies(tx: Transaction, pattern: str) -> int:
     return _rows(await tx.execute(Q.mask_anomalies, tx.tenant, pattern))
 
 
-async def erase_facts_of(tx: Transaction, subjects: Sequence[str]) -> int:
-    return _rows(await tx.execute(Q.erase_facts_of, tx.tenant, list(subjects)))
+async def erase_facts_of(tx: Transaction, subjects: Sequence[str], *, until: datetime) -> int:
+    return _rows(await tx.execute(Q.erase_facts_of, tx.tenant, list(subjects), until))
 
 
 async def erase_facts_from(tx: Transaction, messages: Sequence[str]) -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
 
+from contracts.anomalies import AnomalyFiredV1
 from contracts.erasure import KeptRows, SubjectErasedV1
 from contracts.event import Event
 from front_desk import board_store, erasure_store, store
@@ -17,11 +19,12 @@ from kit.consume import Received
 from kit.postgres import Transaction
 from recovery.erasure import Forgotten, digits_pattern, erased_at
 
-__all__ = ["entities_of", "forget", "without_erased"]
+__all__ = ["entities_of", "forget", "without_erased", "without_erased_digits"]
 
 E = TypeVar("E", bound=Event)
 Names = Mapping[str | None, datetime]
 
+DIGITS = re.compile(r"(?<![0-9])[0-9]{7,15}(?![0-9])")
 SHUT_OUT = "Whom the business has shut out stays shut out; the list holds the number and nothing else."
 
 
@@ -43,7 +46,7 @@ async def forget(subject: SubjectErasedV1, tx: Transaction) -> Forgotten:
         until = subject.effective_at
         counts["board_call"] = await erasure_store.erase_calls(tx, subject.numbers, subject.customer_ids, until=until)
         counts["board_missed"] = await erasure_store.erase_missed(tx, subject.numbers, until=until)
-        counts["board_mail"] = await erasure_store.erase_mails(tx, subject.emails)
+        counts["board_mail"] = await erasure_store.erase_mails(tx, subject.emails, until=until)
         if blocked := await erasure_store.blocked(tx, subject.numbers):
             kept.append(KeptRows(store="routing", rows=blocked, reason=SHUT_OUT))
     if (pattern := digits_pattern(subject)) is not None:
@@ -59,7 +62,7 @@ async def _forget_written(subject: SubjectErasedV1, tx: Transaction) -> dict[str
         *(f"customer:{id_}" for id_ in subject.customer_ids),
         *(f"chat:{id_}" for id_ in subject.chat_ids),
     ]
-    facts = await erasure_store.erase_facts_of(tx, about) if about else 0
+    facts = await erasure_store.erase_facts_of(tx, about, until=subject.effective_at) if about else 0
     chats = await erasure_store.erase_chats(tx, subject.chat_ids, subject.numbers)
     messages = subject.message_ids
     return {
@@ -107,3 +110,24 @@ async def without_erased(received: Sequence[Received[E]], tx: Transaction, names
     if not gone:
         return [event for event, _ in told]
     return [event for event, mine in told if not any(name in gone and at <= gone[name] for name, at in mine.items())]
+
+
+async def without_erased_digits(event: AnomalyFiredV1, tx: Transaction) -> AnomalyFiredV1:
+    """What a rule found, with a zero in the place of the digits of whoever was erased since."""
+    names = {name: found for found in DIGITS.findall(event.model_dump_json()) for name in (f"+{found}", f"+91{found}")}
+    gone = await erased_at(tx, names)
+    digits = {names[name] for name, until in gone.items() if event.as_of <= until}
+    if not digits:
+        return event
+
+    def masked(value: str) -> str:
+        return DIGITS.sub(lambda found: "0" if found[0] in digits else found[0], value)
+
+    evidence = tuple(
+        {
+            key: masked(value) if isinstance(value, str) else 0 if str(value) in digits else value
+            for key, value in row.items()
+        }
+        for row in event.evidence
+    )
+    return event.model_copy(update={"evidence": evidence, "description": masked(event.description)})

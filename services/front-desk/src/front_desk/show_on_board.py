@@ -11,9 +11,10 @@ from contracts.facts import FactExtractedV1
 from contracts.notifications import NotificationStateV1
 from contracts.vault import MessageImportedV1, VaultStateV1
 from front_desk import board_store
-from front_desk.forget import without_erased
+from front_desk.forget import without_erased, without_erased_digits
 from kit.consume import Received
 from kit.postgres import Transaction
+from recovery.erasure import erased
 
 __all__ = [
     "show_anomaly",
@@ -28,9 +29,7 @@ __all__ = [
 
 
 async def show_inbound_calls(received: Sequence[Received[CallInboundV1]], tx: Transaction) -> None:
-    calls = await without_erased(
-        received, tx, lambda call: {call.caller: call.asked_at, call.customer_id: call.asked_at}
-    )
+    calls = await without_erased(received, tx, _names_in_call)
     await board_store.keep_inbound(tx, calls)
     await board_store.ring(tx)
 
@@ -73,7 +72,7 @@ def _names_in_fact(fact: FactExtractedV1) -> dict[str | None, datetime]:
 
 
 async def show_anomaly(event: AnomalyFiredV1, tx: Transaction) -> None:
-    await board_store.keep_anomaly(tx, event)
+    await board_store.keep_anomaly(tx, await without_erased_digits(event, tx))
     await board_store.ring(tx)
 
 
@@ -83,5 +82,7 @@ async def show_import(event: VaultStateV1, tx: Transaction) -> None:
 
 
 async def show_mail(event: NotificationStateV1, tx: Transaction) -> None:
+    if await erased(tx, {event.recipient.lower(): event.at}):
+        return
     await board_store.keep_mail(tx, event)
     await board_store.ring(tx)
