@@ -11,6 +11,7 @@ BIN := .venv/bin
 # Asked for when a recipe runs: the account that it looks at comes with Postgres.
 TEST_ROOT = $$(deploy/native/test-root)
 TEST_STACK = --run-dir "$(TEST_ROOT)/test" --port-base 18000
+BESIDE_STACK = --run-dir "$(TEST_ROOT)/beside/test" --port-base 19000
 # The tests' servers may keep their data in memory; what is measured is a disk.
 BENCH_STACK = --run-dir "$(TEST_ROOT)/measured" --port-base 20000
 SOURCES := libs services cli tests bench examples conftest.py
@@ -36,7 +37,8 @@ down: ## Stop the stack; its data stays
 	@$(BIN)/trunkline down
 
 clean: ## Stop the stack and forget its data
-	@if [ -x $(BIN)/trunkline ]; then $(BIN)/trunkline clean $(TEST_STACK) && $(BIN)/trunkline clean $(BENCH_STACK) && $(BIN)/trunkline clean; fi
+	@if [ -x $(BIN)/trunkline ]; then $(BIN)/trunkline clean $(TEST_STACK) && $(BIN)/trunkline clean $(BESIDE_STACK) && \
+	 $(BIN)/trunkline clean $(BENCH_STACK) && $(BIN)/trunkline clean; fi
 
 check: setup ## Lint, types, import rules, event contracts, unit tests: under a minute, no servers
 	@$(BIN)/ruff check $(SOURCES)
