@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,21 +15,21 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from contracts.directory import CustomerV1
+from contracts.directory import CustomerV1, StaffV1
 from contracts.erasure import ErasureReceiptV1, SubjectErasedV1
 from kit.postgres import Database
 from kit.testing import columns_with
-from telephony_router import claim_missed, claims_store
+from telephony_router import claim_missed, claims_store, recording_store
 from telephony_router.answer_ring import answer_to_json, intake_of
 from telephony_router.blob_store import FileBlobStore
 from telephony_router.consumers import SUBSCRIPTIONS
 from telephony_router.forget_person import remove_erased_recordings, sweep_erased
 from telephony_router.keep_missed import settle_some
 from telephony_router.process_intake import process_some
-from telephony_router.project_directory import project_customer
+from telephony_router.project_directory import project_customer, project_staff
 from telephony_router.record import PostgresIntakes
 from telephony_router.routing import Decision
-from telephony_router.signals import CallSignal
+from telephony_router.signals import CallSignal, Recording
 from telephony_router.vendors.base import Account
 
 pytestmark = pytest.mark.real
@@ -168,9 +168,15 @@ async def test_a_call_that_was_ordered_to_them_goes_with_its_key(office: Office)
         " VALUES ($1, 'k', 'x', $2), ($1, 'l', 'x', '{}')",
         office.tenant, json.dumps({"call": str(order), "to": CALLER}),
     )  # fmt: skip
+    await office.run(
+        "INSERT INTO outbound_audit (tenant_id, id, actor, action, subject, reason)"
+        " VALUES ($1, gen_random_uuid(), 'Desk', 'settle', $2, '9847000001 did answer')",
+        office.tenant, order,
+    )  # fmt: skip
     receipt = await office.erase()
     assert await office.found("9847000001") <= FOR_A_WHILE
     assert {each.store for each in receipt.erased} == {"outbound_call", "idempotency_key"}
+    assert await office.rows("SELECT actor, reason FROM outbound_audit") == [{"actor": "Desk", "reason": "(erased)"}]
     assert [row["key"] for row in await office.rows("SELECT key FROM idempotency_key")] == ["l"]
 
 
@@ -216,6 +222,60 @@ async def test_what_a_vendor_tells_late_is_erased_again_and_who_calls_then_is_a_
     await process_some(office.database)
     await sweep_erased(office.database)
     assert len(await office.rows("SELECT FROM call WHERE caller = $1", CALLER)) == 1
+
+
+async def test_who_talked_to_them_is_not_learned_from_what_is_told_late(office: Office) -> None:
+    agent = StaffV1(staff_id="s1", version=1, name="Reception desk", numbers=("+919847000009",))
+    async with office.database.transaction(office.tenant) as tx:
+        await project_staff(agent, tx)
+    await everything(office)
+    await office.erase()
+    before = datetime.now(UTC) - timedelta(hours=1)
+    await office.hears(ring("c0"), told("c0", "answered", agent_raw="+919847000009", at=before), ring("c1"))
+    # This one says no time: it seems to be of just now.
+    now = told("c1", "answered", agent_raw="+919847000009")
+    intakes = PostgresIntakes(office.database)
+    await intakes.take_in([intake_of(office.account, now, b"late", datetime.now(UTC), None)])
+    await intakes.close()
+    await process_some(office.database)
+    assert await office.rows("SELECT FROM last_agent WHERE number = $1", CALLER) != []
+    [version] = await office.rows("SELECT version FROM view_version")
+    await sweep_erased(office.database)
+    assert await office.rows("SELECT FROM last_agent") == []
+    changes = await office.rows("SELECT key FROM view_change WHERE version > $1", version["version"])
+    assert [row["key"] for row in changes] == [CALLER]
+    await sweep_erased(office.database)
+    assert len(await office.rows("SELECT FROM view_change WHERE version > $1", version["version"])) == 1
+
+
+async def test_a_recording_told_late_by_its_calls_id_alone_goes_too_and_is_not_fetched(office: Office) -> None:
+    await everything(office)
+    await office.erase()
+    nameless = CallSignal(
+        kind="recording", vendor="generic", call_id="c1", caller_raw="", did_raw="",
+        recording=Recording(url="https://recordings.example/c1.wav"),
+    )  # fmt: skip
+    others = replace(nameless, call_id="c2", recording=Recording(url="https://recordings.example/c2.wav"))
+    await office.hears(nameless, others)
+    async with office.database.system() as tx:
+        claims = await recording_store.claim(tx, at_most=9, per_account=9, lease_seconds=60)
+    async with office.database.transaction(office.tenant) as tx:
+        found = [await recording_store.find_fetch(tx, claim) for claim in claims]
+    assert [each["url"] for each in found if each is not None] == ["https://recordings.example/c2.wav"]
+    assert len(found) == 2
+    await sweep_erased(office.database)
+    for table in ("recording", "recording_fetch"):
+        assert len(await office.rows(f"SELECT FROM {table}")) == 1, table
+    assert await office.found("c1.wav") == set()
+
+
+async def test_a_webhook_that_never_became_a_call_goes_by_the_number_in_it(office: Office) -> None:
+    await office.hears(told("c7", "unknown", "098470 00001"), told("c8", "unknown", OTHER))
+    assert await office.rows("SELECT FROM call") == []
+    receipt = await office.erase()
+    assert {each.store: each.rows for each in receipt.erased} == {"intake": 1}
+    [left] = await office.rows("SELECT signal FROM intake")
+    assert OTHER in left["signal"]
 
 
 async def test_twice_is_once_and_another_tenant_keeps_theirs(office: Office) -> None:

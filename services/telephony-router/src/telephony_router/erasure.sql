@@ -27,3 +27,7 @@ SELECT tenant_id, sha256 FROM erased_blob ORDER BY tenant_id, sha256 LIMIT $1
 -- name: blob_gone
 -- It is out of the store.
 DELETE FROM erased_blob WHERE tenant_id = $1 AND sha256 = $2
+
+-- name: let_go
+-- Bytes that may have nobody any more are to leave the store, unless somebody names them.
+INSERT INTO erased_blob (tenant_id, sha256) SELECT $1, unnest($2::text[]) ON CONFLICT DO NOTHING

@@ -8,7 +8,16 @@ from uuid import UUID
 
 from kit.postgres import Transaction, load_queries
 
-__all__ = ["blob_gone", "erase_calls", "erase_last_agents", "erase_scores", "erased_blobs", "erased_people", "listened"]
+__all__ = [
+    "blob_gone",
+    "erase_calls",
+    "erase_last_agents",
+    "erase_scores",
+    "erased_blobs",
+    "erased_people",
+    "let_go",
+    "listened",
+]
 
 Q = load_queries("telephony_router", "erasure.sql")
 
@@ -44,6 +53,11 @@ async def erased_blobs(tx: Transaction, limit: int) -> list[tuple[UUID, str]]:
 
 async def blob_gone(tx: Transaction, sha256: str) -> None:
     await tx.execute(Q.blob_gone, tx.tenant, sha256)
+
+
+async def let_go(tx: Transaction, blobs: Sequence[str]) -> None:
+    """Bytes that whoever stored them cannot name any more."""
+    await tx.execute(Q.let_go, tx.tenant, list(blobs))
 
 
 def _rows(status: str) -> int:

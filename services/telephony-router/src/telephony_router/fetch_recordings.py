@@ -17,7 +17,7 @@ from contracts.calls import RecordingStoredV1
 from kit import outbox
 from kit.postgres import Database, Transaction
 from kit.telemetry import get_logger
-from telephony_router import recording_store
+from telephony_router import erasure_store, recording_store
 from telephony_router.application_token import NotAKey
 from telephony_router.audio import CutShort, NotAudio
 from telephony_router.blob_store import BlobStore, Corrupt, StoreAway
@@ -303,12 +303,15 @@ class RecordingFetcher:
             if ours:
                 await recording_store.add_file(tx, claim, file)
                 await outbox.append(tx, event)
+            else:
+                # It may have been erased meanwhile, and nobody else would know of its bytes.
+                await erasure_store.let_go(tx, _blobs(file))
         METRICS.recording_attempts.labels(claim.vendor, "stored" if ours else "lost").inc()
         self._stored += ours
 
     async def _still_there(self, tx: Transaction, file: StoredFile) -> None:
         """The same bytes may have been another recording's, whose time was over just now."""
-        blobs = [file.sha256, *(half[0] for half in (file.agent, file.customer) if half is not None)]
+        blobs = _blobs(file)
         await recording_store.hold_blobs(tx, blobs)
         try:
             there = [await self._store.stat(tx.tenant, blob) for blob in blobs]
@@ -338,6 +341,10 @@ class RecordingFetcher:
         outcome = "lost" if not ours else "again" if again else "failed"
         METRICS.recording_attempts.labels(claim.vendor, outcome).inc()
         log.info("recording_not_stored", recording_id=str(claim.id), reason=error.reason, outcome=outcome)
+
+
+def _blobs(file: StoredFile) -> list[str]:
+    return [file.sha256, *(half[0] for half in (file.agent, file.customer) if half is not None)]
 
 
 def _stored_file(fetched: Fetched, heard: Heard, agent: int) -> StoredFile:

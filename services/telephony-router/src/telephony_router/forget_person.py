@@ -34,6 +34,7 @@ async def forget(subject: SubjectErasedV1, tx: Transaction) -> Forgotten:
         return Forgotten()
     listened = await erasure_store.listened(tx, subject.numbers)
     counts = await _erase(tx, subject.numbers, subject.effective_at)
+    await _drop(tx, subject.numbers)
     kept = KeptRows(
         store="recording_audit", rows=listened, reason=LISTENED, until=datetime.now(UTC) + LOG_KEPT
     )  # fmt: skip
@@ -42,11 +43,14 @@ async def forget(subject: SubjectErasedV1, tx: Transaction) -> Forgotten:
 
 async def _erase(tx: Transaction, numbers: Sequence[str], until: datetime) -> Counter[str]:
     counts = Counter(await erasure_store.erase_calls(tx, numbers, until=until))
-    counts["last_agent"] = await erasure_store.erase_last_agents(tx, numbers, until=until)
+    counts["last_agent"] += await erasure_store.erase_last_agents(tx, numbers, until=until)
     counts["caller_score"] = await erasure_store.erase_scores(tx, numbers, until=until)
-    # Every router drops what it knows of the numbers, in Redis and in its snapshot.
+    return +counts
+
+
+async def _drop(tx: Transaction, numbers: Sequence[str]) -> None:
+    """Every router drops what it knows of the numbers, in Redis and in its snapshot."""
     await note_changes(tx, [("caller", number) for number in numbers])
-    return counts
 
 
 async def sweep_erased(database: Database) -> None:
@@ -55,9 +59,11 @@ async def sweep_erased(database: Database) -> None:
         people = await erasure_store.erased_people(tx)
     for tenant, until, numbers in people:
         async with database.transaction(tenant) as tx:
-            again = await erasure_store.erase_calls(tx, numbers, until=until)
+            again = await _erase(tx, numbers, until)
+            if again:
+                await _drop(tx, numbers)
         if again:
-            log.info("erased_again", tenant=str(tenant), calls=again.get("call", 0))
+            log.info("erased_again", tenant=str(tenant), calls=again["call"])
 
 
 async def remove_erased_recordings(database: Database, store: BlobStore) -> None:

@@ -646,6 +646,8 @@ LEFT JOIN call c ON (c.tenant_id, c.id) = (f.tenant_id, f.call_id)
 LEFT JOIN account a ON (a.tenant_id, a.id) = (f.tenant_id, f.account_id)
 LEFT JOIN recording_access x ON (x.tenant_id, x.account_id) = (f.tenant_id, f.account_id)
 WHERE f.id = $1 AND f.lease = $2 AND f.state = 'fetching'
+    -- Told late of an erased call, it is about to go.
+    AND NOT EXISTS (SELECT FROM erased_lately e WHERE (e.tenant_id, e.value) = (f.tenant_id, 'call:' || f.call_id))
 
 -- name: end_fetch
 -- What became of an attempt, unless its lease is another's by now.

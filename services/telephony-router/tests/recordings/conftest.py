@@ -9,11 +9,13 @@ import ipaddress
 import math
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from cryptography import x509
@@ -21,10 +23,28 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from contracts.calls import RecordingStoredV1
+from contracts.registry import REGISTRY
+from kit.postgres import Database
+from kit.testing import eventually
+from telephony_router import recording_store, store
+from telephony_router.answer_ring import intake_of
 from telephony_router.audio import Wave, wave_header
+from telephony_router.blob_store import FileBlobStore
+from telephony_router.fetch_recordings import Pace, RecordingFetcher
+from telephony_router.peers import networks
+from telephony_router.process_intake import process_some
+from telephony_router.record import PostgresIntakes
+from telephony_router.recording_source import Limits, RecordingSource
+from telephony_router.seal import Seal
+from telephony_router.signals import CallSignal, Recording
+from telephony_router.vendors.base import Account
 
 NAME = "recordings.example.com"
 OTHER = "elsewhere.example.com"
+KEY = "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE="
+NOW = datetime(2026, 3, 4, 6, 30, tzinfo=UTC)
+MakeDatabase = Callable[..., Awaitable[Database]]
 Reply = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -228,3 +248,95 @@ async def listen(certificates: Certificates) -> AsyncIterator[Callable[..., Awai
 async def vendor(listen: Callable[..., Awaitable[Server]]) -> Server:
     """A vendor's server with the certificate of its name."""
     return await listen(tls=NAME)
+
+
+# An office that hears of recordings ----------------------------------------------------------------------------
+
+SWIFT = Pace(first_pause_seconds=0.01, longest_pause_seconds=0.02, poll_seconds=0.02, lease_seconds=30)
+
+
+@dataclass
+class Office:
+    database: Database
+    account: Account
+    source: RecordingSource
+    folder: Path
+    told: int = 0
+
+    @property
+    def blobs(self) -> FileBlobStore:
+        return FileBlobStore(self.folder / "store")
+
+    def fetcher(self, name: str = "one", **changes: Any) -> RecordingFetcher:
+        pace = changes.pop("pace", SWIFT)
+        blobs = changes.pop("blobs", self.blobs)
+        return RecordingFetcher(
+            self.database, self.source, blobs, Seal(KEY), spool=self.folder / name, pace=pace, **changes
+        )
+
+    @asynccontextmanager
+    async def fetching(self, name: str = "one", **changes: Any) -> AsyncIterator[RecordingFetcher]:
+        fetcher = self.fetcher(name, **changes)
+        await fetcher.start()
+        try:
+            yield fetcher
+        finally:
+            await fetcher.stop()
+
+    async def hears(self, recording: Recording, call: str = "c1", **changes: Any) -> UUID:
+        """A webhook tells of a recording; gives our id of it."""
+        self.told += 1
+        account = changes.pop("account", self.account)
+        base = CallSignal(
+            kind="status", vendor=account.vendor, call_id=call, status="completed", status_raw="completed"
+        )
+        signal = replace(base, sequence=str(self.told), recording=recording, **changes)
+        row = intake_of(account, signal, str(self.told).encode(), NOW + timedelta(seconds=self.told), None)
+        intakes = PostgresIntakes(self.database)
+        await intakes.take_in([row])
+        await intakes.close()
+        await process_some(self.database)
+        async with self.database.transaction(account.tenant) as tx:
+            query = "SELECT id FROM recording_fetch WHERE recording_key = $1 AND call_id = $2"
+            found: UUID = await tx.fetchval(query, recording.key, row.call_id)
+            return found
+
+    async def row(self, recording: UUID) -> dict[str, Any]:
+        async with self.database.transaction(self.account.tenant) as tx:
+            found = await recording_store.show(tx, recording)
+        assert found is not None
+        return found
+
+    async def becomes(self, recording: UUID, state: str) -> dict[str, Any]:
+        async def there() -> dict[str, Any] | None:
+            row = await self.row(recording)
+            return row if row["state"] == state else None
+
+        found: dict[str, Any] = await eventually(there, within=120)
+        return found
+
+    async def events(self) -> list[RecordingStoredV1]:
+        query = (
+            "SELECT type, payload FROM outbox WHERE tenant_id = $1 AND aggregatetype = 'recording.stored' ORDER BY seq"
+        )
+        async with self.database.system() as tx:
+            rows = await tx.fetch(query, self.account.tenant)
+        return [REGISTRY.decode(row["type"], row["payload"].encode()) for row in rows]  # type: ignore[misc]
+
+
+@pytest.fixture
+async def office(make_database: MakeDatabase, names: Any, certificates: Any, tmp_path: Path) -> Office:
+    database = await make_database(service="telephony-router", package="telephony_router")
+    source = RecordingSource(
+        limits=Limits(), resolver=names, allow_networks=networks(["127.0.0.0/8"]), ca_file=str(certificates.authority)
+    )
+    account = await an_account(database, uuid4(), "generic")
+    return Office(database, account, source, tmp_path)
+
+
+async def an_account(database: Database, tenant: UUID, vendor: str, token: str = "") -> Account:
+    id_ = uuid4()
+    sealed = [Seal(KEY).close(id_, token)] if token else []
+    async with database.transaction(tenant) as tx:
+        await store.add_account(tx, account_id=id_, vendor=vendor, label="", secret=str(id_), sealed_tokens=sealed)
+    return Account(id=id_, tenant=tenant, vendor=vendor)
