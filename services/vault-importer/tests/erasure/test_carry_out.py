@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ import vault_importer.erasure.run as running
 from kit.postgres import Database
 from vault_importer.checkpoints import tenant_signer
 from vault_importer.erasure import decide
+from vault_importer.erasure.case import ErasureRefused, SuppressionKey
 from vault_importer.erasure.receipts import ANSWERING
 from vault_importer.erasure.run import work_all
 from vault_importer.refusals import ErasedMeanwhile
@@ -172,6 +173,28 @@ async def test_the_certificate_comes_once_all_have_answered_and_names_nobody(for
     assert not ended.who.addresses
     assert not ended.who.emails
     await verified(forgetting)
+
+
+async def test_a_restored_database_finds_by_the_certificate_whom_it_has_again(forgetting: Forgetting) -> None:
+    database, tenant = forgetting.vault.database, forgetting.vault.tenant
+    case = await forgetting.carried_out()
+    await forgetting.answer(case)
+    note = (await forgetting.carry_out(case.id)).certificate
+    assert note is not None
+    with pytest.raises(ErasureRefused, match="Nobody"):
+        await decide.who_in_certificate(database, tenant, note, KEY)
+    with pytest.raises(ErasureRefused, match="no certificate"):
+        await decide.who_in_certificate(database, tenant, "Certificate of something else\n", KEY)
+    # As an older backup of Postgres has it: with the person, and without what came since.
+    await decide.lift(database, tenant, decide.who_of([NUMBER]), by="owner", key=KEY)
+    later = int((datetime.now(UTC) + timedelta(minutes=1)).timestamp() * 1000)
+    await forgetting.import_(f"UPDATE message SET timestamp = {later} WHERE _id = 9001", name="restored.db")
+    who = await decide.who_in_certificate(database, tenant, note, KEY)
+    rows = await forgetting.vault.rows("SELECT id FROM contact WHERE number = $1", NUMBER)
+    assert list(who.contact_ids) == [row["id"] for row in rows]
+    assert (await forgetting.carried_out(contacts=list(who.contact_ids))).state == "told"
+    with pytest.raises(ErasureRefused, match="Nobody"):
+        await decide.who_in_certificate(database, tenant, note, SuppressionKey.of(bytes(32)))
 
 
 async def test_a_second_receipt_and_one_of_nothing_change_nothing(forgetting: Forgetting) -> None:

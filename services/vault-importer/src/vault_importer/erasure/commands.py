@@ -56,6 +56,22 @@ def _work(work: Callable[[Settings, Database], Coroutine[Any, Any, T]]) -> T:
         fail(str(refused))
 
 
+def _key(settings: Settings) -> SuppressionKey:
+    from vault_importer.wiring import suppression_key
+
+    key = suppression_key(settings)
+    if key is None:
+        raise ErasureRefused("Set TRUNKLINE_VAULT_IMPORTER_KEY_ENCRYPTION_KEY.")
+    return key
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise ErasureRefused("The certificate cannot be read.") from None
+
+
 @app.command()
 def ask(  # long: every option is a way to name somebody
     tenant: TenantOption,
@@ -65,6 +81,9 @@ def ask(  # long: every option is a way to name somebody
     email: Annotated[list[str] | None, typer.Option(help="An e-mail address of theirs.")] = None,
     customer: Annotated[list[str] | None, typer.Option(help="The customer that is this person.")] = None,
     lead: Annotated[list[str] | None, typer.Option(help="The lead that is this person.")] = None,
+    certificate: Annotated[
+        Path | None, typer.Option(help="Of their earlier erasure, where a restored database holds them again.")
+    ] = None,
     scope: Annotated[
         Scope, typer.Option(help="person: everything. messages: what was written; calls and customer stay.")
     ] = "person",
@@ -75,8 +94,11 @@ def ask(  # long: every option is a way to name somebody
     """Enter a request to forget somebody. Nothing is hidden or erased yet."""
     from vault_importer.erasure import decide
 
-    async def work(_: Settings, database: Database) -> Case:
-        who = decide.who_of(number, contact, email, customer, lead)
+    async def work(settings: Settings, database: Database) -> Case:
+        if certificate is not None:
+            who = await decide.who_in_certificate(database, tenant, _read(certificate), _key(settings))
+        else:
+            who = decide.who_of(number, contact, email, customer, lead)
         asked = decide.Asked(who=who, scope=scope, ground=ground, by=by, why=why)
         return await decide.ask(database, tenant, asked)
 
@@ -260,13 +282,9 @@ def let_in(
 ) -> None:
     """Let somebody in again who was erased and has come back: what is newer than the erasure."""
     from vault_importer.erasure import decide
-    from vault_importer.wiring import suppression_key
 
     async def work(settings: Settings, database: Database) -> int:
-        key: SuppressionKey | None = suppression_key(settings)
-        if key is None:
-            raise ErasureRefused("Set TRUNKLINE_VAULT_IMPORTER_KEY_ENCRYPTION_KEY.")
-        return await decide.lift(database, tenant, decide.who_of(number), by=by, key=key)
+        return await decide.lift(database, tenant, decide.who_of(number), by=by, key=_key(settings))
 
     typer.echo(f"Let in again (addresses: {_work(work)}); what is older than the erasure stays out.")
 

@@ -32,10 +32,25 @@ from vault_importer.erasure.case import (
     due_at,
     plan_hash,
 )
+from vault_importer.erasure.receipts import tags_in
 
-__all__ = ["Asked", "approve", "ask", "begin", "cancel", "hold", "lift", "make_plan", "release", "set_policy", "who_of"]
+__all__ = [
+    "Asked",
+    "approve",
+    "ask",
+    "begin",
+    "cancel",
+    "hold",
+    "lift",
+    "make_plan",
+    "release",
+    "set_policy",
+    "who_in_certificate",
+    "who_of",
+]
 
 WAITING = ("asked", "approved", "planned")
+PAGE = 5_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,6 +85,25 @@ def who_of(
     if not who:
         raise ErasureRefused("Say who it is: a number, a contact, an e-mail address, a customer or a lead.")
     return who
+
+
+async def who_in_certificate(database: Database, tenant: UUID, certificate: str, key: SuppressionKey) -> Who:
+    """Whom an earlier erasure was about, when a restored database holds them again. Raises :class:`ErasureRefused`."""
+    tags = tags_in(certificate)
+    if not tags:
+        raise ErasureRefused("That is no certificate of an erasure.")
+    found: list[UUID] = []
+    after = UUID(int=0)
+    while True:
+        async with database.transaction(tenant) as tx:
+            page = await store.page_of_contacts(tx, after, PAGE)
+        if not page:
+            break
+        found += [id_ for id_, address in page if key.tag(tenant, address) in tags]
+        after = page[-1][0]
+    if not found:
+        raise ErasureRefused("Nobody of whom this certificate speaks is in the archive.")
+    return Who(contact_ids=tuple(found))
 
 
 async def ask(database: Database, tenant: UUID, asked: Asked) -> Case:

@@ -29,6 +29,10 @@ SET erasure_id = excluded.erasure_id, until = greatest(s.until, excluded.until),
 -- Let somebody in again, with what is newer than their erasure.
 UPDATE suppressed SET lifted_by = $3, lifted_at = now() WHERE tenant_id = $1 AND tag = ANY ($2) AND lifted_at IS NULL
 
+-- name: tags_of
+-- The tags of one erasure.
+SELECT tag FROM suppressed WHERE tenant_id = $1 AND erasure_id = $2 ORDER BY tag
+
 -- name: unsuppress
 -- Of an erasure that was given up before anything was erased.
 UPDATE suppressed SET lifted_by = $3, lifted_at = now(), until = 'epoch'
@@ -268,3 +272,7 @@ SELECT h.id, h.kind, h.account_id, count(*) AS messages, min(m.sent_at) AS first
 FROM message m JOIN chat h ON h.tenant_id = m.tenant_id AND h.id = m.chat_id
 WHERE m.tenant_id = $1 AND (m.sender_id = ANY ($2::uuid[]) OR m.chat_id = ANY ($3::uuid[]))
 GROUP BY h.id, h.kind, h.account_id ORDER BY count(*) DESC, h.id
+
+-- name: page_of_contacts
+-- Everybody's address, a page at a time.
+SELECT id, jid FROM contact WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3

@@ -17,16 +17,17 @@ from recovery.erasure import REMEMBERED
 from vault_importer.audit_store import append_audit
 from vault_importer.checkpoint_store import newest_checkpoint
 from vault_importer.checkpoints import tenant_signer
-from vault_importer.erasure import store
+from vault_importer.erasure import store, suppression_store
 from vault_importer.erasure.case import Case
 from vault_importer.erasure.store import Receipt
 from vault_importer.signed_note import Signer, sign_text
 
-__all__ = ["ANSWERING", "certificate_of", "missing", "on_receipt", "settle"]
+__all__ = ["ANSWERING", "certificate_of", "missing", "on_receipt", "settle", "tags_in"]
 
 #: Who has to answer each part.
 ANSWERING = tuple(sorted(TOPICS["subject.erased"].consumers))
 TITLE = "Certificate of erasure"
+KEPT_OUT = "kept out of later backups, HMAC-SHA256 under the archive's own key"
 
 
 async def on_receipt(event: ErasureReceiptV1, tx: Transaction) -> None:
@@ -95,9 +96,18 @@ async def certificate_of(tx: Transaction, case: Case, receipts: Sequence[Receipt
         mine = by_service[service]
         erased = sum((Counter(receipt.erased) for receipt in mine), Counter[str]())
         lines += ["", service, *(_rows(erased) or ["  held nothing"]), *_kept(mine)]
+    tags = await suppression_store.tags_of(tx, case.id)
+    lines += ["", KEPT_OUT, *(f"  {tag.hex()}" for tag in tags)]
     if checkpoint is not None:
         lines += ["", "the archive's newest checkpoint before this certificate", *_indented(checkpoint.note)]
     return "\n".join(lines) + "\n"
+
+
+def tags_in(certificate: str) -> set[bytes]:
+    """Whom a certificate is about, for whoever has the key; nobody, when the text is no certificate."""
+    _, _, rest = certificate.partition(f"\n{KEPT_OUT}\n")
+    found = (line[2:] for line in rest.partition("\n\n")[0].split("\n") if line.startswith("  "))
+    return {bytes.fromhex(line) for line in found if len(line) == 64}
 
 
 def _rows(counts: Mapping[str, int]) -> list[str]:

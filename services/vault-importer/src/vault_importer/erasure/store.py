@@ -44,6 +44,7 @@ __all__ = [
     "note_counts",
     "note_part",
     "open_cases",
+    "page_of_contacts",
     "policy",
     "reach",
     "reached_beside",
@@ -86,6 +87,11 @@ async def who_is(tx: Transaction, asked: Who) -> Who:
         contact_ids=tuple(ids),
         chat_ids=tuple(chats),
     )
+
+
+async def page_of_contacts(tx: Transaction, after: UUID, limit: int) -> list[tuple[UUID, str]]:
+    """Ids and addresses of everybody, in the order of ids."""
+    return [(row["id"], row["jid"]) for row in await tx.fetch(Q.page_of_contacts, tx.tenant, after, limit)]
 
 
 # Requests -------------------------------------------------------------------------------------------------------

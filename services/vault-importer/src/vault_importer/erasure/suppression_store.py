@@ -10,7 +10,7 @@ from uuid import UUID
 from kit.postgres import Transaction, load_queries
 from vault_importer.erasure.case import SuppressionKey
 
-__all__ = ["Suppression", "keep_in", "keep_out", "lift", "still", "suppress", "suppression", "unsuppress"]
+__all__ = ["Suppression", "keep_in", "keep_out", "lift", "still", "suppress", "suppression", "tags_of", "unsuppress"]
 
 Q = load_queries("vault_importer", "erasure/erasure.sql")
 
@@ -56,6 +56,10 @@ async def suppress(
 async def lift(tx: Transaction, tags: Sequence[bytes], *, by: str) -> int:
     """Let people in again with what is newer than their erasure; how many addresses that were."""
     return int((await tx.execute(Q.lift, tx.tenant, list(tags), by)).rpartition(" ")[2])
+
+
+async def tags_of(tx: Transaction, erasure_id: UUID) -> list[bytes]:
+    return [row["tag"] for row in await tx.fetch(Q.tags_of, tx.tenant, erasure_id)]
 
 
 async def unsuppress(tx: Transaction, erasure_id: UUID, *, by: str) -> None:
