@@ -196,15 +196,18 @@ async def test_every_example_is_handled_and_twice_is_once(database: Database, te
     example = load(path)
     type_ = example["headers"]["ce_type"]
     topic = type_.rpartition(".v")[0]
-    handlers = {each.kind: each.handler for each in SUBSCRIPTIONS if each.topic == topic}
+    handlers = {each.kind: each for each in SUBSCRIPTIONS if each.topic == topic}
     states = []
     for _ in range(2):
         async with database.transaction(tenant) as tx:
             if example["value"] is None:
                 deletion = Deletion(topic=topic, tenant=tenant, entity_id=example["headers"]["ce_subject"])
-                await handlers["deleted"](deletion, tx)
+                await handlers["deleted"].handler(deletion, tx)
             else:
-                await handlers["each"](REGISTRY.decode(type_, json.dumps(example["value"]).encode()), tx)
+                event = REGISTRY.decode(type_, json.dumps(example["value"]).encode())
+                if (emits := handlers["each"].emits) is not None:
+                    await tx.hold(*await emits(event, tx))
+                await handlers["each"].handler(event, tx)
         async with database.system() as tx:
             states.append(await everything(tx))
     assert states[0] == states[1]
@@ -218,4 +221,6 @@ def load(path: Path) -> dict[str, Any]:
 
 async def everything(tx: Any) -> list[list[asyncpg.Record]]:
     tables = ("dir_tenant", "dir_staff", "dir_customer", "dir_customer_number", "dir_did", "did_claim", "dir_routing")
-    return [await tx.fetch(f"SELECT * FROM {table}") for table in tables]
+    # Until when somebody is kept out moves with the clock.
+    whom = await tx.fetch("SELECT tenant_id, value FROM erased_lately ORDER BY value")
+    return [*[await tx.fetch(f"SELECT * FROM {table}") for table in tables], whom]

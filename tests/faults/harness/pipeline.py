@@ -129,6 +129,11 @@ class Pipeline:
             raise TimeoutError("no relay took the lead")
         return looking
 
+    async def published(self) -> bool:
+        """Whether the relay has published everything, and stored that it has."""
+        async with self.database.system() as tx:
+            return bool(await tx.fetchval("SELECT unpublished = 0 FROM outbox_backlog($1)", SERVICE))
+
     async def waiting_for_a_key(self) -> int:
         """How many transactions wait for the lock of a key that another one holds."""
         admin = await asyncpg.connect(self.admin_dsn)

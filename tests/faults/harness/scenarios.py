@@ -56,6 +56,8 @@ async def one_key_many_versions(pipe: Pipeline) -> list[Violation]:
         for entity in ("a", "b"):
             async with pipe.database.transaction(pipe.tenant, emits=[entity]) as tx:
                 await pipe.append(tx, entity, number)
+    # Whoever reads along sees records as they come, in whatever partitions they lie.
+    await pipe.until(pipe.published)
     return checks.order_per_key(_versions(await asyncio.to_thread(pipe.seen, 16)))
 
 

@@ -213,7 +213,7 @@ async def test_reach_says_what_there_is_and_leaves_nothing(forgetting: Forgettin
         "DELETE FROM message_revision",
         "UPDATE ledger_opening SET openings = ''",
         "INSERT INTO erasure_message SELECT tenant_id, id, gen_random_uuid(), 'author' FROM message",
-        "TRUNCATE message",
+        "TRUNCATE message CASCADE",
     ],
 )
 async def test_the_service_itself_may_not_delete(forgetting: Forgetting, statement: str) -> None:
@@ -235,7 +235,7 @@ async def test_the_owner_may_delete_only_for_an_erasure_at_work(forgetting: Forg
                 with pytest.raises(asyncpg.InsufficientPrivilegeError):
                     await owner.execute(f"DELETE FROM {table}")
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
-            await owner.execute("TRUNCATE message")
+            await owner.execute("TRUNCATE message CASCADE")
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await owner.execute("UPDATE message SET text = 'Never said'")
     finally:
