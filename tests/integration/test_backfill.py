@@ -37,7 +37,7 @@ from brain_distiller.wiring import run_service
 
 find = Gstin.find
 Gstin.extractor = "gstin/2"
-Gstin.find = lambda self, text: [replace(each, value=each.value[2:]) for each in find(self, text)]
+Gstin.find = lambda self, *said: [replace(each, value=each.value[2:]) for each in find(self, *said)]
 run_service(Settings.load())
 """
 FACTS = "SELECT value, state FROM {table} WHERE tenant_id = $1::text::uuid AND key = 'gstin'"
