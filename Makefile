@@ -40,7 +40,7 @@ clean: ## Stop the stack and forget its data
 	@if [ -x $(BIN)/trunkline ]; then $(BIN)/trunkline clean $(TEST_STACK) && $(BIN)/trunkline clean $(BESIDE_STACK) && \
 	 $(BIN)/trunkline clean $(BENCH_STACK) && $(BIN)/trunkline clean; fi
 
-check: setup ## Lint, types, import rules, event contracts, unit tests: under a minute, no servers
+check: setup ## Lint, types, import rules, event contracts, unit tests: no servers, two minutes
 	@$(BIN)/ruff check $(SOURCES)
 	@$(BIN)/ruff format --check -q $(SOURCES)
 	@$(BIN)/mypy -n auto libs/*/src services/*/src cli/src

@@ -89,6 +89,7 @@ async def test_what_is_not_ready_is_asked_for_again_and_again_and_not_for_ever(
     never = await office.hears(Recording(url=vendor.url("/never")), call="c2")
     async with office.fetching(pace=replace(SWIFT, attempts_max=5)):
         gone = await office.becomes(never, "failed")
+        await office.becomes(late, "failed")
     assert (gone["reason"], gone["attempts"], gone["next_attempt_at"]) == ("http_404", 5, None)
     assert len([path for path, _ in vendor.asked if path == "/never"]) == 5
     assert await office.events() == []
