@@ -8,6 +8,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable
+from operator import itemgetter
 from uuid import UUID
 
 from asyncpg.pgproto.pgproto import UUID as QuickUUID  # noqa: N811 - a class
@@ -18,34 +19,35 @@ _ID_BYTES = 16
 
 
 class RowMap:
-    """Filled first, asked after. Safe to fill by tasks of one event loop, not by several threads."""
+    """Filled a chunk at a time, and asked. Safe to fill by tasks of one event loop, not by several threads.
+
+    Each lane of an import brings its rows in their order, so there is a run for each, and nothing is ever sorted but
+    a chunk.
+    """
 
     def __init__(self) -> None:
-        self._rows = array("q")
-        self._ids = bytearray()
-        self._sorted = True
+        self._runs: list[tuple[array[int], bytearray]] = []
+        """Rows in their order, and beside them the ids of their messages."""
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return sum(len(rows) for rows, _ in self._runs)
 
     def add(self, pairs: Iterable[tuple[int, UUID]]) -> None:
-        for row, id_ in pairs:
-            self._rows.append(row)
-            self._ids += id_.bytes
-        self._sorted = False
+        chunk = sorted(pairs, key=itemgetter(0))
+        if not chunk:
+            return
+        run = next((run for run in self._runs if run[0][-1] < chunk[0][0]), None)
+        if run is None:
+            run = (array("q"), bytearray())
+            self._runs.append(run)
+        rows, ids = run
+        rows.extend([row for row, _ in chunk])
+        ids += b"".join([id_.bytes for _, id_ in chunk])
 
     def get(self, row: int) -> UUID | None:
-        if not self._sorted:
-            self._sort()
-        at = bisect_left(self._rows, row)
-        if at == len(self._rows) or self._rows[at] != row:
-            return None
-        found: UUID = QuickUUID(bytes(self._ids[at * _ID_BYTES : (at + 1) * _ID_BYTES]))
-        return found
-
-    def _sort(self) -> None:
-        order = sorted(range(len(self._rows)), key=self._rows.__getitem__)
-        ids = memoryview(bytes(self._ids))
-        self._ids = bytearray(b"".join(ids[at * _ID_BYTES : (at + 1) * _ID_BYTES] for at in order))
-        self._rows = array("q", (self._rows[at] for at in order))
-        self._sorted = True
+        for rows, ids in self._runs:
+            at = bisect_left(rows, row)
+            if at < len(rows) and rows[at] == row:
+                found: UUID = QuickUUID(bytes(ids[at * _ID_BYTES : (at + 1) * _ID_BYTES]))
+                return found
+        return None
