@@ -15,6 +15,8 @@ ask :func:`erased` before they write:
     async def on_call(call: CallInboundV1, tx: Transaction) -> None:
         if await erased(tx, {call.caller: call.asked_at}):
             return
+
+Handlers of batches leave such events out by :func:`without_erased`.
 """
 
 from __future__ import annotations
@@ -22,11 +24,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 from contracts.erasure import ErasedRows, ErasureReceiptV1, KeptRows, SubjectErasedV1
 from kit.consume import Retry, Subscription, on
 from kit.outbox import append
 from kit.postgres import Transaction
+from recovery.marks import national_of
 
 __all__ = [
     "REMEMBERED",
@@ -41,7 +45,10 @@ __all__ = [
     "erasing",
     "names_of",
     "remember",
+    "without_erased",
 ]
+
+T = TypeVar("T")
 
 REMEMBERED = timedelta(days=32)
 """How long the topics, outboxes and dead letters of any service can bring something back: the longest retention of a
@@ -132,11 +139,21 @@ async def erased(tx: Transaction, told: Mapping[str, datetime]) -> set[str]:
 
 
 async def erased_at(tx: Transaction, names: Iterable[str]) -> dict[str, datetime]:
-    """The same for handlers of batches, in which a name stands at several times: what is at most so old is erased."""
+    """The same where a name stands at several times: what is at most so old is erased."""
     wanted = [name for name in set(names) if name]
     if not wanted:
         return {}
     return {row["value"]: row["effective_at"] for row in await tx.fetch(_ERASED_AT, tx.tenant, wanted)}
+
+
+async def without_erased(
+    items: Sequence[T], tx: Transaction, named: Callable[[T], tuple[Iterable[str | None], datetime]]
+) -> list[T]:
+    """For handlers of batches: without what names somebody who was erased since. ``named`` says of an item whom it
+    names, and when that was said; all are asked for at once."""
+    told = [(item, {name for name in names if name}, at) for item in items for names, at in (named(item),)]
+    gone = await erased_at(tx, {name for _, names, _ in told for name in names})
+    return [item for item, names, at in told if not any(name in gone and at <= gone[name] for name in names)]
 
 
 def digits_pattern(subject: SubjectErasedV1) -> str | None:
@@ -162,7 +179,6 @@ def _parts(subject: SubjectErasedV1) -> list[str]:
     """What names the person wherever it stands: a number without its plus also in an address or an encoded form."""
     if subject.scope == "messages":
         return list(subject.addresses)
-    digits = [number.removeprefix("+") for number in subject.numbers]
     # PBXs send Indian numbers without the country's code.
-    national = [number[2:] for number in digits if number.startswith("91") and len(number) == 12]
-    return [*digits, *national, *subject.emails, *subject.addresses]
+    digits = [form for number in subject.numbers for form in national_of(number)]
+    return [*digits, *subject.emails, *subject.addresses]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from anomaly_engine import store
-from anomaly_engine.forget_person import forget, rules_to_hold, without_erased
+from anomaly_engine.forget_person import forget, rules_to_hold, without_forgotten
 from contracts.calls import CallInboundV1, CallStateV1
 from contracts.directory import TenantV1
 from contracts.facts import FactExtractedV1
@@ -72,7 +72,7 @@ async def on_call_states(received: Sequence[Received[CallStateV1]], tx: Transact
 
 async def on_facts(received: Sequence[Received[FactExtractedV1]], tx: Transaction) -> None:
     newest: dict[str, FactExtractedV1] = {}
-    for event in await without_erased([each.event for each in received], tx):
+    for event in await without_forgotten([each.event for each in received], tx):
         if event.fact_id not in newest or event.version > newest[event.fact_id].version:
             newest[event.fact_id] = event
     fields = {"fact_id", "version", "subject", "key", "value", "state", "confidence"}

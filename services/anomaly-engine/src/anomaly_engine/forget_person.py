@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -13,10 +12,10 @@ from anomaly_engine.rules import load_rules
 from contracts.erasure import SubjectErasedV1
 from contracts.facts import FactExtractedV1
 from kit.postgres import Transaction
-from recovery.erasure import Forgotten, erased
+from recovery.erasure import Forgotten, without_erased
 from recovery.marks import ERASED, Marks, person_named
 
-__all__ = ["forget", "rules_to_hold", "without_erased"]
+__all__ = ["forget", "rules_to_hold", "without_forgotten"]
 
 
 async def rules_to_hold(_: SubjectErasedV1, __: Transaction) -> Iterable[str]:
@@ -45,21 +44,9 @@ async def forget(subject: SubjectErasedV1, tx: Transaction) -> Forgotten:
     return Forgotten({table: rows for table, rows in counts.items() if rows})
 
 
-async def without_erased(facts: Sequence[FactExtractedV1], tx: Transaction) -> list[FactExtractedV1]:
+async def without_forgotten(facts: Sequence[FactExtractedV1], tx: Transaction) -> list[FactExtractedV1]:
     """Without what rests on the words of, or is about, a person who has been forgotten since."""
-    told: dict[str, datetime] = {}
-    for fact in facts:
-        for name in _names(fact):
-            told[name] = min(told.get(name, fact.evidence.at), fact.evidence.at)
-    suspects = await erased(tx, told)
-    if not suspects:
-        return list(facts)
-    return [
-        fact
-        for fact in facts
-        if not (named := suspects.intersection(_names(fact)))
-        or not await erased(tx, dict.fromkeys(named, fact.evidence.at))
-    ]
+    return await without_erased(facts, tx, lambda fact: (_names(fact), fact.evidence.at))
 
 
 async def _mark(tx: Transaction, table: str, marks: Marks) -> int:
@@ -83,9 +70,8 @@ def _marked(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: ERASED if isinstance(cell, str) else cell for name, cell in row.items()}
 
 
-def _names(fact: FactExtractedV1) -> set[str]:
-    named = person_named(fact.value_type, fact.value)
-    return {fact.evidence.source_id, fact.subject.partition(":")[2], *([named] if named else ())}
+def _names(fact: FactExtractedV1) -> list[str | None]:
+    return [fact.evidence.source_id, fact.subject.partition(":")[2], person_named(fact.value_type, fact.value)]
 
 
 @cache

@@ -9,7 +9,7 @@ from uuid import UUID
 from brain_distiller import facts, store
 from brain_distiller.distillers import SINGLE_VALUED
 from brain_distiller.facts import Changes, Fact, Version, conclude
-from brain_distiller.keep_out import without_erased, without_names
+from brain_distiller.keep_out import without_forgotten, without_names
 from brain_distiller.readings import Reading, may_mention, number_of, read, subject_of
 from contracts.envelope import partition_key
 from contracts.facts import Evidence, FactExtractedV1
@@ -40,7 +40,7 @@ async def distil_messages(messages: Sequence[MessageImportedV1], tx: Transaction
     The keys of all subjects of :func:`subjects_touched` are held. Revisions of one message are taken one after
     the other, so that a batch tells the same story as its messages one by one.
     """
-    messages = await without_erased(messages, tx)
+    messages = await without_forgotten(messages, tx)
     customers = await _customers(messages, tx)
     entered: list[Version] = []
     for message_round in _rounds(messages):

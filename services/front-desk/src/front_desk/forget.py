@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
-from typing import TypeVar
+from collections.abc import Iterable
 
 from contracts.anomalies import AnomalyFiredV1
 from contracts.erasure import KeptRows, SubjectErasedV1
-from contracts.event import Event
 from front_desk import board_store, erasure_store, store
 from front_desk.erasure_store import Named
 from front_desk.kinds import KINDS, ROUTING_ID
 from kit import outbox
-from kit.consume import Received
 from kit.postgres import Transaction
 from recovery.erasure import Forgotten, digits_pattern, erased_at
 
-__all__ = ["entities_of", "forget", "without_erased", "without_erased_digits"]
-
-E = TypeVar("E", bound=Event)
-Names = Mapping[str | None, datetime]
+__all__ = ["entities_of", "forget", "without_erased_digits"]
 
 DIGITS = re.compile(r"(?<![0-9])[0-9]{7,15}(?![0-9])")
 SHUT_OUT = "Whom the business has shut out stays shut out; the list holds the number and nothing else."
@@ -100,16 +93,6 @@ async def _named(subject: SubjectErasedV1, tx: Transaction) -> list[Named]:
     return await erasure_store.named_entities(
         tx, subject.customer_ids, subject.lead_ids, subject.numbers, subject.emails
     )  # fmt: skip
-
-
-async def without_erased(received: Sequence[Received[E]], tx: Transaction, names: Callable[[E], Names]) -> list[E]:
-    """The events that are not about somebody who was erased since they happened. ``names`` says of an event whom it
-    names, and when."""
-    told = [(each.event, {name: at for name, at in names(each.event).items() if name}) for each in received]
-    gone = await erased_at(tx, {name for _, mine in told for name in mine})
-    if not gone:
-        return [event for event, _ in told]
-    return [event for event, mine in told if not any(name in gone and at <= gone[name] for name, at in mine.items())]
 
 
 async def without_erased_digits(event: AnomalyFiredV1, tx: Transaction) -> AnomalyFiredV1:
