@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from contracts.erasure import SubjectErasedV1
 
-__all__ = ["ERASED", "Marks", "national_of", "person_named"]
+__all__ = ["ERASED", "Marks", "fact_subjects", "national_of", "person_named"]
 
 ERASED = "[erased]"
 """Stands where something of an erased person stood."""
@@ -23,15 +23,14 @@ class Marks:
         person = subject.scope == "person"
         numbers = [form for number in subject.numbers for form in national_of(number)] if person else []
         ids = [
-            *(f"contact:{each}" for each in subject.numbers),
-            *(f"chat:{each}" for each in subject.chat_ids),
+            *fact_subjects(subject),
             *subject.addresses,
             *subject.contact_ids,
             *subject.chat_ids,
             *(each for each in values if len(each) >= _SHORTEST),
         ]
         if person:
-            ids += [*(f"customer:{each}" for each in subject.customer_ids), *subject.lead_ids, *subject.emails]
+            ids += [*subject.lead_ids, *subject.emails]
         self.parts = sorted({each.lower() for each in (*numbers, *ids) if each})
         """In lower case; a text that names the person has one of them in it."""
         forms = [rf"(?<!\d){re.escape(each)}(?!\d)" for each in numbers]
@@ -44,6 +43,16 @@ class Marks:
     def name(self, text: str) -> bool:
         """Whether the text names the person."""
         return self._pattern is not None and self._pattern.search(text) is not None
+
+
+def fact_subjects(subject: SubjectErasedV1) -> list[str]:
+    """Under which subjects all facts are the person's. A number's facts all come from what was written."""
+    customers = subject.customer_ids if subject.scope == "person" else ()
+    return [
+        *(f"contact:{each}" for each in subject.numbers),
+        *(f"customer:{each}" for each in customers),
+        *(f"chat:{each}" for each in subject.chat_ids),
+    ]
 
 
 def person_named(value_type: str, value: str) -> str | None:

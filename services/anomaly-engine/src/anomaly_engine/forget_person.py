@@ -13,7 +13,7 @@ from contracts.erasure import SubjectErasedV1
 from contracts.facts import FactExtractedV1
 from kit.postgres import Transaction
 from recovery.erasure import Forgotten, without_erased
-from recovery.marks import ERASED, Marks, person_named
+from recovery.marks import ERASED, Marks, fact_subjects, person_named
 
 __all__ = ["forget", "rules_to_hold", "without_forgotten"]
 
@@ -28,11 +28,7 @@ async def forget(subject: SubjectErasedV1, tx: Transaction) -> Forgotten:
     values = await store.erase_facts(
         tx,
         sources=subject.message_ids,
-        subjects=[
-            *(f"contact:{each}" for each in subject.numbers),
-            *(f"customer:{each}" for each in subject.customer_ids if person),
-            *(f"chat:{each}" for each in subject.chat_ids),
-        ],
+        subjects=fact_subjects(subject),
         values=(*subject.numbers, *subject.emails) if person else (),
         until=subject.effective_at,
     )

@@ -15,6 +15,7 @@ from kit.consume import Retry
 from kit.outbox import append_many
 from kit.postgres import Transaction
 from recovery.erasure import Forgotten
+from recovery.marks import fact_subjects
 
 __all__ = ["SERVICE", "forget", "subjects_to_hold"]
 
@@ -26,7 +27,7 @@ async def subjects_to_hold(subject: SubjectErasedV1, tx: Transaction) -> Iterabl
     numbers = subject.numbers if subject.scope == "person" else ()
     customers = await erase_store.customers_with(tx, numbers) if numbers else []
     return {
-        *_subjects(subject),
+        *fact_subjects(subject),
         *(f"customer:{each}" for each in customers),
         *(each.subject for each in await _going(subject, tx)),
     }
@@ -56,20 +57,10 @@ async def _going(subject: SubjectErasedV1, tx: Transaction) -> list[Going]:
     return await erase_store.going(
         tx,
         sources=subject.message_ids,
-        subjects=_subjects(subject),
+        subjects=fact_subjects(subject),
         values=(*subject.numbers, *subject.emails) if person else (),
         until=subject.effective_at,
     )
-
-
-def _subjects(subject: SubjectErasedV1) -> list[str]:
-    """Under which subjects everything is theirs. A number's facts all come from what was written."""
-    customers = subject.customer_ids if subject.scope == "person" else ()
-    return [
-        *(f"contact:{each}" for each in subject.numbers),
-        *(f"customer:{each}" for each in customers),
-        *(f"chat:{each}" for each in subject.chat_ids),
-    ]
 
 
 def _require_held(subjects: Collection[str], tx: Transaction) -> None:
