@@ -36,6 +36,8 @@ from trunkline.stack.layout import Layout
 RUN_DIR, PORT_BASE = os.environ.get("TRUNKLINE_TEST_ROOT", ".run") + "/journeys", 21000
 # For whole stacks, on a machine that does other things as well.
 control.START_SECONDS = 300.0
+PATIENCE = 120.0
+"""Seconds for what must come: a limit for a busy machine, which costs nothing when all is well."""
 AGENTS = {"reception": "+919847000031", "accounts": "+919847000032"}
 _dids = itertools.count(secrets.randbelow(900_000))
 
@@ -73,7 +75,7 @@ class Stack:
         """kill -9, without a word of warning."""
         os.kill(self.process(name)["pid"], signal.SIGKILL)
 
-    def wait_until_ready(self, within: float = 60.0) -> None:
+    def wait_until_ready(self, within: float = PATIENCE) -> None:
         for name in (
             "front-desk",
             "telephony-router",
@@ -87,7 +89,7 @@ class Stack:
 
     def status(self, service: str) -> str:
         """What a service says of its own parts."""
-        return httpx.get(f"{self.layout.url(service)}/status", timeout=10).text
+        return httpx.get(f"{self.layout.url(service)}/status", timeout=60).text
 
     def query(self, sql: str, *args: object) -> list[Any]:
         """Look into the database past every fence, as the superuser that only tests and backups are."""
@@ -104,13 +106,13 @@ class Stack:
     def admin(self, service: str, path: str, tenant: Tenant) -> dict[str, Any]:
         """Ask a service's admin API about a tenant."""
         headers = {"Authorization": f"Bearer {self.addresses.admin_token}", "X-Tenant": tenant.id}
-        response = httpx.get(self.layout.url(service) + path, headers=headers, timeout=10)
+        response = httpx.get(self.layout.url(service) + path, headers=headers, timeout=60)
         response.raise_for_status()
         found: dict[str, Any] = response.json()
         return found
 
     def mails_to(self, address: str) -> list[dict[str, str]]:
-        mails = httpx.get(f"{self.addresses.mail}/api/mails", timeout=10).json()["mails"]
+        mails = httpx.get(f"{self.addresses.mail}/api/mails", timeout=60).json()["mails"]
         return [mail for mail in mails if address in mail["to"]]
 
     def run(self, *arguments: str, stdin: str | None = None) -> Any:
@@ -148,7 +150,7 @@ class Stack:
         return self.pbxes[tenant.id]
 
 
-def wait_for(condition: Callable[[], Any], otherwise: str, within: float = 30.0) -> Any:
+def wait_for(condition: Callable[[], Any], otherwise: str, within: float = PATIENCE) -> Any:
     """Wait until ``condition`` gives something true, and return it."""
     deadline = time.monotonic() + within
     while True:
@@ -158,6 +160,14 @@ def wait_for(condition: Callable[[], Any], otherwise: str, within: float = 30.0)
         if time.monotonic() > deadline:
             raise AssertionError(f"{otherwise} (after {within:.0f} s)")
         time.sleep(0.1)
+
+
+def read_on(tail: Tail, quiet: float = 0.5) -> None:
+    """Read until nothing more comes: what was told too often or too much is among it."""
+    before = -1
+    while before != len(tail.seen):
+        before = len(tail.seen)
+        tail.poll(quiet)
 
 
 @pytest.fixture(scope="session")
@@ -231,7 +241,7 @@ def make_backup(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Calla
     return make
 
 
-def import_until_done(stack: Stack, tenant: Tenant, folder: Path, within: float = 90.0) -> dict[str, Any]:
+def import_until_done(stack: Stack, tenant: Tenant, folder: Path, within: float = PATIENCE) -> dict[str, Any]:
     """Import as an operator would: run the command again when a server went away under it."""
     last: list[str] = []
 

@@ -34,7 +34,7 @@ def pids(layout: Layout) -> dict[str, int]:
     return {name: entry["pid"] for name, entry in control.state(layout).items()}
 
 
-def wait_for(condition: Callable[[], Any], within: float = 40.0) -> None:
+def wait_for(condition: Callable[[], Any], within: float = 120.0) -> None:
     deadline = time.monotonic() + within
     while not condition():
         assert time.monotonic() < deadline, "did not come true in time"

@@ -279,7 +279,7 @@ def test_a_tool_dies_with_the_start_that_ran_it(tmp_path: Path) -> None:
     wait_for(lambda: not tool.exists() or b"sleep" not in tool.read_bytes())
 
 
-def wait_for(condition: Callable[[], Any], within: float = 10.0) -> None:
+def wait_for(condition: Callable[[], Any], within: float = 120.0) -> None:
     deadline = time.monotonic() + within
     while not condition():
         assert time.monotonic() < deadline, "did not come true in time"

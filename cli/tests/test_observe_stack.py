@@ -106,7 +106,7 @@ def ask(layout: Layout, path: str) -> Any:
         return json.load(answer)["data"]
 
 
-def wait_for(condition: Callable[[], Any], within: float = 60.0) -> Any:
+def wait_for(condition: Callable[[], Any], within: float = 120.0) -> Any:
     deadline = time.monotonic() + within
     while True:
         try:

@@ -83,29 +83,30 @@ def running(tmp_path: Path) -> Iterator[tuple[int, str]]:
     command = [sys.executable, "-m", "trunkline.smtp_sink", "--smtp-port", str(ports[0]), "--page-port", str(ports[1])]
     url = f"http://127.0.0.1:{ports[1]}"
     with subprocess.Popen([*command, "--folder", str(tmp_path / "mails")]) as process:
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             with contextlib.suppress(httpx.HTTPError):
                 if httpx.get(f"{url}/livez").status_code == 200:
                     break
+            time.sleep(0.02)
         yield ports[0], url
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
 
 
 @pytest.mark.real
 def test_a_mail_is_on_disk_before_it_is_accepted_and_failures_come_as_asked(running: tuple[int, str]) -> None:
     port, url = running
-    with smtplib.SMTP("127.0.0.1", port, timeout=10) as client:
+    with smtplib.SMTP("127.0.0.1", port, timeout=60) as client:
         client.send_message(mail("accepted"))
     assert [m["subject"] for m in httpx.get(f"{url}/api/mails").json()["mails"]] == ["accepted"]
     for behaviour, code in (("reject", 550), ("tempfail", 451)):
         httpx.put(f"{url}/api/behaviour", json={"behaviour": behaviour}).raise_for_status()
-        with smtplib.SMTP("127.0.0.1", port, timeout=10) as client, pytest.raises(smtplib.SMTPDataError) as error:
+        with smtplib.SMTP("127.0.0.1", port, timeout=60) as client, pytest.raises(smtplib.SMTPDataError) as error:
             client.send_message(mail(behaviour))
         assert error.value.smtp_code == code
     httpx.put(f"{url}/api/behaviour", json={"behaviour": "drop_after_data"}).raise_for_status()
-    client = smtplib.SMTP("127.0.0.1", port, timeout=10)
+    client = smtplib.SMTP("127.0.0.1", port, timeout=60)
     with pytest.raises(smtplib.SMTPServerDisconnected):
         client.send_message(mail("dropped"))
     client.close()

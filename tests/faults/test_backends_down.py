@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
-import time
 from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
-from tests.conftest import AGENTS, Stack, Tenant, wait_for
+from tests.conftest import AGENTS, PATIENCE, Stack, Tenant, wait_for
 
 from trunkline.demo.events import Tail
 from trunkline.stack import control
@@ -45,6 +45,14 @@ def check_in_time(stack: Stack, before: tuple[float, float], count: int) -> None
     assert in_time > given / 2, f"{in_time:.0f} of {given:.0f} answers came within 250 ms"
 
 
+def is_on_disk(stack: Stack, tenant: Tenant) -> bool:
+    """Whether the router's snapshot has the account of the tenant's PBX, its line and its caller."""
+    snapshot = (stack.layout.run_dir / "router" / "snapshot").read_text(encoding="utf-8")
+    kept = json.loads(snapshot.partition("\n")[2])
+    accounts, dids = ({each["tenant"] for each in kept[part]} for part in ("accounts", "dids"))
+    return tenant.id in accounts & dids and tenant.customer_number in snapshot
+
+
 def bring_back(stack: Stack) -> None:
     control.up(stack.layout, with_services=True, tell=lambda _: None)
 
@@ -65,8 +73,8 @@ def test_webhooks_that_arrive_while_kafka_is_down_are_published_when_it_is_back(
             assert pbx.status(call, status, **fields).status == 200
     bring_back(stack)
     for call in calls:
-        tail.wait("call.inbound", lambda d, call=call: d["vendor_call_id"] == call, 60)
-        tail.wait("call.state", lambda d, call=call: (d["vendor_call_id"], d["state"]) == (call, "completed"), 60)
+        tail.wait("call.inbound", lambda d, call=call: d["vendor_call_id"] == call, PATIENCE)
+        tail.wait("call.state", lambda d, call=call: (d["vendor_call_id"], d["state"]) == (call, "completed"), PATIENCE)
     tail.close()
 
 
@@ -88,7 +96,7 @@ def test_with_redis_postgres_and_kafka_down_a_caller_is_answered_in_time_and_rec
 
     bring_back(stack)
     for call, answer in given.items():
-        seen = tail.wait("call.inbound", lambda d, call=call: d["vendor_call_id"] == call, 60)
+        seen = tail.wait("call.inbound", lambda d, call=call: d["vendor_call_id"] == call, PATIENCE)
         assert seen.data["rung"] == "snapshot"
         assert seen.data["destinations"][0]["number"] == answer.first["number"]
     tail.close()
@@ -98,8 +106,7 @@ def test_a_router_that_starts_with_everything_down_answers_from_its_disk(
     stack: Stack, make_tenant: Callable[[str], Tenant], without: Callable[..., None]
 ) -> None:
     tenant = make_tenant("cold-start")
-    snapshot_writes_seconds = 6
-    time.sleep(snapshot_writes_seconds)
+    wait_for(lambda: is_on_disk(stack, tenant), "the router has not written down what it knows")
     without("kafka", "postgres", "redis")
     before = stack.process("telephony-router")["restarts"]
     stack.kill("telephony-router")

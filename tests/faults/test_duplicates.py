@@ -9,7 +9,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.conftest import AGENTS, Stack, Tenant, wait_for
+from tests.conftest import AGENTS, Stack, Tenant, read_on, wait_for
 
 from trunkline.demo.clients import GenericPbx
 from trunkline.demo.events import Tail
@@ -60,11 +60,17 @@ def test_repeated_and_shuffled_callbacks_have_effect_once(
             if seen.topic == "call.state" and seen.data["vendor_call_id"] in ends
         }
 
+    def rung() -> list[str]:
+        return [s.data["vendor_call_id"] for s in tail.seen if s.topic == "call.inbound"]
+
     wanted = {call: ENDS[end] for call, end in ends.items()}
     wait_for(lambda: last_states() == wanted, "a call did not reach its right end")
+    # Of another topic, and perhaps later than the call's end.
+    wait_for(lambda: last_states() and ends.keys() <= set(rung()), "a ring was not published")
+    read_on(tail)
     for call in ends:
         states = [s.data for s in tail.seen if s.topic == "call.state" and s.data["vendor_call_id"] == call]
         assert len({s["call_id"] for s in states}) == 1
         versions = [s["version"] for s in states]
         assert versions == sorted(set(versions)), "a repeated callback took effect twice, or out of order"
-        assert len([s for s in tail.seen if s.topic == "call.inbound" and s.data["vendor_call_id"] == call]) == 1
+        assert rung().count(call) == 1

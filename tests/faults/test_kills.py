@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.conftest import AGENTS, Stack, Tenant, import_until_done, wait_for
+from tests.conftest import AGENTS, PATIENCE, Stack, Tenant, import_until_done, read_on, wait_for
 
 from trunkline.demo.clients import GenericPbx
 from trunkline.demo.events import Tail
@@ -73,7 +73,7 @@ class Traffic(threading.Thread):
             self._ledger.acknowledged.add((call_id, status))
 
     def _until_ok(self, attempt: Callable[[], Any], ring: str | None) -> Any:
-        deadline, first = time.monotonic() + 60, True
+        deadline, first = time.monotonic() + PATIENCE, True
         while True:
             try:
                 answer = attempt()
@@ -86,7 +86,7 @@ class Traffic(threading.Thread):
                 self._ledger.unanswered.append(f"{ring}: {why}")
             first = False
             if time.monotonic() > deadline:
-                raise AssertionError(f"not acknowledged within a minute: {why}")
+                raise AssertionError(f"not acknowledged within {PATIENCE:.0f} s: {why}")
             time.sleep(0.1)
 
 
@@ -103,10 +103,10 @@ def test_a_kill_loses_nothing_and_repeats_nothing(
 
     traffic.start()
     importing.start()
-    assert traffic.half_way.wait(60)
+    assert traffic.half_way.wait(PATIENCE)
     stack.kill(victim)
-    traffic.join(120)
-    importing.join(120)
+    traffic.join(PATIENCE)
+    importing.join(PATIENCE)
     assert not importing.is_alive(), "the import did not finish"
 
     wait_for(lambda: stack.process(victim).get("restarts", 0) > restarts, f"{victim} was not started again")
@@ -141,7 +141,8 @@ def check_calls(stack: Stack, tail: Tail, tenant: Tenant, ledger: Ledger) -> Non
             for call in ledger.rung
         )
 
-    wait_for(complete, "an acknowledged call has no event, or did not reach its end", 60)
+    wait_for(complete, "an acknowledged call has no event, or did not reach its end")
+    read_on(tail)
     for call, topics in events_by_call(tail, ledger).items():
         assert len(topics["call.inbound"]) == 1, f"{call} rang twice"
         assert topics["call.inbound"][0]["destinations"][0]["number"] == ledger.rung[call], "answered otherwise"
@@ -159,7 +160,7 @@ def check_calls(stack: Stack, tail: Tail, tenant: Tenant, ledger: Ledger) -> Non
         return len(rows) == CALLS and all(row["state"] == "completed" for row in rows)
 
     try:
-        wait_for(board, "the console's board lacks calls", 60)
+        wait_for(board, "the console's board lacks calls")
     except AssertionError as error:
         raise AssertionError(f"{error}; front-desk says: {stack.status('front-desk')}") from None
 
@@ -170,7 +171,7 @@ def check_archive(stack: Stack, tail: Tail, tenant: Tenant) -> None:
         count: int = stack.query(of_tenant, tenant.id)[0]["n"]
         return count
 
-    wait_for(lambda: imported() >= MESSAGES, "the archive is not complete", 60)
+    wait_for(lambda: imported() >= MESSAGES, "the archive is not complete")
     assert imported() == MESSAGES
 
     def all_published() -> bool:
@@ -178,15 +179,15 @@ def check_archive(stack: Stack, tail: Tail, tenant: Tenant) -> None:
         mine = [s for s in tail.seen if s.topic == "message.imported" and str(s.envelope.tenant) == tenant.id]
         return len({s.data["message_id"] for s in mine}) == MESSAGES
 
-    wait_for(all_published, "messages are missing on Kafka", 60)
+    wait_for(all_published, "messages are missing on Kafka")
 
     def conflicting() -> bool:
         facts = stack.admin("brain-distiller", "/v1/facts?key=gstin&state=conflicting", tenant)["facts"]
         return len(facts) == 2
 
-    wait_for(conflicting, "the two tax numbers were not found conflicting", 90)
+    wait_for(conflicting, "the two tax numbers were not found conflicting")
     fired = wait_for(
-        lambda: stack.admin("anomaly-engine", "/v1/anomalies", tenant)["anomalies"], "the rule has not fired", 60
+        lambda: stack.admin("anomaly-engine", "/v1/anomalies", tenant)["anomalies"], "the rule has not fired"
     )
     assert [a["rule"] for a in fired] == ["capsule_fact_value_conflict"]
 
@@ -194,4 +195,5 @@ def check_archive(stack: Stack, tail: Tail, tenant: Tenant) -> None:
 def check_mail(stack: Stack, tenant: Tenant) -> None:
     for _ in range(2):
         stack.run("notify", "pulse", "--tenant", tenant.id)
+    wait_for(lambda: stack.mails_to(tenant.owner_email), "no mail has arrived")
     assert len(stack.mails_to(tenant.owner_email)) == 1

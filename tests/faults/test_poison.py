@@ -36,7 +36,7 @@ def test_a_poison_message_is_parked_by_its_consumers_and_blocks_nobody(
     import_until_done(stack, tenant, make_backup(tenant.customer_number, 200))
     wait_for(
         lambda: len(stack.admin("brain-distiller", "/v1/facts?key=gstin&state=conflicting", tenant)["facts"]) == 2,
-        "the poison has blocked the messages behind it", 60,
+        "the poison has blocked the messages behind it",
     )  # fmt: skip
     for schema in ("brain_distiller", "front_desk"):
         # What names no tenant that anybody could read belongs to nobody, and is kept all the same.

@@ -174,9 +174,9 @@ async def test_a_rebalance_waits_for_the_batch_in_flight_and_its_commit(
     monkeypatch.setattr(Membership, "on_partitions_revoked", noting)
     group = f"g-{uuid4()}"
     await start(slow, group, max_records=8)
-    await asyncio.wait_for(entered.wait(), 30)
+    await asyncio.wait_for(entered.wait(), 60)
     joining = asyncio.create_task(start(quick, group))
-    await asyncio.wait_for(asked.wait(), 30)
+    await asyncio.wait_for(asked.wait(), 60)
     await asyncio.sleep(0.5)  # time for the other to be given what must not be given yet
     leave.set()
     await joining
@@ -199,7 +199,7 @@ async def test_a_batch_that_is_cut_off_by_a_shutdown_is_not_committed(
     group = f"g-{uuid4()}"
     source = BatchSource(bootstrap=bench.bootstrap, group=group, topics=[bench.topic], handle=hang)
     await source.start()
-    await asyncio.wait_for(entered.wait(), 30)
+    await asyncio.wait_for(entered.wait(), 60)
     await source.stop()
     assert await bench.committed(group) == 0
 

@@ -153,7 +153,7 @@ async def test_a_commit_that_hangs_costs_no_event(bench: Bench, start: Start, mo
     monkeypatch.setattr(AIOKafkaConsumer, "commit", hang_once)
     await bench.send("a", 1)
     consumer = await start(on(bench.event, ignore))
-    await asyncio.wait_for(hung.wait(), 20)
+    await asyncio.wait_for(hung.wait(), 60)
     await bench.send("b", 1)
     await eventually(lambda: consumer.status().get("handled") == 2)
     assert consumer.alive() is None

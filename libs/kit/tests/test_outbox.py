@@ -42,7 +42,7 @@ async def published(bench: Bench, count: int) -> list[Any]:
     await consumer.start()
     records: list[Any] = []
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(records) < count:
                 for batch in (await consumer.getmany(timeout_ms=200)).values():
                     records.extend(batch)

@@ -81,7 +81,7 @@ class Service:
         async def committed() -> bool:
             return await self.bench.committed(self.group) >= records
 
-        await eventually(committed, 20)
+        await eventually(committed)
         await consumer.stop()
 
     @property

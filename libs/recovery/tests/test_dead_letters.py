@@ -89,7 +89,7 @@ class Desk:
         async def committed() -> bool:
             return await self.bench.committed(self.group) >= records
 
-        await eventually(committed, 20)
+        await eventually(committed)
         await self.consumer.stop()
 
     async def work(self) -> None:
@@ -274,8 +274,8 @@ async def test_two_workers_a_live_consumer_and_random_failures_keep_every_keys_o
         await actions.retry(desk.database, Selection(consumer=desk.group), OPERATOR)
         return sum(len(each) for each in (await desk.ledger()).values()) == len(keys) * numbers
 
-    await eventually(settled, 30, 0.2)
-    await eventually(lambda: _none(desk), 10)
+    await eventually(settled, every=0.2)
+    await eventually(lambda: _none(desk))
     for worker in workers:
         await worker.stop()
     await desk.consumer.stop()

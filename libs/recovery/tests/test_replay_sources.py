@@ -140,7 +140,7 @@ async def test_a_group_is_rewound_only_while_it_is_stopped_and_once(service: Ser
     async def member() -> bool:
         return await members_of(service.bench.bootstrap, service.group) == 1
 
-    await eventually(member, 20)
+    await eventually(member)
     seen: list[Progress] = []
     with pytest.raises(Refused, match="stop front-desk first"):
         await service.apply(plan, report=seen.append, sessions_end_in=1.0)

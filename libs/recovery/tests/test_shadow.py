@@ -206,7 +206,7 @@ async def test_a_live_write_that_commits_while_a_promotion_compares_is_not_lost(
     async with service.database.transaction(service.bench.tenant) as tx:
         await tx.execute("UPDATE sum SET total = 55 WHERE entity = 'b'")
         promotion = asyncio.create_task(promoted(service, plan))
-        await eventually(lambda: waits_for_a_row(service), 20)
+        await eventually(lambda: waits_for_a_row(service))
     with pytest.raises(Refused, match="1 rows of sum were changed by live traffic"):
         await promotion
     assert await service.rows() == {("a", 1): 100, ("b", 1): 55, ("c", 1): 100}
@@ -225,7 +225,7 @@ async def test_a_live_row_that_comes_while_a_promotion_adds_it_is_told_as_what_i
     async with service.database.transaction(service.bench.tenant) as tx:
         await tx.execute("INSERT INTO sum VALUES ($1, 'd', 1, 5)", tx.tenant)
         promotion = asyncio.create_task(promoted(service, plan))
-        await eventually(lambda: waits_for_a_row(service), 20)
+        await eventually(lambda: waits_for_a_row(service))
     with pytest.raises(Refused, match=r"stands in the way \(sum_pkey\); nothing was promoted"):
         await promotion
     assert (await service.rows())["d", 1] == 5
@@ -398,7 +398,7 @@ async def test_copies_whose_filling_was_killed_are_made_again(service: Service) 
         waits = "SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted"
         return bool(await owner.fetchval(waits))
 
-    await eventually(half_filled, 30)
+    await eventually(half_filled)
     filling.kill()
     await filling.wait()
     await owner.execute("SELECT pg_advisory_unlock(4711)")

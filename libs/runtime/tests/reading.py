@@ -16,7 +16,7 @@ async def read_all(bench: Bench, at_least: int) -> list[Any]:
     await consumer.start()
     records: list[Any] = []
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while True:
                 found = await consumer.getmany(timeout_ms=500)
                 for batch in found.values():

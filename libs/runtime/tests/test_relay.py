@@ -261,7 +261,7 @@ async def test_killed_in_the_middle_of_publishing_again_nothing_is_missing_or_ou
     count = 10_000
     await append(database, bench, range(count))
     await relay.start()
-    await eventually(lambda: drained(database), within=30)
+    await eventually(lambda: drained(database))
     await relay.stop()
     ends = {record.partition: record.offset for record in await read_all(bench, count)}
     assert await rewind(database, since=None) == count
@@ -275,13 +275,13 @@ async def test_killed_in_the_middle_of_publishing_again_nothing_is_missing_or_ou
             left = await tx.fetchval("SELECT unpublished FROM outbox_backlog($1)", SERVICE)
         return bool(left < count)
 
-    await eventually(in_the_middle, within=30, every=0.005)
+    await eventually(in_the_middle, every=0.005)
     os.kill(process.pid, signal.SIGKILL)
     await process.wait()
     assert not await drained(database), "it was killed too late to show anything"
 
     await relay.start()
-    await eventually(lambda: drained(database), within=30)
+    await eventually(lambda: drained(database))
     records = await read_all(bench, 2 * count)
     assert_complete_and_in_order([record for record in records if record.offset > ends[record.partition]], count)
 

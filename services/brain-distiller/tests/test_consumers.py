@@ -106,14 +106,14 @@ async def test_messages_on_kafka_come_out_as_facts(
     try:
         customer = CustomerV1(customer_id="c-1", version=1, name="A customer", numbers=(PEER,))
         await publish(producer, tenant, [customer])
-        await eventually(lambda: counted(brain, "customer", 1), within=30)
+        await eventually(lambda: counted(brain, "customer", 1))
         await publish(producer, tenant, [a_message(KOCHI), a_message(MUMBAI, message_id="m-2", minute=1)])
         facts = await published(kafka_bootstrap, tenant, 4)
         assert {f.subject for f in facts} == {"customer:c-1"}
         assert [f.version for f in facts if f.value == KOCHI] == [1, 2]
         assert [f.state for f in facts if f.value == MUMBAI] == ["asserted", "conflicting"]
         await publish(producer, tenant, [customer], deletion=True)
-        await eventually(lambda: counted(brain, "customer_number", 0), within=30)
+        await eventually(lambda: counted(brain, "customer_number", 0))
     finally:
         for part in reversed(parts):
             await part.stop()
@@ -139,7 +139,7 @@ async def published(bootstrap: str, tenant: UUID, count: int) -> list[FactExtrac
         return len(found) >= count
 
     try:
-        await eventually(enough, within=30)
+        await eventually(enough)
     finally:
         await consumer.stop()
     return found

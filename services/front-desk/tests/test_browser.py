@@ -15,6 +15,7 @@ from kit.testing import eventually
 
 pytestmark = pytest.mark.real
 
+expect.set_options(timeout=60_000)
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [
     "--headless",
@@ -98,7 +99,7 @@ async def test_a_browser_whose_stream_ends_catches_up(desk: Any, make: Any, addr
     await expect(page.locator("[data-link]")).not_to_have_text("Live")
     await desk.show(shop.tenant, show_on_board.show_inbound_calls, make.call("while-away"))
     await desk.live.start()
-    await expect(page.locator("[id='calls-while-away']")).to_be_visible(timeout=15_000)
+    await expect(page.locator("[id='calls-while-away']")).to_be_visible()
 
 
 async def test_somebody_unlocks_the_dead_letters_and_has_one_tried_again(

@@ -36,7 +36,7 @@ async def _cursor(desk: Any, session: Session) -> int:
 
 async def _told(follower: Follower, card: str) -> dict[str, Any]:
     while True:
-        text = await asyncio.wait_for(follower.queue.get(), 10)
+        text = await asyncio.wait_for(follower.queue.get(), 60)
         assert text is not None
         changes = json.loads(text.split("data: ", 1)[1])
         for each in changes["cards"]:

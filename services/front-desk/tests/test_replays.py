@@ -65,6 +65,6 @@ async def test_a_promoted_rebuild_shows_on_open_consoles_at_once(
     try:
         async with desk.live.follow(session, await _cursor(desk, session)) as follower:
             await promote(replayable, ID, who="tester", why="it is right")
-            assert "right" in (await asyncio.wait_for(_told(follower, "facts-f1"), 20))["html"]
+            assert "right" in (await asyncio.wait_for(_told(follower, "facts-f1"), 60))["html"]
     finally:
         await desk.live.stop()

@@ -281,7 +281,7 @@ async def test_people_who_are_kept_for_a_call_that_is_never_heard_of_again_are_f
     async def free() -> bool:
         return bool(staff(await office.rings(hasty, f"c{time.monotonic()}")))
 
-    await eventually(free, within=60)
+    await eventually(free)
 
 
 async def test_claiming_again_for_the_same_call_gives_the_same_and_counts_once(office: Office) -> None:

@@ -108,7 +108,7 @@ class World:
             finally:
                 if process.returncode is None:
                     process.terminate()
-                    await asyncio.wait_for(process.wait(), 20)
+                    await asyncio.wait_for(process.wait(), 60)
 
     @property
     def headers(self) -> dict[str, str]:

@@ -58,6 +58,8 @@ __all__ = [
 PASSWORDS = {"owner": "test", "app": "test", "system": "test", "ro": "test"}
 MEMORY = Path("/dev/shm")  # noqa: S108 - what is made there has a name that nobody can foresee
 ROOM = 4 << 30
+PATIENCE = 120.0
+"""Seconds for what must come: a limit for a busy machine, which costs nothing when all is well."""
 ADDRESSES = ("POSTGRES_DSN", "KAFKA_BOOTSTRAP", "REDIS_URL")
 
 
@@ -70,7 +72,7 @@ class Servers:
     redis_url: str
 
 
-async def eventually(condition: Callable[[], Any], within: float = 30.0, every: float = 0.05) -> Any:
+async def eventually(condition: Callable[[], Any], within: float = PATIENCE, every: float = 0.05) -> Any:
     """Wait until ``condition`` (plain or async) gives something true, and return it; fail after ``within`` s."""
     deadline = asyncio.get_running_loop().time() + within
     while True:

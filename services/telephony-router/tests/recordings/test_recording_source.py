@@ -244,7 +244,7 @@ async def test_a_body_without_an_end_is_hung_up_on(source: Any, vendor: Any, sou
     chunk = f"{len(sound):x}\r\n".encode() + sound + b"\r\n"
     vendor.replies["/"] = lambda writer: endless(writer, head="transfer-encoding: chunked", chunk=chunk)
     assert await refused(source(bytes_max=200_000), vendor.url("/"), tmp_path) == ("too_large", False)
-    await asyncio.wait_for(vendor.broken.wait(), 30)
+    await asyncio.wait_for(vendor.broken.wait(), 60)
     assert (tmp_path / "file").stat().st_size <= 200_000
 
 
@@ -261,7 +261,7 @@ async def test_a_body_that_drips_is_given_up(source: Any, vendor: Any, sounds: A
     vendor.replies["/"] = lambda writer: endless(writer, head="transfer-encoding: chunked", chunk=chunk, pause=0.02)
     slow = source(rate_seconds=0.3, rate_min=1_000_000)
     assert await refused(slow, vendor.url("/"), tmp_path) == ("too_slow", True)
-    await asyncio.wait_for(vendor.broken.wait(), 30)
+    await asyncio.wait_for(vendor.broken.wait(), 60)
 
 
 async def test_a_header_that_drips_and_an_answer_that_never_comes_are_given_up(
