@@ -15,6 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vault_importer.apart import Allowance, backup, open_apart
+from vault_importer.apart.__main__ import Answers
+from vault_importer.apart.wire import LENGTH, decode
 from vault_importer.decrypt import Limits
 from vault_importer.formats import recognise
 from vault_importer.formats.sqlite_source import SqliteSource
@@ -91,6 +93,53 @@ def test_rows_come_over_as_they_are_read_here(stores: Any) -> None:
         assert list(other.rows(1)) == list(mine.rows(1))
     here.close()
     there.close()
+
+
+class Streams:
+    """A reader of two streams, whose batches are numbers; it notes what is asked of it."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self._next = {0: iter([["a"], ["b"], []]), 1: iter([["x"], []])}
+
+    def do_next(self, stream: int) -> tuple[list[str], list[Any]]:
+        self.asked.append(f"next {stream}")
+        return next(self._next[stream]), []
+
+    def do_stop(self, stream: int) -> None:
+        self.asked.append(f"stop {stream}")
+
+
+def test_the_next_batch_is_read_before_it_is_asked_for() -> None:
+    streams = Streams()
+    answers = Answers(streams)
+
+    def exchange(what: str, stream: int) -> Any:
+        request = {"do": what, "with": {"stream": stream}}
+        answer = decode(answers.to(request)[LENGTH.size :])
+        before = len(streams.asked)
+        answers.look_ahead(request)
+        return answer["ok"], len(streams.asked) - before
+
+    assert exchange("next", 0) == ([["a"], []], 1)
+    assert exchange("next", 1) == ([["x"], []], 1)
+    assert exchange("next", 0) == ([["b"], []], 1)
+    assert exchange("stop", 1) == (None, 0)
+    assert exchange("next", 0)[0] == [[], []]
+    assert streams.asked[:5] == ["next 0", "next 0", "next 1", "next 1", "next 0"]
+
+
+def test_what_was_read_before_it_was_asked_for_is_refused_when_it_is_asked_for() -> None:
+    class Refusing(Streams):
+        def do_next(self, stream: int) -> tuple[list[str], list[Any]]:
+            if self.asked:
+                raise BackupRefused("harmful", "It is made to do harm.")
+            return super().do_next(stream)
+
+    answers, request = Answers(Refusing()), {"do": "next", "with": {"stream": 0}}
+    assert "ok" in decode(answers.to(request)[LENGTH.size :])
+    answers.look_ahead(request)
+    assert decode(answers.to(request)[LENGTH.size :]) == {"refused": ["harmful", "It is made to do harm."]}
 
 
 def test_the_process_has_nothing_to_steal_and_little_to_spend(stores: Any, monkeypatch: pytest.MonkeyPatch) -> None:

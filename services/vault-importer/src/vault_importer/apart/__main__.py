@@ -32,11 +32,12 @@ def main() -> None:
     # Rows make no cycles, and looking for some among them takes longer than reading them.
     gc.disable()
     os.nice(YIELDS)
-    reader = _Reader()
+    answers = Answers(_Reader())
     source, target = sys.stdin.buffer, sys.stdout.buffer
     while (request := _receive(source)) is not None:
-        target.write(_answer(reader, request))
+        target.write(answers.to(request))
         target.flush()
+        answers.look_ahead(request)
 
 
 def _receive(source: IO[bytes]) -> Any:
@@ -44,7 +45,24 @@ def _receive(source: IO[bytes]) -> Any:
     return decode(source.read(LENGTH.unpack(start)[0])) if len(start) == LENGTH.size else None
 
 
-def _answer(reader: _Reader, request: Mapping[str, Any]) -> bytes:
+class Answers:
+    """Of a reader, which reads the next batch of a stream while the parent works on the one before."""
+
+    def __init__(self, reader: object) -> None:
+        self._reader = reader
+        self._ahead: dict[int, bytes] = {}
+
+    def to(self, request: Mapping[str, Any]) -> bytes:
+        ready = self._ahead.pop(request["with"].get("stream"), None)
+        return ready if ready is not None and request["do"] == "next" else _answer(self._reader, request)
+
+    def look_ahead(self, request: Mapping[str, Any]) -> None:
+        """When that was asked for a batch, the one after it is going to be as well."""
+        if request["do"] == "next":
+            self._ahead[request["with"]["stream"]] = _answer(self._reader, request)
+
+
+def _answer(reader: object, request: Mapping[str, Any]) -> bytes:
     try:
         return encode({"ok": getattr(reader, f"do_{request['do']}")(**request["with"])})
     except BackupRefused as refused:
