@@ -173,6 +173,21 @@ async def test_only_messages_are_forgotten_where_only_they_are_named(brain: Any,
 
 
 @pytest.mark.real
+@pytest.mark.parametrize(("scope", "left"), [("messages", {PAN: ("asserted", 1)}), ("person", {})])
+async def test_what_others_say_of_a_customer_stays_where_only_messages_are_forgotten(
+    brain: Any, a_message: Build, scope: str, left: dict[str, Any]
+) -> None:
+    await brain.follows("c-9", 1, PERSON, OTHER)
+    await brain.hears(
+        a_message(f"GST {GSTIN}", message_id="m-1", chat_id=CHAT, peer_number=PERSON),
+        a_message(f"PAN {PAN}", message_id="o-1", minute=1, chat_id="o", peer_number=OTHER),
+    )
+    assert len(await brain.states("customer:c-9")) == 2
+    await erase(brain, person(scope=scope, customer_ids=("c-9",), message_ids=("m-1",)))
+    assert await brain.states() == left
+
+
+@pytest.mark.real
 async def test_another_tenant_keeps_what_is_theirs(brain: Any, a_message: Build) -> None:
     await says_a_lot(brain, a_message)
     before = await brain.states()

@@ -174,6 +174,25 @@ async def test_where_only_messages_are_erased_calls_and_the_directory_stay(desk:
     assert not {"board_chat", "board_fact"} & await found(desk.database, tenant)
 
 
+@pytest.mark.parametrize(("scope", "left"), [("messages", ["f-others"]), ("person", [])])
+async def test_what_others_say_of_a_customer_stays_where_only_messages_are_erased(
+    desk: Any, make: Any, scope: str, left: list[str]
+) -> None:
+    tenant = (await desk.open("malabar")).tenant
+    source = make.fact().evidence
+    theirs, others = (source.model_copy(update={"source_id": each}) for each in ("m1", "m-others"))
+    await desk.show(
+        tenant,
+        board.show_facts,
+        make.fact("f-theirs", subject="customer:c-17", evidence=theirs),
+        make.fact("f-others", subject="customer:c-17", evidence=others),
+        make.fact("f-number", subject=f"contact:{NUMBER}", evidence=others),
+        make.fact("f-chat", subject="chat:chat1", evidence=others),
+    )
+    await erase(desk, tenant, subject(scope=scope, customer_ids=("c-17",), message_ids=("m1",)))
+    assert [row["fact_id"] for row in await rows_of(desk, tenant, "SELECT fact_id FROM board_fact")] == left
+
+
 async def test_twice_is_once_and_another_tenant_keeps_theirs(desk: Any, make: Any) -> None:
     mine, theirs = await desk.open("malabar"), await desk.open("konkan")
     for business in (mine, theirs):

@@ -46,7 +46,9 @@ class Marks:
 
 
 def fact_subjects(subject: SubjectErasedV1) -> list[str]:
-    """Under which subjects all facts are the person's. A number's facts all come from what was written."""
+    """Under which subjects all facts are the person's. A number's facts, and a conversation's, all come from what was
+    written there. A customer's also come from what others wrote, who belong to it: where only messages are erased, of
+    those goes what rests on them, and the rest stays like the customer itself."""
     customers = subject.customer_ids if subject.scope == "person" else ()
     return [
         *(f"contact:{each}" for each in subject.numbers),

@@ -14,6 +14,7 @@ from front_desk.kinds import KINDS, ROUTING_ID
 from kit import outbox
 from kit.postgres import Transaction
 from recovery.erasure import Forgotten, digits_pattern, erased_at
+from recovery.marks import fact_subjects
 
 __all__ = ["entities_of", "forget", "without_erased_digits"]
 
@@ -50,11 +51,7 @@ async def forget(subject: SubjectErasedV1, tx: Transaction) -> Forgotten:
 
 async def _forget_written(subject: SubjectErasedV1, tx: Transaction) -> dict[str, int]:
     """What was written, and what was read in it."""
-    about = [
-        *(f"contact:{number}" for number in subject.numbers),
-        *(f"customer:{id_}" for id_ in subject.customer_ids),
-        *(f"chat:{id_}" for id_ in subject.chat_ids),
-    ]
+    about = fact_subjects(subject)
     facts = await erasure_store.erase_facts_of(tx, about, until=subject.effective_at) if about else 0
     chats = await erasure_store.erase_chats(tx, subject.chat_ids, subject.numbers)
     messages = subject.message_ids
