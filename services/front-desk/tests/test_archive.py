@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 import uvicorn
-from playwright.async_api import async_playwright, expect
+from playwright.async_api import Page, async_playwright, expect
 
 from kit.postgres import Database
 from kit.testing import eventually
@@ -35,6 +35,7 @@ ARGUMENTS = [
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 expect.set_options(timeout=60_000)
+SignIn = Callable[[str], Awaitable[Page]]
 HOSTILE = "<script>alert(1)</script> the price was 95011"
 
 
@@ -91,45 +92,62 @@ async def vault(
         yield fill
 
 
-async def test_somebody_finds_a_message_and_reads_what_it_said_before(desk: Any, vault: Any, tmp_path: Path) -> None:
+@pytest.fixture
+async def in_archive(desk: Any) -> AsyncIterator[SignIn]:
+    """Signs somebody in in a real browser and opens the archive; gives the page."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def sign_in(email: str) -> Page:
+            address = await stack.enter_async_context(served(desk.http._transport.app))
+            playwright = await stack.enter_async_context(async_playwright())
+            browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+            stack.push_async_callback(browser.close)
+            page = await browser.new_page(base_url=address)
+            page.set_default_timeout(60_000)
+            await page.goto("/")
+            await page.fill("#email", email)
+            await page.fill("#password", "a good password")
+            await page.press("#password", "Enter")
+            await page.wait_for_url("**/t/today")
+            await page.click("nav >> text=Archive")
+            return page
+
+        yield sign_in
+
+
+async def test_somebody_finds_a_message_and_reads_what_it_said_before(
+    desk: Any, vault: Any, in_archive: SignIn, tmp_path: Path
+) -> None:
     shop = await desk.open("malabar")
     await desk.user(shop, "desk@malabar.example", "desk")
     edited = await vault(shop.tenant)
     customer = {"name": "Kottakkal Traders", "numbers": [edited["number"]]}
     made = await desk.http.put("/v1/customers/k1", json=customer, headers=shop.headers)
     assert made.status_code in (200, 201), made.text
-    async with served(desk.http._transport.app) as address, async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        page = await browser.new_page()
-        page.set_default_timeout(60_000)
-        await page.goto(address)
-        await page.fill("#email", "desk@malabar.example")
-        await page.fill("#password", "a good password")
-        await page.press("#password", "Enter")
-        await page.wait_for_url("**/t/today")
-        await page.click("nav >> text=Archive")
-        await page.fill("input[name=q]", "95011")
-        await page.click("button:has-text('Search')")
-        await expect(page.locator(".results .card")).to_have_count(1)
-        # Whoever has no name is known by the number.
-        await expect(page.locator(".results a")).to_contain_text(edited["number"][-5:])
-        await expect(page.locator(".results mark")).to_have_text("95011")
-        await expect(page.locator(".results .chip")).to_have_text("said before an edit")
-        await page.screenshot(path=tmp_path / "found.png", full_page=True)
-        await page.click(".results a")
-        message = page.locator(".said.looked-for")
-        await expect(message.locator(".text")).to_have_text("it is 95012 now")
-        await message.locator("summary").click()
-        await expect(message.locator(".history blockquote")).to_have_text(HOSTILE)
-        await page.screenshot(path=tmp_path / "conversation.png", full_page=True)
-        await page.click(".heading >> text=Kottakkal Traders")
-        await expect(page.locator(".facets [aria-current]")).to_have_text("Conversations")
-        await expect(page.locator(".chats .card", has_text="it is 95012 now")).to_have_count(1)
-        await page.screenshot(path=tmp_path / "customer.png", full_page=True)
-        await browser.close()
+    page = await in_archive("desk@malabar.example")
+    await page.fill("input[name=q]", "95011")
+    await page.click("button:has-text('Search')")
+    await expect(page.locator(".results .card")).to_have_count(1)
+    # Whoever has no name is known by the number.
+    await expect(page.locator(".results a")).to_contain_text(edited["number"][-5:])
+    await expect(page.locator(".results mark")).to_have_text("95011")
+    await expect(page.locator(".results .chip")).to_have_text("said before an edit")
+    await page.screenshot(path=tmp_path / "found.png", full_page=True)
+    await page.click(".results a")
+    message = page.locator(".said.looked-for")
+    await expect(message.locator(".text")).to_have_text("it is 95012 now")
+    await message.locator("summary").click()
+    await expect(message.locator(".history blockquote")).to_have_text(HOSTILE)
+    await page.screenshot(path=tmp_path / "conversation.png", full_page=True)
+    await page.click(".heading >> text=Kottakkal Traders")
+    await expect(page.locator(".facets [aria-current]")).to_have_text("Conversations")
+    await expect(page.locator(".chats .card", has_text="it is 95012 now")).to_have_count(1)
+    await page.screenshot(path=tmp_path / "customer.png", full_page=True)
 
 
-async def test_a_search_is_narrowed_to_an_account_and_a_kind(desk: Any, vault: Any, tmp_path: Path) -> None:
+async def test_a_search_is_narrowed_to_an_account_and_a_kind(
+    desk: Any, vault: Any, in_archive: SignIn, tmp_path: Path
+) -> None:
     shop = await desk.open("malabar")
     await desk.user(shop, "desk@malabar.example", "desk")
     await vault(shop.tenant)
@@ -137,36 +155,26 @@ async def test_a_search_is_narrowed_to_an_account_and_a_kind(desk: Any, vault: A
     other = Account(tenant_id=shop.tenant, id=uuid4(), name="Warehouse phone", number=None, sealed_key=None)
     async with database.transaction(shop.tenant) as tx:
         await store.put_account(tx, other)
-    async with served(desk.http._transport.app) as address, async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        page = await browser.new_page()
-        page.set_default_timeout(60_000)
-        await page.goto(address)
-        await page.fill("#email", "desk@malabar.example")
-        await page.fill("#password", "a good password")
-        await page.press("#password", "Enter")
-        await page.wait_for_url("**/t/today")
-        await page.click("nav >> text=Archive")
-        await page.fill("input[name=q]", "95012")
-        await page.click("button:has-text('Search')")
-        cards = page.locator(".results .card")
-        await expect(cards).to_have_count(2)
-        await page.select_option("select[name=kind]", label="photos")
-        await page.click("button:has-text('Search')")
-        await expect(cards).to_have_count(1)
-        await expect(cards).to_contain_text("the bill for 95012")
-        # The choice stays, and goes with the next one.
-        await expect(page.locator("select[name=kind]")).to_have_value("image")
-        await page.screenshot(path=tmp_path / "narrowed.png", full_page=True)
-        await page.select_option("select[name=account]", label="Shop phone")
-        await page.click("button:has-text('Search')")
-        await expect(page.locator("select[name=account]")).not_to_have_value("")
-        await expect(cards).to_have_count(1)
-        await page.select_option("select[name=account]", label="Warehouse phone")
-        await page.click("button:has-text('Search')")
-        await expect(page.locator(".empty")).to_contain_text("and filters")
-        await expect(page.locator("select[name=account]")).to_have_value(str(other.id))
-        await browser.close()
+    page = await in_archive("desk@malabar.example")
+    await page.fill("input[name=q]", "95012")
+    await page.click("button:has-text('Search')")
+    cards = page.locator(".results .card")
+    await expect(cards).to_have_count(2)
+    await page.select_option("select[name=kind]", label="photos")
+    await page.click("button:has-text('Search')")
+    await expect(cards).to_have_count(1)
+    await expect(cards).to_contain_text("the bill for 95012")
+    # The choice stays, and goes with the next one.
+    await expect(page.locator("select[name=kind]")).to_have_value("image")
+    await page.screenshot(path=tmp_path / "narrowed.png", full_page=True)
+    await page.select_option("select[name=account]", label="Shop phone")
+    await page.click("button:has-text('Search')")
+    await expect(page.locator("select[name=account]")).not_to_have_value("")
+    await expect(cards).to_have_count(1)
+    await page.select_option("select[name=account]", label="Warehouse phone")
+    await page.click("button:has-text('Search')")
+    await expect(page.locator(".empty")).to_contain_text("and filters")
+    await expect(page.locator("select[name=account]")).to_have_value(str(other.id))
     owner = await desk.signed_in(shop, "owner@malabar.example")
     wrong = await owner.get("/t/archive", params={"q": "95012", "kind": "nonsense"})
     assert "does not take one of the filters" in wrong.text
@@ -232,7 +240,7 @@ async def known(vault: Any, tenant: UUID, id_: str, name: str, number: str) -> N
     await link_tenant(vault.database, tenant)
 
 
-async def test_an_owner_decides_who_a_contact_is(desk: Any, vault: Any, tmp_path: Path) -> None:
+async def test_an_owner_decides_who_a_contact_is(desk: Any, vault: Any, in_archive: SignIn, tmp_path: Path) -> None:
     shop = await desk.open("malabar")
     await desk.user(shop, "owner@malabar.example", "owner")
     edited = await vault(shop.tenant)
@@ -240,42 +248,32 @@ async def test_an_owner_decides_who_a_contact_is(desk: Any, vault: Any, tmp_path
     customer = made.json()["id"]
     await known(vault, shop.tenant, customer, "Kottakkal Traders", edited["number"])
     await known(vault, shop.tenant, "other", "Kottakkal Stores", edited["number"])
-    async with served(desk.http._transport.app) as address, async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        page = await browser.new_page()
-        page.set_default_timeout(60_000)
-        await page.goto(address)
-        await page.fill("#email", "owner@malabar.example")
-        await page.fill("#password", "a good password")
-        await page.press("#password", "Enter")
-        await page.wait_for_url("**/t/today")
-        await page.click("nav >> text=Archive")
-        await page.click("text=Who is who")
-        card = page.locator(".links .card", has_text=edited["number"][-5:])
-        await expect(card.locator(".chip.warn")).to_have_text("Several fit")
-        await expect(card.locator(".candidates li")).to_have_count(2)
-        await expect(card.locator(".candidates li").first).to_contain_text("by number +91 ")
-        await expect(card.locator("button[disabled]")).to_be_hidden()
-        await page.screenshot(path=tmp_path / "links.png", full_page=True)
-        await card.locator("input[name=why]").fill("asked them")
-        # Enter decides nothing.
-        await card.locator("input[name=why]").press("Enter")
-        await card.locator("li", has_text="Kottakkal Traders").locator("button").click()
-        await expect(page.locator(".notice")).to_contain_text("Linked.")
-        await expect(card).to_have_count(0)
-        await link_tenant(vault.database, shop.tenant)
-        await page.goto(f"{address}/t/archive/chats/{edited['chat_id']}")
-        await expect(page.locator(".role .chip")).to_have_text("Client")
-        await expect(page.locator(".role")).to_contain_text("linked by a person")
-        await page.select_option(".role select", "vendor")
-        await page.click(".role button")
-        await expect(page.locator(".role .chip")).to_have_text("Vendor")
-        await expect(page.locator(".role")).to_contain_text("decided by owner@malabar.example")
-        await page.screenshot(path=tmp_path / "role.png", full_page=True)
-        # The customer has no number of its own: the conversation is there by the link.
-        await page.click(".heading >> text=Kottakkal Traders")
-        await expect(page.locator(".chats .card", has_text="it is 95012 now")).to_have_count(1)
-        await browser.close()
+    page = await in_archive("owner@malabar.example")
+    await page.click("text=Who is who")
+    card = page.locator(".links .card", has_text=edited["number"][-5:])
+    await expect(card.locator(".chip.warn")).to_have_text("Several fit")
+    await expect(card.locator(".candidates li")).to_have_count(2)
+    await expect(card.locator(".candidates li").first).to_contain_text("by number +91 ")
+    await expect(card.locator("button[disabled]")).to_be_hidden()
+    await page.screenshot(path=tmp_path / "links.png", full_page=True)
+    await card.locator("input[name=why]").fill("asked them")
+    # Enter decides nothing.
+    await card.locator("input[name=why]").press("Enter")
+    await card.locator("li", has_text="Kottakkal Traders").locator("button").click()
+    await expect(page.locator(".notice")).to_contain_text("Linked.")
+    await expect(card).to_have_count(0)
+    await link_tenant(vault.database, shop.tenant)
+    await page.goto(f"/t/archive/chats/{edited['chat_id']}")
+    await expect(page.locator(".role .chip")).to_have_text("Client")
+    await expect(page.locator(".role")).to_contain_text("linked by a person")
+    await page.select_option(".role select", "vendor")
+    await page.click(".role button")
+    await expect(page.locator(".role .chip")).to_have_text("Vendor")
+    await expect(page.locator(".role")).to_contain_text("decided by owner@malabar.example")
+    await page.screenshot(path=tmp_path / "role.png", full_page=True)
+    # The customer has no number of its own: the conversation is there by the link.
+    await page.click(".heading >> text=Kottakkal Traders")
+    await expect(page.locator(".chats .card", has_text="it is 95012 now")).to_have_count(1)
     async with vault.database.transaction(shop.tenant) as tx:
         rows = await tx.fetch("SELECT decided_by, why, parties FROM link_decision WHERE by_person")
         assert [tuple(row) for row in rows] == [("owner@malabar.example", "asked them", [f"customer:{customer}"])]
