@@ -18,7 +18,9 @@ from uuid import UUID
 from kit.postgres import Database
 from vault_importer import media_store
 from vault_importer.accounts import Account
-from vault_importer.media_files import KeptFile, MediaFolders, keep_file
+from vault_importer.erasure.keep_out import REASON
+from vault_importer.erasure.media import remove_unreferenced
+from vault_importer.media_files import KeptFile, MediaFolders, keep_file, path_of
 
 __all__ = ["load_media"]
 
@@ -44,10 +46,22 @@ async def load_media(
             waiting = await media_store.media_without_file(tx, account.id, after=last, limit=FILES_PER_CHUNK)
         if not waiting:
             break
-        last = waiting[-1].message_id
-        kept = await in_worker(_keep_all, folders, account.tenant_id, waiting, counts)
+        kept, reasons = await in_worker(_keep_all, folders, account.tenant_id, waiting)
         async with database.transaction(account.tenant_id) as tx:
-            await media_store.link_files(tx, kept, import_id=import_id, at=now())
+            staying = await media_store.messages_that_stay(tx, [each.message_id for each in kept])
+            mine = [each for each in kept if each.message_id in staying]
+            # An erasure may have taken the same content of another message away since.
+            whole = await in_worker(_in_store, folders, account.tenant_id, mine)
+            await media_store.link_files(tx, whole, import_id=import_id, at=now())
+        refused = [each.sha256 for each in kept if each.message_id not in staying]
+        if refused:
+            await remove_unreferenced(database, account.tenant_id, folders.store, refused)
+        counts["new"] += len(whole)
+        counts["hash_differs"] += sum(not each.hash_agrees for each in whole)
+        counts[REASON] += len(refused)
+        if len(whole) == len(mine):
+            counts.update(reasons)
+            last = waiting[-1].message_id
     differs, new = counts.pop("hash_differs", 0), counts.pop("new", 0)
     # The phone has no path for what it never fetched.
     counts["not_downloaded"] = seen - linked - new - counts.total()
@@ -56,27 +70,30 @@ async def load_media(
 
 
 def _keep_all(
-    folders: MediaFolders, tenant: UUID, waiting: list[media_store.Waiting], counts: Counter[str]
-) -> list[media_store.Link]:
+    folders: MediaFolders, tenant: UUID, waiting: list[media_store.Waiting]
+) -> tuple[list[media_store.Link], Counter[str]]:
+    """Files that are in the store now; how many are not, by why."""
     links = []
+    reasons: Counter[str] = Counter()
     for each in waiting:
         kept = keep_file(folders, tenant, each.file_path)
         if not isinstance(kept, KeptFile):
-            counts[kept] += 1
+            reasons[kept] += 1
             continue
-        agrees = _digest(each.file_hash) == kept.sha256
-        counts["new"] += 1
-        counts["hash_differs"] += not agrees
         links.append(
             media_store.Link(
                 message_id=each.message_id,
                 sha256=kept.sha256,
                 size=kept.size,
                 file_hash=each.file_hash,
-                hash_agrees=agrees,
+                hash_agrees=_digest(each.file_hash) == kept.sha256,
             )
         )
-    return links
+    return links, reasons
+
+
+def _in_store(folders: MediaFolders, tenant: UUID, links: list[media_store.Link]) -> list[media_store.Link]:
+    return [each for each in links if path_of(folders.store, tenant, each.sha256).exists()]
 
 
 def _digest(file_hash: str) -> bytes | None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Literal
 from uuid import UUID, uuid4
 
-__all__ = ["PREFIX", "KeptFile", "MediaFolders", "MediaReason", "keep_file"]
+__all__ = ["PREFIX", "KeptFile", "MediaFolders", "MediaReason", "keep_file", "path_of"]
 
 MediaReason = Literal["bad_path", "missing", "not_a_file", "too_large", "unreadable"]
 
@@ -41,6 +41,12 @@ class KeptFile:
     size: int
 
 
+def path_of(store: Path, tenant: UUID, sha256: bytes) -> Path:
+    """Where a tenant's content lies, when it is there."""
+    name = sha256.hex()
+    return store / str(tenant) / name[:2] / name
+
+
 def keep_file(folders: MediaFolders, tenant: UUID, file_path: str) -> KeptFile | MediaReason:
     """Copy a file into the store as a stream, unless the same content is there; it appears whole or not at all."""
     parts = _parts(file_path)
@@ -53,7 +59,7 @@ def keep_file(folders: MediaFolders, tenant: UUID, file_path: str) -> KeptFile |
                 return "not_a_file"
             if found.st_size > folders.largest_bytes:
                 return "too_large"
-            return _copy(source, folders.store / str(tenant), folders.largest_bytes)
+            return _copy(source, folders, tenant)
     except _Unreadable as unreadable:
         return unreadable.reason
 
@@ -119,23 +125,22 @@ def _chunks(source: IO[bytes]) -> Iterator[bytes]:
         raise _Unreadable(error) from None
 
 
-def _copy(source: IO[bytes], store: Path, largest: int) -> KeptFile | MediaReason:
-    store.mkdir(mode=0o700, parents=True, exist_ok=True)
-    partial = store / f".{uuid4().hex}.part"
+def _copy(source: IO[bytes], folders: MediaFolders, tenant: UUID) -> KeptFile | MediaReason:
+    (folders.store / str(tenant)).mkdir(mode=0o700, parents=True, exist_ok=True)
+    partial = folders.store / str(tenant) / f".{uuid4().hex}.part"
     digest, size = hashlib.sha256(), 0
     try:
         with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as target:
             for data in _chunks(source):
                 size += len(data)
                 # It may grow while it is read.
-                if size > largest:
+                if size > folders.largest_bytes:
                     return "too_large"
                 digest.update(data)
                 target.write(data)
             target.flush()
             os.fsync(target.fileno())
-        name = digest.hexdigest()
-        final = store / name[:2] / name
+        final = path_of(folders.store, tenant, digest.digest())
         final.parent.mkdir(mode=0o700, exist_ok=True)
         if not final.exists():
             partial.replace(final)

@@ -8,9 +8,10 @@ from datetime import datetime
 from uuid import UUID
 
 from kit.postgres import Transaction, load_queries
+from vault_importer.erasure.suppression_store import keep_in
 from vault_importer.ledger_beside import append_beside, rows_beside
 
-__all__ = ["Link", "Waiting", "count_media", "link_files", "media_without_file"]
+__all__ = ["Link", "Waiting", "count_media", "link_files", "media_without_file", "messages_that_stay"]
 
 Q = load_queries("vault_importer")
 
@@ -46,8 +47,15 @@ async def media_without_file(tx: Transaction, account_id: UUID, *, after: UUID, 
     return [Waiting(**dict(row)) for row in rows]
 
 
+async def messages_that_stay(tx: Transaction, ids: Sequence[UUID]) -> set[UUID]:
+    """Those to which something may still be added, until the transaction ends: nobody begins to erase before."""
+    await keep_in(tx)
+    return {row["id"] for row in await tx.fetch(Q.messages_that_stay, tx.tenant, list(ids))}
+
+
 async def link_files(tx: Transaction, links: Sequence[Link], *, import_id: UUID, at: datetime) -> None:
-    """Keep which files belong to which messages, with a leaf for each that is new."""
+    """Keep which files belong to which messages, with a leaf for each that is new. The messages are among
+    :func:`messages_that_stay` of the same transaction."""
     added = await tx.fetch(
         Q.add_media_files,
         tx.tenant,

@@ -245,21 +245,29 @@ WHERE m.tenant_id = $1 AND m.id = c.id
 RETURNING m.id, m.revision
 
 -- name: count_media
--- An account's media, and how many have their file.
+-- An account's media, and how many have their file; without what is being erased.
 SELECT count(*) AS seen, count(f.message_id) AS linked
 FROM chat h JOIN message m ON m.tenant_id = h.tenant_id AND m.chat_id = h.id
 JOIN message_media a ON a.tenant_id = m.tenant_id AND a.message_id = m.id
 LEFT JOIN message_media_file f ON f.tenant_id = a.tenant_id AND f.message_id = a.message_id
-WHERE h.tenant_id = $1 AND h.account_id = $2
+WHERE h.tenant_id = $1 AND h.account_id = $2 AND NOT EXISTS (SELECT FROM erasure_message e
+    WHERE e.tenant_id = a.tenant_id AND e.message_id = a.message_id AND e.hidden)
 
 -- name: media_without_file
--- A page of an account's media that the phone had a file of and the vault has none of.
+-- A page of an account's media that the phone had a file of and the vault has none of; nothing that is being erased.
 SELECT a.message_id, a.file_hash, a.file_path
 FROM message_media a JOIN message m ON m.tenant_id = a.tenant_id AND m.id = a.message_id
 JOIN chat h ON h.tenant_id = m.tenant_id AND h.id = m.chat_id
 WHERE a.tenant_id = $1 AND h.account_id = $2 AND a.message_id > $3 AND a.file_path <> ''
     AND NOT EXISTS (SELECT FROM message_media_file f WHERE f.tenant_id = $1 AND f.message_id = a.message_id)
+    AND NOT EXISTS (SELECT FROM erasure_message e
+        WHERE e.tenant_id = a.tenant_id AND e.message_id = a.message_id AND e.hidden)
 ORDER BY a.message_id LIMIT $4
+
+-- name: messages_that_stay
+-- Of some messages, those that are there and are not being erased.
+SELECT id FROM message m WHERE m.tenant_id = $1 AND m.id = ANY ($2::uuid[]) AND NOT EXISTS (SELECT FROM erasure_message e
+    WHERE e.tenant_id = m.tenant_id AND e.message_id = m.id AND e.hidden)
 
 -- name: add_media_files
 -- Files that are in the store now, and the messages they belong to.

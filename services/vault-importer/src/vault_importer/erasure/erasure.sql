@@ -175,8 +175,12 @@ SELECT EXISTS (SELECT FROM erasure_word WHERE tenant_id = $1 AND erasure_id = $2
 -- Files that nobody refers to any more.
 SELECT sha256 FROM erased_media WHERE tenant_id = $1 LIMIT 1000
 
+-- name: media_referred
+-- Of some files, those that a message refers to.
+SELECT sha256 FROM media_file WHERE tenant_id = $1 AND sha256 = ANY ($2::bytea[])
+
 -- name: media_gone
--- They are off the disk.
+-- They are off the disk, or somebody refers to them again.
 DELETE FROM erased_media WHERE tenant_id = $1 AND sha256 = ANY ($2::bytea[])
 
 -- name: reach

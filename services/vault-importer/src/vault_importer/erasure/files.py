@@ -1,20 +1,14 @@
-"""Files that hold people: media that nobody refers to any more, and backups that have been imported."""
+"""Backups that have been imported: files that hold everybody."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["remove_backups", "remove_media", "remove_old_backups"]
+__all__ = ["remove_backups", "remove_old_backups"]
 
 DAY_SECONDS = 24 * 60 * 60
-
-
-def remove_media(folder: Path, digests: Sequence[bytes]) -> None:
-    """From a tenant's part of the media store, by SHA-256; what is not there is gone already."""
-    for name in (digest.hex() for digest in digests):
-        (folder / name[:2] / name).unlink(missing_ok=True)
 
 
 def remove_backups(inboxes: Iterable[Path], keep_seconds: float) -> int:

@@ -22,6 +22,7 @@ from recovery.erasure import erase_letters, erase_shadow, remember
 from vault_importer.audit_store import append_audit
 from vault_importer.erasure import files, store, suppression_store
 from vault_importer.erasure.case import Case, SuppressionKey
+from vault_importer.erasure.media import remove_stray, remove_unreferenced
 from vault_importer.erasure.receipts import settle
 from vault_importer.leaves_beside import BesideKind
 from vault_importer.ledger_beside import leaves_of_rows, rows_of_people
@@ -145,6 +146,8 @@ async def _erase(erasing: Erasing, tenant: UUID, case: Case) -> None:
     for target in BESIDE:
         await _erase_beside(erasing, tenant, case, target)
     await _remove_backups(erasing, tenant, case)
+    if erasing.media_store is not None:
+        await remove_stray(erasing.database, tenant, erasing.media_store)
     async with erasing.database.transaction(tenant) as tx:
         await store.set_state(tx, case.id, "told")
         counts = dict((await store.known_case(tx, case.id)).counts)
@@ -178,6 +181,8 @@ async def _tell_who(erasing: Erasing, tenant: UUID, case: Case) -> None:
 
 async def _erase_chunk(erasing: Erasing, tenant: UUID, case: Case, ids: Sequence[UUID], leaves: Sequence[int]) -> None:
     async with erasing.database.transaction(tenant, emits=[str(case.subject_id)]) as tx:
+        # Nobody links a file meanwhile that goes with the last message that refers to it.
+        await suppression_store.keep_out(tx)
         openings = await store.destroy_openings(tx, case.id, leaves)
         erased = await store.erase_messages(tx, case.id, ids)
         told = SubjectErasedV1(
@@ -248,9 +253,7 @@ async def _remove_media(erasing: Erasing, tenant: UUID) -> None:
         if erasing.media_store is None:
             log.warning("media_left", files=len(gone), why="no media folder is set here")
             return
-        await asyncio.to_thread(files.remove_media, erasing.media_store / str(tenant), gone)
-        async with erasing.database.transaction(tenant) as tx:
-            await store.media_gone(tx, gone)
+        await remove_unreferenced(erasing.database, tenant, erasing.media_store, gone)
 
 
 async def _remove_backups(erasing: Erasing, tenant: UUID, case: Case) -> None:

@@ -39,6 +39,7 @@ __all__ = [
     "holds_on_case",
     "known_case",
     "media_gone",
+    "media_referred",
     "named_by_others",
     "newest_processed",
     "note_counts",
@@ -294,6 +295,11 @@ async def words_left(tx: Transaction, id_: UUID) -> bool:
 
 async def erased_media(tx: Transaction) -> list[bytes]:
     return [row["sha256"] for row in await tx.fetch(Q.erased_media, tx.tenant)]
+
+
+async def media_referred(tx: Transaction, files: Sequence[bytes]) -> set[bytes]:
+    """Of some contents, those that a message refers to."""
+    return {row["sha256"] for row in await tx.fetch(Q.media_referred, tx.tenant, list(files))}
 
 
 async def media_gone(tx: Transaction, files: Sequence[bytes]) -> None:
