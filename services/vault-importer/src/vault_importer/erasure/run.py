@@ -159,12 +159,9 @@ async def _tell_who(erasing: Erasing, tenant: UUID, case: Case) -> None:
     """The first part: who it is."""
     async with erasing.database.transaction(tenant, emits=[str(case.subject_id)]) as tx:
         who = case.who
-        told = SubjectErasedV1(
-            erasure_id=str(case.id),
-            subject_id=str(case.subject_id),
-            part=await store.note_part(tx, case.id),
-            scope=case.scope,
-            effective_at=case.effective_at or datetime.now(UTC),
+        letters = await _tell(
+            tx,
+            case,
             numbers=who.numbers,
             emails=who.emails,
             addresses=who.addresses,
@@ -173,10 +170,23 @@ async def _tell_who(erasing: Erasing, tenant: UUID, case: Case) -> None:
             contact_ids=tuple(map(str, who.contact_ids)),
             chat_ids=tuple(map(str, who.chat_ids)),
         )
-        letters, shadows = await erase_letters(tx, told), await erase_shadow(tx)
-        await remember(tx, told)
-        await append(tx, told)
-        await _count(tx, case.id, {"dead_letter": letters, "shadow run": shadows})
+        await _count(tx, case.id, {"dead_letter": letters, "shadow run": await erase_shadow(tx)})
+
+
+async def _tell(tx: Transaction, case: Case, **named: tuple[str, ...]) -> int:
+    """Tell the others of one more part, and keep it out of here; how many dead letters named it."""
+    told = SubjectErasedV1(
+        erasure_id=str(case.id),
+        subject_id=str(case.subject_id),
+        part=await store.note_part(tx, case.id),
+        scope=case.scope,
+        effective_at=case.effective_at or datetime.now(UTC),
+        **named,
+    )
+    letters = await erase_letters(tx, told)
+    await remember(tx, told)
+    await append(tx, told)
+    return letters
 
 
 async def _erase_chunk(erasing: Erasing, tenant: UUID, case: Case, ids: Sequence[UUID], leaves: Sequence[int]) -> None:
@@ -185,17 +195,7 @@ async def _erase_chunk(erasing: Erasing, tenant: UUID, case: Case, ids: Sequence
         await suppression_store.keep_out(tx)
         openings = await store.destroy_openings(tx, case.id, leaves)
         erased = await store.erase_messages(tx, case.id, ids)
-        told = SubjectErasedV1(
-            erasure_id=str(case.id),
-            subject_id=str(case.subject_id),
-            part=await store.note_part(tx, case.id),
-            scope=case.scope,
-            effective_at=case.effective_at or datetime.now(UTC),
-            message_ids=tuple(map(str, ids)),
-        )
-        letters = await erase_letters(tx, told)
-        await remember(tx, told)
-        await append(tx, told)
+        letters = await _tell(tx, case, message_ids=tuple(map(str, ids)))
         counts = {**erased, "ledger_opening": openings, "dead_letter": letters}
         await _count(tx, case.id, counts)
         await append_audit(
