@@ -322,8 +322,7 @@ async def _load_beside(loading: Loading, backup: Backup) -> dict[str, Any]:
         return tables
     newest = store.newest_of(lanes, loading.left_out) or loading.run.started_at
     beside = LoadingSides(
-        database=loading.database,
-        account=loading.account,
+        writing=loading.writing,
         import_id=loading.run.id,
         # A clock that was wrong on one phone must not make all later backups old.
         as_of=min(newest, loading.now()),
@@ -332,7 +331,6 @@ async def _load_beside(loading: Loading, backup: Backup) -> dict[str, Any]:
         ),
         in_worker=loading.in_worker,
         now=loading.now,
-        kept_out=loading.kept_out,
         erased=loading.erased,
     )
     done = await load_sides(beside, await loading.in_worker(backup.sides))

@@ -9,20 +9,18 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import AbstractAsyncContextManager, closing
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from typing import Any, TypeVar
 from uuid import UUID
 
-from kit.postgres import Database
-from vault_importer.accounts import Account
-from vault_importer.erasure.keep_out import REASON, Erased, KeptOut
-from vault_importer.erasure.suppression_store import still
+from kit.postgres import Transaction
+from vault_importer.erasure.keep_out import REASON, Erased
 from vault_importer.formats.base import Side, SideRow, SideRows, SkippedRow
 from vault_importer.ledger_beside import append_beside
-from vault_importer.refusals import ErasedMeanwhile, ImportBusy
+from vault_importer.refusals import ImportBusy
 from vault_importer.sides import Names, named_keys, quoted_keys, resolve
 from vault_importer.sides_store import NOTHING, TARGETS, Pass, Target, advance_pass, merge_rows, passes_of
 from vault_importer.store import keys_in_vault
@@ -41,20 +39,19 @@ AT_ONCE = 2
 class LoadingSides:
     """One import at work on them."""
 
-    database: Database
-    account: Account
+    writing: Callable[[], AbstractAsyncContextManager[Transaction]]
+    """A transaction that may write; raises once anybody more is to be kept out."""
     import_id: UUID
     as_of: datetime
     names: Names
     in_worker: Callable[..., Any]
     now: Callable[[], datetime]
-    kept_out: KeptOut
     erased: Erased
 
 
 async def load_sides(loading: LoadingSides, sides: Sequence[Side]) -> dict[str, Pass]:
     """Bring the vault up to each table. May be called again after any interruption; what became of the rows."""
-    async with loading.database.transaction(loading.account.tenant_id) as tx:
+    async with loading.writing() as tx:
         before = await passes_of(tx, loading.import_id)
     waiting = iter(sides)
     done: dict[str, Pass] = {}
@@ -93,9 +90,7 @@ async def _load_chunk(loading: LoadingSides, side: Side, done: Pass, chunk: Sequ
     skipped = Counter(done.skipped)
     if loading.erased:
         chunk = [_without(row, loading.erased, side.name) for row in chunk]
-    async with loading.database.transaction(loading.account.tenant_id) as tx:
-        if not await still(tx, loading.kept_out.known):
-            raise ErasedMeanwhile
+    async with loading.writing() as tx:
         quoted: Mapping[UUID, UUID] = {}
         find = quoted_keys if side.into == "quote" else named_keys
         keys = [key for row in _kept(chunk) for key in find(row, loading.names)]
