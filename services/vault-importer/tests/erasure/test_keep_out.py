@@ -11,7 +11,7 @@ import pytest
 from vault_importer.accounts import SealingError
 from vault_importer.erasure import decide
 from vault_importer.erasure.case import ErasureRefused
-from vault_importer.erasure.keep_out import Erased, KeptOut
+from vault_importer.erasure.keep_out import Erased, KeptOut, digits_of
 from vault_importer.erasure.suppression_store import Suppression
 from vault_importer.formats.base import Alias, SideRow, SourceMessage
 
@@ -91,6 +91,36 @@ def test_rows_beside_messages_come_without_them() -> None:
     assert out.without(SideRow({"call_jid": ADDRESS})) is None
     other = SideRow({"columns": {"vcard": "waid=919847000011"}}, message_row=1)
     assert out.without(other) is other
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    "addresses",
+    [
+        [],
+        [ADDRESS, LID],
+        ["919847000010@s.whatsapp.net", "9847000010@s.whatsapp.net", "447000000010@s.whatsapp.net"],
+        [
+            "120363000000000010@g.us",
+            "919847000010-1700000000@g.us",
+            "919847000010:2@s.whatsapp.net",
+            "status@broadcast",
+        ],
+        ["९८४७०००१२३@s.whatsapp.net", "918470000100@s.whatsapp.net", "91984700001@s.whatsapp.net"],
+    ],
+)
+async def test_a_backup_is_searched_for_the_same_digits_as_the_archive(vault: Any, addresses: list[str]) -> None:
+    async with vault.database.transaction(vault.tenant) as tx:
+        pattern = await tx.fetchval(
+            "SELECT naming_pattern(jsonb_populate_record(NULL::erasure, jsonb_build_object("
+            "'numbers', '[]'::jsonb, 'addresses', to_jsonb($1::text[]))))",
+            addresses,
+        )
+    digits = digits_of(addresses)
+    assert bool(pattern) is bool(digits)
+    assert set(pattern.removeprefix("(^|[^0-9])(").removesuffix(")([^0-9]|$)").split("|") if pattern else ()) == set(
+        digits
+    )
 
 
 @pytest.mark.real

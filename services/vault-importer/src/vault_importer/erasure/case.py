@@ -24,7 +24,6 @@ __all__ = [
     "State",
     "SuppressionKey",
     "Who",
-    "digits_in",
     "due_at",
     "holds_on",
     "plan_hash",
@@ -120,12 +119,6 @@ class SuppressionKey:
     def tag(self, tenant: UUID, address: str) -> bytes:
         """32 bytes that say nothing about an address to whoever has not the key; the same for the same address."""
         return hmac.digest(self.key, tenant.bytes + address.encode(), "sha256")
-
-
-def digits_in(names: Iterable[str]) -> list[str]:
-    """The digits by which texts name whoever has these numbers or addresses; at home without the country's code."""
-    whole = {digits for each in names if (digits := each.removeprefix("+").partition("@")[0]).isdecimal()}
-    return sorted(whole | {each[2:] for each in whole if each.startswith("91") and len(each) == 12})
 
 
 def plan_hash(plan: Mapping[str, Any]) -> str:

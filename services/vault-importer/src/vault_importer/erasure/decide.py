@@ -28,7 +28,6 @@ from vault_importer.erasure.case import (
     Scope,
     SuppressionKey,
     Who,
-    digits_in,
     due_at,
     plan_hash,
 )
@@ -178,7 +177,6 @@ _NEEDED: Mapping[str, str] = {
 
 async def _plan(tx: Transaction, case: Case, *, mode: Mode, due: datetime) -> dict[str, Any]:
     reached = await store.reach(tx, case.id)
-    pattern = naming_pattern(case.who)
     return {
         "scope": case.scope,
         "addresses": len(case.who.addresses),
@@ -186,17 +184,11 @@ async def _plan(tx: Transaction, case: Case, *, mode: Mode, due: datetime) -> di
         "first_at": min((each.first_at.isoformat() for each in reached), default=None),
         "last_at": max((each.last_at.isoformat() for each in reached), default=None),
         "beside": await store.reached_beside(tx, case.id, case.who),
-        "kept": {"messages of others that name the number": await store.named_by_others(tx, case.id, pattern)},
+        "kept": {"messages of others that name the number": await store.named_by_others(tx, case.id)},
         "told": sorted(TOPICS["subject.erased"].consumers),
         "mode": mode,
         "due_on": due.date().isoformat(),
     }
-
-
-def naming_pattern(who: Who) -> str:
-    """What finds a person's numbers as whole numbers in a text; nothing, when there are none."""
-    digits = digits_in((*who.numbers, *who.addresses))
-    return f"(^|[^0-9])({'|'.join(digits)})([^0-9]|$)" if digits else "^(?!)"
 
 
 async def begin(database: Database, tenant: UUID, id_: UUID, *, plan: str, by: str, key: SuppressionKey | None) -> Case:

@@ -227,7 +227,8 @@ UNION ALL SELECT 'jid_alias', count(*) FROM jid_alias
 
 -- name: named_by_others
 -- Messages of other people that name the person by number: theirs to keep.
-SELECT count(*) FROM message m WHERE m.tenant_id = $1 AND m.text ~ $3
+SELECT count(*) FROM message m WHERE m.tenant_id = $1
+    AND m.text ~ (SELECT naming_pattern(w) FROM erasure w WHERE w.tenant_id = $1 AND w.id = $2)
     AND NOT EXISTS (SELECT FROM erasure_message e
         WHERE e.tenant_id = m.tenant_id AND e.message_id = m.id AND e.erasure_id = $2)
 

@@ -10,12 +10,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from recovery.marks import national_of
 from vault_importer.accounts import SealingError
-from vault_importer.erasure.case import SuppressionKey, digits_in
+from vault_importer.erasure.case import SuppressionKey
 from vault_importer.erasure.suppression_store import Suppression
 from vault_importer.formats.base import Alias, SideRow, SourceMessage
 
-__all__ = ["NOBODY", "REASON", "Erased", "KeptOut"]
+__all__ = ["NOBODY", "REASON", "Erased", "KeptOut", "digits_of"]
 
 #: Why rows of a backup are left out, as the manifest counts them.
 REASON = "erased"
@@ -71,7 +72,7 @@ class Erased:
     @classmethod
     def of(cls, until: Mapping[str, int]) -> Erased:
         away = frozenset(address for address, limit in until.items() if limit == FOREVER)
-        digits = digits_in(away)
+        digits = digits_of(away)
         naming = re.compile(rf"(?<![0-9])(?:{'|'.join(digits)})(?![0-9])") if digits else None
         return cls(until=until, away=away, naming=naming)
 
@@ -106,6 +107,13 @@ class Erased:
         # Beside a message it is a card that names them. Of a group or the account only the digits are theirs.
         masked = {**row.values, "columns": json.loads(self.naming.sub("0", text))}
         return None if row.message_row else row._replace(values=masked)
+
+
+def digits_of(addresses: Iterable[str]) -> list[str]:
+    """The digits by which a backup's texts name whoever has these addresses. What is in the archive is looked for by
+    ``naming_pattern`` there, which finds the same."""
+    whole = (address.partition("@")[0] for address in addresses)
+    return sorted({form for digits in whole if digits.isascii() and digits.isdecimal() for form in national_of(digits)})
 
 
 NOBODY = Erased(until={}, away=frozenset(), naming=None)

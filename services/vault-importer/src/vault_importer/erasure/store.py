@@ -268,8 +268,8 @@ async def reached_beside(tx: Transaction, id_: UUID, who: Who) -> dict[str, int]
     return {row["store"]: row["rows"] for row in rows if row["rows"]}
 
 
-async def named_by_others(tx: Transaction, id_: UUID, pattern: str) -> int:
-    return int(await tx.fetchval(Q.named_by_others, tx.tenant, id_, pattern))
+async def named_by_others(tx: Transaction, id_: UUID) -> int:
+    return int(await tx.fetchval(Q.named_by_others, tx.tenant, id_))
 
 
 async def newest_processed(tx: Transaction, id_: UUID) -> datetime | None:
