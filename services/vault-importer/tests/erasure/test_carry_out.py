@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 import vault_importer.erasure.run as running
+import vault_importer.load_backup as loading
 from kit.postgres import Database
 from vault_importer.checkpoints import tenant_signer
 from vault_importer.erasure import decide
-from vault_importer.erasure.case import ErasureRefused, SuppressionKey
+from vault_importer.erasure.case import Case
 from vault_importer.erasure.receipts import ANSWERING
 from vault_importer.erasure.run import work_all
 from vault_importer.refusals import ErasedMeanwhile
@@ -225,12 +226,8 @@ async def test_another_tenant_keeps_the_same_person(forgetting: Forgetting) -> N
         assert await tx.fetchval("SELECT count(*) FROM contact WHERE number = $1", NUMBER) == 1
 
 
-async def test_an_import_that_is_at_work_does_not_bring_them_back(
-    forgetting: Forgetting, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import vault_importer.load_backup as loading
-
-    case = await forgetting.planned()
+def begins_meanwhile(forgetting: Forgetting, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next import is at its messages when the erasure begins."""
     real = loading._load_messages
 
     async def late(*arguments: Any, **options: Any) -> None:
@@ -241,6 +238,13 @@ async def test_an_import_that_is_at_work_does_not_bring_them_back(
         await real(*arguments, **options)
 
     monkeypatch.setattr(loading, "_load_messages", late)
+
+
+async def test_an_import_that_is_at_work_does_not_bring_them_back(
+    forgetting: Forgetting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = await forgetting.planned()
+    begins_meanwhile(forgetting, case, monkeypatch)
     change = "UPDATE message SET text_data = 'I take fifty bags' WHERE _id = 9003"
     with pytest.raises(ErasedMeanwhile):
         await forgetting.import_(change, name="newer.db")
@@ -251,6 +255,24 @@ async def test_an_import_that_is_at_work_does_not_bring_them_back(
         "message", "message_search", "search_word",
     }  # fmt: skip
     await verified(forgetting)
+
+
+async def test_nor_does_it_bring_back_who_is_erased_a_second_time(
+    forgetting: Forgetting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They were let in after the first, so that the list has their address already."""
+    vault = forgetting.vault
+    await forgetting.carried_out()
+    await decide.lift(vault.database, vault.tenant, decide.who_of([NUMBER]), by="owner", key=KEY)
+    case = await forgetting.planned()
+    begins_meanwhile(forgetting, case, monkeypatch)
+    later = int((datetime.now(UTC) + timedelta(minutes=1)).timestamp() * 1000)
+    change = f"UPDATE message SET timestamp = {later} WHERE _id = 9001"
+    with pytest.raises(ErasedMeanwhile):
+        await forgetting.import_(change, name="newer.db")
+    await forgetting.carry_out(case.id)
+    await forgetting.import_(change, name="newer.db")
+    assert await vault.rows("SELECT FROM message WHERE text LIKE '%xylophone%'") == []
 
 
 def test_old_backups_leave_after_their_days(tmp_path: Any) -> None:

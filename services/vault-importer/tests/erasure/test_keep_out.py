@@ -25,7 +25,7 @@ THEN = datetime(2026, 6, 15, 10, tzinfo=UTC)
 
 
 def erased(until: datetime = FOREVER, *aliases: Alias) -> Erased:
-    known = Suppression(until={KEY.tag(TENANT, ADDRESS): until})
+    known = Suppression(until={KEY.tag(TENANT, ADDRESS): until}, version="")
     return KeptOut.of(known, KEY, TENANT).among([ADDRESS, LID, "919847000011@s.whatsapp.net"], aliases)
 
 
@@ -39,12 +39,12 @@ def message(**fields: Any) -> SourceMessage:
 
 
 def test_nobody_is_kept_out_where_nobody_was_erased() -> None:
-    assert not KeptOut.of(Suppression(until={}), None, TENANT).among([ADDRESS], [])
+    assert not KeptOut.of(Suppression(until={}, version=""), None, TENANT).among([ADDRESS], [])
 
 
 def test_without_the_key_nothing_is_imported_where_somebody_was() -> None:
     with pytest.raises(SealingError, match="KEY_ENCRYPTION_KEY"):
-        KeptOut.of(Suppression(until={bytes(32): FOREVER}), None, TENANT)
+        KeptOut.of(Suppression(until={bytes(32): FOREVER}, version=""), None, TENANT)
 
 
 def test_another_identity_of_the_person_is_kept_out_too() -> None:

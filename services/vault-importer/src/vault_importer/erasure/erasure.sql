@@ -15,9 +15,10 @@ SELECT pg_try_advisory_lock(hashtext('erasing'), hashtext($1))
 SELECT tag, CASE WHEN lifted_at IS NULL THEN 'infinity'::timestamptz ELSE until END AS until
 FROM suppressed WHERE tenant_id = $1
 
--- name: count_suppressed
--- How many there are: it only grows.
-SELECT count(*) FROM suppressed WHERE tenant_id = $1
+-- name: suppression_version
+-- Another one after every change of the list.
+SELECT md5(coalesce(string_agg(concat_ws(' ', tag, until, lifted_at), ',' ORDER BY tag), ''))
+FROM suppressed WHERE tenant_id = $1
 
 -- name: suppress
 -- Keep addresses out; who was erased before is kept out for longer.

@@ -21,9 +21,9 @@ async def keep_in(tx: Transaction) -> None:
 
 
 async def still(tx: Transaction, known: Suppression) -> bool:
-    """:func:`keep_in`, and whether nobody was erased since ``known``."""
+    """:func:`keep_in`, and whether nobody was erased, or let in, since ``known``."""
     await keep_in(tx)
-    return int(await tx.fetchval(Q.count_suppressed, tx.tenant)) == known.size
+    return bool(await tx.fetchval(Q.suppression_version, tx.tenant) == known.version)
 
 
 async def keep_out(tx: Transaction) -> None:
@@ -36,15 +36,14 @@ class Suppression:
     """Who must not come back, as it was at one time: until when what they wrote stays out, by tag."""
 
     until: Mapping[bytes, datetime]
-
-    @property
-    def size(self) -> int:
-        return len(self.until)
+    version: str
 
 
 async def suppression(tx: Transaction) -> Suppression:
+    await keep_in(tx)
     rows = await tx.fetch(Q.suppressed, tx.tenant)
-    return Suppression(until={row["tag"]: row["until"] for row in rows})
+    version = await tx.fetchval(Q.suppression_version, tx.tenant)
+    return Suppression(until={row["tag"]: row["until"] for row in rows}, version=version)
 
 
 async def suppress(
