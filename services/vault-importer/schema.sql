@@ -790,12 +790,14 @@ CREATE TABLE erasure (
     parts integer NOT NULL DEFAULT 0,
     ended_at timestamptz,
     certificate text,
+    -- Since when it waits for the others' receipts.
+    told_at timestamptz,
     PRIMARY KEY (tenant_id, id)
 );
 CREATE INDEX erasure_open ON erasure (state) WHERE state IN ('locked', 'erasing', 'told');
 SELECT protect('erasure', 'SELECT, INSERT, UPDATE');
 -- Which are open and due is looked for over all tenants; who they are about is not seen.
-SELECT open_to_system('erasure', 'SELECT (tenant_id, id, state, due_at)');
+SELECT open_to_system('erasure', 'SELECT (tenant_id, id, state, due_at, told_at, effective_at)');
 
 CREATE TABLE erasure_approval (
     tenant_id uuid NOT NULL,

@@ -331,6 +331,22 @@ def old_letters(stack: Stack, _: Tenant) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def an_erasure_is_not_answered(stack: Stack, tenant: Tenant) -> Iterator[None]:
+    """The other services were told two days ago of somebody to forget, and none has said that it did."""
+    erasure = stack.query(
+        "INSERT INTO vault_importer.erasure (tenant_id, id, subject_id, state, scope, ground, asked_by, asked_at, "
+        "mode, effective_at, told_at, parts) SELECT $1::text::uuid, gen_random_uuid(), gen_random_uuid(), 'told', "
+        "'person', 'request', 'desk', at, 'at_once', at, at, 1 FROM (SELECT now() - interval '2 days' AS at) then_ "
+        "RETURNING id",
+        tenant.id,
+    )[0][0]
+    try:
+        yield
+    finally:
+        stack.query("DELETE FROM vault_importer.erasure WHERE id = $1", erasure)
+
+
+@contextlib.contextmanager
 def mails_do_not_leave(stack: Stack, tenant: Tenant) -> Iterator[None]:
     """The mail server is away while six messages are due."""
     control.stop_one(stack.layout, "smtp-sink")
@@ -412,6 +428,7 @@ AT_ONCE: tuple[tuple[Fault, ...], ...] = (
         Fault(
             name="letters lie about", make=old_letters, alert="DeadLettersOld", labels={"consumer": "brain-distiller"},
         ),
+        Fault(name="nobody answers an erasure", make=an_erasure_is_not_answered, alert="ErasureNotAnswered"),
     ),
     (
         Fault(

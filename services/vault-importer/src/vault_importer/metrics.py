@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kit.metrics import counter, gauge
 
-__all__ = ["IMPORTED_AT", "IMPORTS", "MESSAGES"]
+__all__ = ["IMPORTED_AT", "IMPORTS", "MESSAGES", "UNANSWERED"]
 
 #: Imports by how they ended: unchanged, completed, failed.
 IMPORTS = counter("trunkline_vault_imports", "1", "Imports by outcome", ["outcome"])
@@ -16,6 +16,13 @@ IMPORTED_AT = gauge(
     "trunkline_vault_last_import_timestamp_seconds",
     "seconds of the epoch",
     "When the newest import ended well, since the start of the process; 0 before",
+)
+
+#: Looked at with every look at the open erasures.
+UNANSWERED = gauge(
+    "trunkline_erasure_unanswered_age_seconds",
+    "seconds",
+    "For how long the oldest erasure has waited for a receipt of every service; 0 when none waits",
 )
 
 # A series that begins at one hides its first increase from every rate.

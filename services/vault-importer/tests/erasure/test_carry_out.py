@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY as METRICS_REGISTRY
 
 import vault_importer.erasure.run as running
 import vault_importer.load_backup as loading
@@ -176,26 +177,26 @@ async def test_the_certificate_comes_once_all_have_answered_and_names_nobody(for
     await verified(forgetting)
 
 
-async def test_a_restored_database_finds_by_the_certificate_whom_it_has_again(forgetting: Forgetting) -> None:
-    database, tenant = forgetting.vault.database, forgetting.vault.tenant
+async def test_it_is_measured_for_how_long_the_others_have_not_answered(forgetting: Forgetting) -> None:
+    vault = forgetting.vault
+    await work_all(forgetting.erasing)
+    assert unanswered() == 0
     case = await forgetting.carried_out()
+    assert (await vault.rows("SELECT told_at >= effective_at AS told FROM erasure")) == [{"told": True}]
+    async with vault.database.transaction(vault.tenant) as tx:
+        await tx.execute("UPDATE erasure SET told_at = told_at - interval '2 days'")
+    await work_all(forgetting.erasing)
+    assert unanswered() >= 2 * 24 * 3600
     await forgetting.answer(case)
-    note = (await forgetting.carry_out(case.id)).certificate
-    assert note is not None
-    with pytest.raises(ErasureRefused, match="Nobody"):
-        await decide.who_in_certificate(database, tenant, note, KEY)
-    with pytest.raises(ErasureRefused, match="no certificate"):
-        await decide.who_in_certificate(database, tenant, "Certificate of something else\n", KEY)
-    # As an older backup of Postgres has it: with the person, and without what came since.
-    await decide.lift(database, tenant, decide.who_of([NUMBER]), by="owner", key=KEY)
-    later = int((datetime.now(UTC) + timedelta(minutes=1)).timestamp() * 1000)
-    await forgetting.import_(f"UPDATE message SET timestamp = {later} WHERE _id = 9001", name="restored.db")
-    who = await decide.who_in_certificate(database, tenant, note, KEY)
-    rows = await forgetting.vault.rows("SELECT id FROM contact WHERE number = $1", NUMBER)
-    assert list(who.contact_ids) == [row["id"] for row in rows]
-    assert (await forgetting.carried_out(contacts=list(who.contact_ids))).state == "told"
-    with pytest.raises(ErasureRefused, match="Nobody"):
-        await decide.who_in_certificate(database, tenant, note, SuppressionKey.of(bytes(32)))
+    # The look that ends it, and the one after that.
+    await work_all(forgetting.erasing)
+    await work_all(forgetting.erasing)
+    assert (await forgetting.case(case.id)).state == "done"
+    assert unanswered() == 0
+
+
+def unanswered() -> float:
+    return METRICS_REGISTRY.get_sample_value("trunkline_erasure_unanswered_age_seconds") or 0.0
 
 
 async def test_a_second_receipt_and_one_of_nothing_change_nothing(forgetting: Forgetting) -> None:

@@ -96,4 +96,13 @@ and sum by (channel) (increase(trunkline_send_attempts_total[$window])) >= 5
         summary="{{ $value | humanize }} imports into the archive failed",
         runbook="imports-fail",
     ),
+    Alert(
+        name="ErasureNotAnswered",
+        expr="max(trunkline_erasure_unanswered_age_seconds) > ${age_seconds}",
+        windows={"age": 24 * HOUR},
+        wait=MINUTE,
+        severity="ticket",
+        summary="The oldest erasure has waited {{ $value | humanizeDuration }} for a receipt of every service",
+        runbook="erasure-not-answered",
+    ),
 )

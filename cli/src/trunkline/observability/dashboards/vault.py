@@ -40,5 +40,10 @@ BOARD = Board(
                   Query(quantile(0.5, "trunkline_db_query_duration_seconds", "", VAULT), "median"),
                   Query(quantile(0.99, "trunkline_db_query_duration_seconds", "", VAULT), "99 %"), limit=0.1),
         )),
+        Row("Forgetting", (
+            graph("Erasure unanswered", "s",
+                  "For how long the oldest erasure has waited for a receipt of every service: a day calls for a look.",
+                  Query("max(trunkline_erasure_unanswered_age_seconds)", "age"), limit=24 * 3600),
+        )),
     ),
 )  # fmt: skip

@@ -112,6 +112,14 @@ ON CONFLICT DO NOTHING RETURNING approver
 -- How far a request is.
 UPDATE erasure SET state = $3 WHERE tenant_id = $1 AND id = $2
 
+-- name: note_told
+-- It is gone from here; the others answer next.
+UPDATE erasure SET state = 'told', told_at = $3 WHERE tenant_id = $1 AND id = $2
+
+-- name: oldest_unanswered
+-- Since when the oldest request waits that not everybody has answered; over all tenants.
+SELECT min(coalesce(told_at, effective_at)) FROM erasure WHERE state = 'told'
+
 -- name: set_who
 -- By what the person is known by now.
 UPDATE erasure SET numbers = $3, addresses = $4, contact_ids = $5, chat_ids = $6 WHERE tenant_id = $1 AND id = $2

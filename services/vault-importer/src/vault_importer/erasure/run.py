@@ -19,6 +19,7 @@ from kit.outbox import append
 from kit.postgres import Database, Transaction
 from kit.telemetry import get_logger
 from recovery.erasure import erase_letters, erase_shadow, remember
+from vault_importer import metrics
 from vault_importer.audit_store import append_audit
 from vault_importer.erasure import files, store, suppression_store
 from vault_importer.erasure.case import Case, SuppressionKey
@@ -81,8 +82,11 @@ class Erasing:
 
 async def work_all(erasing: Erasing) -> None:
     """One look at everything that is due, was interrupted, or waits for receipts."""
+    now = datetime.now(UTC)
     async with erasing.database.system() as tx:
-        waiting = await store.open_cases(tx, datetime.now(UTC))
+        waiting = await store.open_cases(tx, now)
+        since = await store.oldest_unanswered(tx)
+    metrics.UNANSWERED.set((now - since).total_seconds() if since is not None else 0)
     for tenant, id_, _ in waiting:
         await carry_out(erasing, tenant, id_)
 
@@ -149,9 +153,10 @@ async def _erase(erasing: Erasing, tenant: UUID, case: Case) -> None:
     if erasing.media_store is not None:
         await remove_stray(erasing.database, tenant, erasing.media_store)
     async with erasing.database.transaction(tenant) as tx:
-        await store.set_state(tx, case.id, "told")
+        now = datetime.now(UTC)
+        await store.note_told(tx, case.id, at=now)
         counts = dict((await store.known_case(tx, case.id)).counts)
-        await append_audit(tx, "erasure.told", at=datetime.now(UTC), details={"erasure": str(case.id), **counts})
+        await append_audit(tx, "erasure.told", at=now, details={"erasure": str(case.id), **counts})
     log.info("erased", erasure=str(case.id), messages=counts.get("message", 0))
 
 

@@ -44,6 +44,9 @@ __all__ = [
     "newest_processed",
     "note_counts",
     "note_part",
+    "note_told",
+    "oldest_unanswered",
+    "open_case_about",
     "open_cases",
     "page_of_contacts",
     "policy",
@@ -173,6 +176,16 @@ async def add_approval(tx: Transaction, id_: UUID, approver: str, *, at: datetim
 
 async def set_state(tx: Transaction, id_: UUID, state: str) -> None:
     await tx.execute(Q.set_state, tx.tenant, id_, state)
+
+
+async def note_told(tx: Transaction, id_: UUID, *, at: datetime) -> None:
+    await tx.execute(Q.note_told, tx.tenant, id_, at)
+
+
+async def oldest_unanswered(tx: Transaction) -> datetime | None:
+    """Since when the oldest request of any tenant waits for receipts. In a system transaction."""
+    found: datetime | None = await tx.fetchval(Q.oldest_unanswered)
+    return found
 
 
 async def set_who(tx: Transaction, id_: UUID, who: Who) -> None:
