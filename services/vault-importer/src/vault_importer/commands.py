@@ -16,7 +16,7 @@ import typer
 
 from runtime.commands import complete, fail, settings_of
 from vault_importer.erasure.commands import app as erasure_app
-from vault_importer.erasure.commands import hold_app
+from vault_importer.erasure.hold_commands import app as hold_app
 from vault_importer.links.commands import app as links_app
 from vault_importer.prove_commands import app as prove_app
 

@@ -74,12 +74,12 @@ def verify(  # long: every option is one that a verification needs
     """Check the audit log, and the archive against the ledger; names the first thing that is not as it was written."""
     from vault_importer.signed_note import NoteError
     from vault_importer.timestamps import TimestampRefused
-    from vault_importer.wiring import authority_of, make_database
+    from vault_importer.wiring import authority_of, log_keys, make_database
 
     settings = own_settings()
     expected = _parse_head(head)
     try:
-        keys = _keys(settings, tenant, key or [])
+        keys = log_keys(settings, tenant, key or [])
         authority_of(settings)
         kept = [path.read_text(encoding="utf-8") for path in noted or []]
     except (NoteError, TimestampRefused) as error:
@@ -92,15 +92,6 @@ def verify(  # long: every option is one that a verification needs
 
     verdict, ledger = complete_on(make_database, settings, work)
     _print_verdict(verdict, ledger, as_json)
-
-
-def _keys(settings: Settings, tenant: UUID, given: Sequence[str]) -> list[Verifier]:
-    from vault_importer.checkpoints import tenant_signer
-    from vault_importer.signed_note import parse_signer, parse_verifier
-
-    own = settings.signing_key.get_secret_value()
-    known = [tenant_signer(parse_signer(own), tenant).verifier] if own else []
-    return [*known, *map(parse_verifier, given)]
 
 
 async def _verify(

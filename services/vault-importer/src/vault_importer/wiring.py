@@ -14,11 +14,15 @@ from vault_importer.decrypt import Limits
 from vault_importer.media_files import MediaFolders
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
     from runtime.service import AsgiApp, Component
     from vault_importer.erasure.case import SuppressionKey
     from vault_importer.erasure.run import Erasing
     from vault_importer.seal import Sealing
     from vault_importer.settings import Settings
+    from vault_importer.signed_note import Verifier
     from vault_importer.timestamps import Authority
 
 __all__ = [
@@ -27,6 +31,7 @@ __all__ = [
     "build",
     "erasing_of",
     "limits_of",
+    "log_keys",
     "make_database",
     "media_folders",
     "sealing_of",
@@ -121,6 +126,16 @@ def sealing_of(settings: Settings) -> Sealing | None:
     return Sealing(
         signer=parse_signer(key), witnesses=parse_witnesses(settings.witnesses), authority=authority_of(settings)
     )
+
+
+def log_keys(settings: Settings, tenant: UUID, given: Sequence[str]) -> list[Verifier]:
+    """Public keys of a tenant's log: the set one, and those that somebody gives. Raises :class:`NoteError`."""
+    from vault_importer.checkpoints import tenant_signer
+    from vault_importer.signed_note import parse_signer, parse_verifier
+
+    own = settings.signing_key.get_secret_value()
+    known = [tenant_signer(parse_signer(own), tenant).verifier] if own else []
+    return [*known, *map(parse_verifier, given)]
 
 
 def authority_of(settings: Settings) -> Authority | None:

@@ -1,4 +1,4 @@
-"""``trunkline vault erasure`` and ``hold``: forgetting a person, step by step, and what must not be forgotten."""
+"""``trunkline vault erasure``: forgetting a person, step by step."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from vault_importer.erasure.case import APPROVALS, Case, ErasureRefused, Ground,
 if TYPE_CHECKING:
     from kit.postgres import Database
     from vault_importer.erasure.case import SuppressionKey
+    from vault_importer.erasure.recall import Recalled
     from vault_importer.erasure.store import Receipt
     from vault_importer.settings import Settings
 
-__all__ = ["app", "hold_app"]
+__all__ = ["ByOption", "JsonOption", "TenantOption", "app", "result_of"]
 
 T = TypeVar("T")
 
@@ -31,19 +32,13 @@ app = typer.Typer(
     help="Forget a person: ask, two people approve, plan, apply; then every service answers, and there is a"
     " certificate. Nothing is erased before `apply`. docs/howto/erase-a-person.md tells the whole story.",
 )
-hold_app = typer.Typer(
-    name="hold",
-    no_args_is_help=True,
-    help="What must stay for a claim or a court: erasures of it are refused until the hold is released.",
-)
-
 TenantOption = Annotated[UUID, typer.Option(help="Whose archive.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 ByOption = Annotated[str, typer.Option(help="Who you are; it is kept in the audit log.")]
 RequestArgument = Annotated[UUID, typer.Argument(help="The request, as `list` shows it.")]
 
 
-def _work(work: Callable[[Settings, Database], Coroutine[Any, Any, T]]) -> T:
+def result_of(work: Callable[[Settings, Database], Coroutine[Any, Any, T]]) -> T:
     """What the work returns; a sentence when it is refused."""
     from vault_importer.accounts import SealingError
     from vault_importer.settings import Settings
@@ -81,9 +76,6 @@ def ask(  # long: every option is a way to name somebody
     email: Annotated[list[str] | None, typer.Option(help="An e-mail address of theirs.")] = None,
     customer: Annotated[list[str] | None, typer.Option(help="The customer that is this person.")] = None,
     lead: Annotated[list[str] | None, typer.Option(help="The lead that is this person.")] = None,
-    certificate: Annotated[
-        Path | None, typer.Option(help="Of their earlier erasure, where a restored database holds them again.")
-    ] = None,
     scope: Annotated[
         Scope, typer.Option(help="person: everything. messages: what was written; calls and customer stay.")
     ] = "person",
@@ -94,15 +86,12 @@ def ask(  # long: every option is a way to name somebody
     """Enter a request to forget somebody. Nothing is hidden or erased yet."""
     from vault_importer.erasure import decide
 
-    async def work(settings: Settings, database: Database) -> Case:
-        if certificate is not None:
-            who = await decide.who_in_certificate(database, tenant, _read(certificate), _key(settings))
-        else:
-            who = decide.who_of(number, contact, email, customer, lead)
+    async def work(_: Settings, database: Database) -> Case:
+        who = decide.who_of(number, contact, email, customer, lead)
         asked = decide.Asked(who=who, scope=scope, ground=ground, by=by, why=why)
         return await decide.ask(database, tenant, asked)
 
-    _show(_work(work), as_json)
+    _show(result_of(work), as_json)
 
 
 @app.command()
@@ -113,7 +102,7 @@ def approve(request: RequestArgument, tenant: TenantOption, by: ByOption, as_jso
     async def work(_: Settings, database: Database) -> Case:
         return await decide.approve(database, tenant, request, by=by)
 
-    _show(_work(work), as_json)
+    _show(result_of(work), as_json)
 
 
 @app.command()
@@ -124,7 +113,7 @@ def plan(request: RequestArgument, tenant: TenantOption, as_json: JsonOption = F
     async def work(_: Settings, database: Database) -> Case:
         return await decide.make_plan(database, tenant, request)
 
-    _show(_work(work), as_json)
+    _show(result_of(work), as_json)
 
 
 @app.command()
@@ -153,7 +142,7 @@ def apply(
         with progress_bar() as progress:
             return await carry_out(replace(erasing, progress=progress), tenant, request)
 
-    _show(_work(work), as_json)
+    _show(result_of(work), as_json)
 
 
 @app.command()
@@ -170,7 +159,7 @@ def cancel(
     async def work(_: Settings, database: Database) -> Case:
         return await decide.cancel(database, tenant, request, by=by, why=why)
 
-    _show(_work(work), as_json)
+    _show(result_of(work), as_json)
 
 
 @app.command("list")
@@ -182,7 +171,7 @@ def list_(tenant: TenantOption, limit: int = 50, as_json: JsonOption = False) ->
         async with database.transaction(tenant) as tx:
             return await store.cases(tx, limit)
 
-    cases = _work(work)
+    cases = result_of(work)
     if as_json:
         typer.echo(json.dumps([_plain(case) for case in cases]))
     elif not cases:
@@ -201,7 +190,7 @@ def show(request: RequestArgument, tenant: TenantOption, as_json: JsonOption = F
         async with database.transaction(tenant) as tx:
             return await store.case_of(tx, request), await store.receipts(tx, request)
 
-    case, receipts = _work(work)
+    case, receipts = result_of(work)
     if case is None:
         fail("There is no such request; `trunkline vault erasure list` shows what there is.")
     _show(case, as_json, missing(case, receipts) if case.state == "told" else None)
@@ -221,7 +210,7 @@ def reach(
     async def work(_: Settings, database: Database) -> Reach:
         return await reach_of(database, tenant, decide.who_of(number, contact))
 
-    found = _work(work)
+    found = result_of(work)
     if as_json:
         typer.echo(json.dumps(asdict(found), default=str))
         return
@@ -247,7 +236,7 @@ def certificate(
         async with database.transaction(tenant) as tx:
             return await store.case_of(tx, request)
 
-    case = _work(work)
+    case = result_of(work)
     if case is None or case.certificate is None:
         fail("There is no certificate yet; `trunkline vault erasure show` says what is missing.")
     if out is not None:
@@ -256,6 +245,70 @@ def certificate(
         typer.echo(json.dumps({"certificate": case.certificate}))
     else:
         typer.echo(case.certificate, nl=False)
+
+
+@app.command()
+def recall(
+    certificates: Annotated[list[Path], typer.Argument(help="Certificates that were kept outside of the database.")],
+    tenant: TenantOption,
+    by: ByOption,
+    key: Annotated[
+        list[str] | None, typer.Option(help="A public key that the archive had then; more than once.")
+    ] = None,
+    unsigned: Annotated[
+        bool, typer.Option(help="Take those without a signature, of an archive without a key.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """After a restore: keep out again whom these certificates are about, and ask for who is there again.
+
+    All are read, and their signatures verified, before anything is done. Nothing is erased: the requests that are
+    entered are approved, planned and applied like any other.
+    """
+    from vault_importer.erasure.recall import recall as recall_one
+    from vault_importer.erasure.receipts import read_certificate
+    from vault_importer.signed_note import NoteError
+    from vault_importer.wiring import log_keys
+
+    async def work(settings: Settings, database: Database) -> list[Recalled]:
+        try:
+            keys = log_keys(settings, tenant, key or [])
+        except NoteError as error:
+            raise ErasureRefused(str(error)) from None
+        read = []
+        for path in certificates:
+            try:
+                read.append(read_certificate(_read(path), tenant, keys=keys, unsigned=unsigned))
+            except ErasureRefused as refused:
+                raise ErasureRefused(f"{path.name}: {refused} Nothing was done.") from None
+        suppression_key = _key(settings)
+        return [await recall_one(database, tenant, each, key=suppression_key, by=by) for each in read]
+
+    done = result_of(work)
+    if as_json:
+        typer.echo(json.dumps([_recalled(each) for each in done]))
+    for each in () if as_json else done:
+        of = each.certificate
+        here = "done here as well" if each.known else "not known to this database as done"
+        typer.echo(f"certificate of {of.completed_at:%Y-%m-%d}, request {of.request}: {here}")
+        typer.echo(f"  addresses kept out again: {each.kept_out_again} of {len(of.tags)}")
+        if each.case is None:
+            typer.echo("  nobody of them is there")
+        else:
+            how = "asked for" if each.entered else f"{each.case.state} already"
+            typer.echo(f"  there again; {how}: trunkline vault erasure show {each.case.id}")
+
+
+def _recalled(each: Recalled) -> dict[str, Any]:
+    return {
+        "request": str(each.certificate.request),
+        "completed_at": each.certificate.completed_at.isoformat(),
+        "known": each.known,
+        "addresses": len(each.certificate.tags),
+        "kept_out_again": each.kept_out_again,
+        "entered": each.entered,
+        "there_again": _plain(each.case) if each.case is not None else None,
+    }
 
 
 @app.command()
@@ -272,7 +325,7 @@ def policy(
     async def work(_: Settings, database: Database) -> None:
         await decide.set_policy(database, tenant, mode, by=by)
 
-    _work(work)
+    result_of(work)
     typer.echo(f"Plans from now on: {mode}.")
 
 
@@ -286,67 +339,7 @@ def let_in(
     async def work(settings: Settings, database: Database) -> int:
         return await decide.lift(database, tenant, decide.who_of(number), by=by, key=_key(settings))
 
-    typer.echo(f"Let in again (addresses: {_work(work)}); what is older than the erasure stays out.")
-
-
-# Holds ----------------------------------------------------------------------------------------------------------
-
-
-@hold_app.command("place")
-def hold_place(
-    tenant: TenantOption,
-    by: ByOption,
-    reason: Annotated[str, typer.Option(help="What it has to stay for.")],
-    number: Annotated[str | None, typer.Option(help="Of this person.")] = None,
-    chat: Annotated[UUID | None, typer.Option(help="Of this conversation.")] = None,
-) -> None:
-    """Place a hold on a person, on a conversation or, with neither, on everything."""
-    from vault_importer.erasure import decide
-    from vault_importer.erasure.case import Hold
-
-    async def work(_: Settings, database: Database) -> Hold:
-        return await decide.hold(database, tenant, number=number, chat_id=chat, reason=reason, by=by)
-
-    typer.echo(str(_work(work).id))
-
-
-@hold_app.command("release")
-def hold_release(
-    hold: Annotated[UUID, typer.Argument(help="The hold, as `list` shows it.")],
-    tenant: TenantOption,
-    by: ByOption,
-    why: Annotated[str, typer.Option(help="Why it need not stay any more.")],
-) -> None:
-    """Release a hold; erasures that it stopped go on."""
-    from vault_importer.erasure import decide
-
-    async def work(_: Settings, database: Database) -> None:
-        await decide.release(database, tenant, hold, by=by, why=why)
-
-    _work(work)
-    typer.echo("Released.")
-
-
-@hold_app.command("list")
-def hold_list(tenant: TenantOption, as_json: JsonOption = False) -> None:
-    """Holds, those too that were released."""
-    from vault_importer.erasure import store
-    from vault_importer.erasure.case import Hold
-
-    async def work(_: Settings, database: Database) -> list[Hold]:
-        async with database.transaction(tenant) as tx:
-            return await store.holds(tx)
-
-    holds = _work(work)
-    if as_json:
-        typer.echo(json.dumps([asdict(hold) for hold in holds], default=str))
-        return
-    if not holds:
-        typer.echo("Nothing is held.")
-    for hold in holds:
-        on = hold.number or (f"chat {hold.chat_id}" if hold.chat_id else "everything")
-        until = f"released {hold.released_at:%Y-%m-%d} by {hold.released_by}" if hold.released_at else "holds"
-        typer.echo(f"{hold.id}  {on}  since {hold.placed_at:%Y-%m-%d} by {hold.placed_by}: {hold.reason}  ({until})")
+    typer.echo(f"Let in again (addresses: {result_of(work)}); what is older than the erasure stays out.")
 
 
 # What is shown --------------------------------------------------------------------------------------------------

@@ -31,7 +31,6 @@ from vault_importer.erasure.case import (
     due_at,
     plan_hash,
 )
-from vault_importer.erasure.receipts import tags_in
 
 __all__ = [
     "Asked",
@@ -43,13 +42,12 @@ __all__ = [
     "lift",
     "make_plan",
     "release",
+    "require_name",
     "set_policy",
-    "who_in_certificate",
     "who_of",
 ]
 
 WAITING = ("asked", "approved", "planned")
-PAGE = 5_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,28 +84,9 @@ def who_of(
     return who
 
 
-async def who_in_certificate(database: Database, tenant: UUID, certificate: str, key: SuppressionKey) -> Who:
-    """Whom an earlier erasure was about, when a restored database holds them again. Raises :class:`ErasureRefused`."""
-    tags = tags_in(certificate)
-    if not tags:
-        raise ErasureRefused("That is no certificate of an erasure.")
-    found: list[UUID] = []
-    after = UUID(int=0)
-    while True:
-        async with database.transaction(tenant) as tx:
-            page = await store.page_of_contacts(tx, after, PAGE)
-        if not page:
-            break
-        found += [id_ for id_, address in page if key.tag(tenant, address) in tags]
-        after = page[-1][0]
-    if not found:
-        raise ErasureRefused("Nobody of whom this certificate speaks is in the archive.")
-    return Who(contact_ids=tuple(found))
-
-
 async def ask(database: Database, tenant: UUID, asked: Asked) -> Case:
     """Enter a request. Nothing is hidden or erased by it."""
-    _named(asked.by)
+    require_name(asked.by)
     now = datetime.now(UTC)
     async with database.transaction(tenant) as tx:
         try:
@@ -133,7 +112,7 @@ async def ask(database: Database, tenant: UUID, asked: Asked) -> Case:
 
 async def approve(database: Database, tenant: UUID, id_: UUID, *, by: str) -> Case:
     """One of the two approvals; the second opens the way to a plan."""
-    _named(by)
+    require_name(by)
     async with _case(database, tenant, id_) as (tx, case):
         if case.state not in WAITING:
             raise ErasureRefused(f"The request is {case.state}; it needs no approval.")
@@ -194,7 +173,7 @@ async def _plan(tx: Transaction, case: Case, *, mode: Mode, due: datetime) -> di
 async def begin(database: Database, tenant: UUID, id_: UUID, *, plan: str, by: str, key: SuppressionKey | None) -> Case:
     """Carry out a plan that somebody has read: from now on the person is hidden and kept out. The rest is work for
     :mod:`vault_importer.erasure.run`, at once or on its day."""
-    _named(by)
+    require_name(by)
     if key is None:
         raise ErasureRefused(
             "The next backup would bring the person back: set TRUNKLINE_VAULT_IMPORTER_KEY_ENCRYPTION_KEY."
@@ -220,7 +199,7 @@ async def begin(database: Database, tenant: UUID, id_: UUID, *, plan: str, by: s
 
 async def cancel(database: Database, tenant: UUID, id_: UUID, *, by: str, why: str) -> Case:
     """Give a request up, as long as nothing was erased: what was hidden is shown again."""
-    _named(by)
+    require_name(by)
     if not why:
         raise ErasureRefused("Say why it is given up.")
     async with _case(database, tenant, id_, alone=True) as (tx, case):
@@ -242,7 +221,7 @@ async def hold(
     database: Database, tenant: UUID, *, number: str | None, chat_id: UUID | None, reason: str, by: str
 ) -> Hold:
     """Something has to stay for a claim or a court: erasures of it are refused until it is released."""
-    _named(by)
+    require_name(by)
     if not reason:
         raise ErasureRefused("Say what it has to stay for.")
     read = to_e164(number) if number else None
@@ -257,7 +236,7 @@ async def hold(
 
 
 async def release(database: Database, tenant: UUID, id_: UUID, *, by: str, why: str) -> None:
-    _named(by)
+    require_name(by)
     if not why:
         raise ErasureRefused("Say why it need not stay any more.")
     now = datetime.now(UTC)
@@ -269,7 +248,7 @@ async def release(database: Database, tenant: UUID, id_: UUID, *, by: str, why: 
 
 async def set_policy(database: Database, tenant: UUID, mode: Mode, *, by: str) -> None:
     """When requests that are planned from now on are carried out."""
-    _named(by)
+    require_name(by)
     async with database.transaction(tenant) as tx:
         await store.set_policy(tx, mode, by=by)
         await _audit(tx, "erasure.policy", None, by=by, mode=mode)
@@ -277,7 +256,7 @@ async def set_policy(database: Database, tenant: UUID, mode: Mode, *, by: str) -
 
 async def lift(database: Database, tenant: UUID, who: Who, *, by: str, key: SuppressionKey) -> int:
     """Let somebody in again who has come back: what is newer than their erasure. How many addresses that were."""
-    _named(by)
+    require_name(by)
     async with database.transaction(tenant) as tx:
         found = await store.who_is(tx, who)
         lifted = await suppression_store.lift(tx, [key.tag(tenant, each) for each in found.addresses], by=by)
@@ -287,7 +266,8 @@ async def lift(database: Database, tenant: UUID, who: Who, *, by: str, key: Supp
     return lifted
 
 
-def _named(by: str) -> None:
+def require_name(by: str) -> None:
+    """Raises :class:`ErasureRefused` when nobody says who acts."""
     if not by.strip():
         raise ErasureRefused("Say who you are: --by.")
 

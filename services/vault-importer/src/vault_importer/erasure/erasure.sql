@@ -26,6 +26,14 @@ INSERT INTO suppressed AS s (tenant_id, tag, erasure_id, until) SELECT $1, t, $3
 ON CONFLICT (tenant_id, tag) DO UPDATE
 SET erasure_id = excluded.erasure_id, until = greatest(s.until, excluded.until), lifted_by = NULL, lifted_at = NULL
 
+-- name: suppress_again
+-- What a certificate says was erased and this database has forgotten. Who was let in after that stays in.
+INSERT INTO suppressed AS s (tenant_id, tag, erasure_id, until) SELECT $1, t, $3, $4 FROM unnest($2::bytea[]) t
+ON CONFLICT (tenant_id, tag) DO UPDATE
+SET erasure_id = excluded.erasure_id, until = excluded.until, lifted_by = NULL, lifted_at = NULL
+WHERE s.erasure_id <> excluded.erasure_id AND s.until < excluded.until
+    AND (s.lifted_at IS NULL OR s.lifted_at < excluded.until)
+
 -- name: lift
 -- Let somebody in again, with what is newer than their erasure.
 UPDATE suppressed SET lifted_by = $3, lifted_at = now() WHERE tenant_id = $1 AND tag = ANY ($2) AND lifted_at IS NULL
@@ -89,6 +97,11 @@ SELECT * FROM erasure WHERE tenant_id = $1 AND id = $2
 -- name: case_for_change
 -- One request, which nobody else changes meanwhile.
 SELECT * FROM erasure WHERE tenant_id = $1 AND id = $2 FOR UPDATE
+
+-- name: open_case_about
+-- The newest request that has not ended, about one of these people.
+SELECT * FROM erasure WHERE tenant_id = $1 AND state NOT IN ('done', 'cancelled')
+    AND (contact_ids && $2::uuid[] OR numbers && $3::text[]) ORDER BY asked_at DESC, id LIMIT 1
 
 -- name: cases
 -- The newest requests.
@@ -290,3 +303,8 @@ GROUP BY h.id, h.kind, h.account_id ORDER BY count(*) DESC, h.id
 -- name: page_of_contacts
 -- Everybody's address, a page at a time.
 SELECT id, jid FROM contact WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3
+
+-- name: page_of_party_numbers
+-- Numbers of customers and leads, a page at a time.
+SELECT DISTINCT n AS number FROM party p CROSS JOIN unnest(p.numbers) n
+WHERE p.tenant_id = $1 AND NOT p.deleted AND n > $2 ORDER BY n LIMIT $3

@@ -6,8 +6,9 @@ import hashlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from contracts.erasure import ErasureReceiptV1
@@ -18,16 +19,28 @@ from vault_importer.audit_store import append_audit
 from vault_importer.checkpoint_store import newest_checkpoint
 from vault_importer.checkpoints import tenant_signer
 from vault_importer.erasure import store, suppression_store
-from vault_importer.erasure.case import Case
+from vault_importer.erasure.case import Case, ErasureRefused, Ground, Scope
 from vault_importer.erasure.store import Receipt
-from vault_importer.signed_note import Signer, sign_text
+from vault_importer.signed_note import NoteError, Signer, Verifier, is_signed, parse_note, sign_text
 
-__all__ = ["ANSWERING", "certificate_of", "missing", "on_receipt", "settle", "tags_in"]
+__all__ = ["ANSWERING", "Certificate", "certificate_of", "missing", "on_receipt", "read_certificate", "settle"]
 
 #: Who has to answer each part.
 ANSWERING = tuple(sorted(TOPICS["subject.erased"].consumers))
 TITLE = "Certificate of erasure"
 KEPT_OUT = "kept out of later backups, HMAC-SHA256 under the archive's own key"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Certificate:
+    """What a certificate says of an erasure that a restored database may have forgotten."""
+
+    request: UUID
+    scope: Scope
+    ground: Ground
+    completed_at: datetime
+    tags: frozenset[bytes]
+    """Whom it is about, for whoever has the key."""
 
 
 async def on_receipt(event: ErasureReceiptV1, tx: Transaction) -> None:
@@ -103,11 +116,38 @@ async def certificate_of(tx: Transaction, case: Case, receipts: Sequence[Receipt
     return "\n".join(lines) + "\n"
 
 
-def tags_in(certificate: str) -> set[bytes]:
-    """Whom a certificate is about, for whoever has the key; nobody, when the text is no certificate."""
-    _, _, rest = certificate.partition(f"\n{KEPT_OUT}\n")
-    found = (line[2:] for line in rest.partition("\n\n")[0].split("\n") if line.startswith("  "))
-    return {bytes.fromhex(line) for line in found if len(line) == 64}
+def read_certificate(text: str, tenant: UUID, *, keys: Sequence[Verifier], unsigned: bool = False) -> Certificate:
+    """What :func:`certificate_of` wrote and a key of the archive signed. Raises :class:`ErasureRefused`.
+
+    ``unsigned`` takes those too that bear no signature: of an archive that had no key.
+    """
+    try:
+        note = parse_note(text)
+    except NoteError:
+        note = None
+    if not text.startswith(f"{TITLE}\n\n"):
+        raise ErasureRefused("That is no certificate of an erasure.")
+    if note is None and not unsigned:
+        raise ErasureRefused("The certificate bears no signature; --unsigned takes it, if the archive had no key then.")
+    if note is not None and not any(is_signed(note, key) for key in keys):
+        raise ErasureRefused("No known key of this archive has signed the certificate as it is; give the key: --key.")
+    text = note.text if note is not None else text
+    said = dict(line.partition(": ")[::2] for line in text.split("\n\n")[1].split("\n"))
+    tags = text.partition(f"\n{KEPT_OUT}\n")[2].partition("\n\n")[0].split()
+    try:
+        read = Certificate(
+            request=UUID(said["request"]),
+            scope=cast("Scope", said["scope"]),
+            ground=cast("Ground", said["ground"]),
+            completed_at=datetime.fromisoformat(said["completed"]),
+            tags=frozenset(map(bytes.fromhex, tags)),
+        )
+        theirs = UUID(said["of"]) == tenant
+    except (KeyError, ValueError):
+        raise ErasureRefused("The certificate cannot be read.") from None
+    if not theirs:
+        raise ErasureRefused("The certificate is of another tenant.")
+    return read
 
 
 def _rows(counts: Mapping[str, int]) -> list[str]:

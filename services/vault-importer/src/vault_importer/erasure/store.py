@@ -49,6 +49,7 @@ __all__ = [
     "open_case_about",
     "open_cases",
     "page_of_contacts",
+    "page_of_party_numbers",
     "policy",
     "reach",
     "reached_beside",
@@ -98,6 +99,11 @@ async def page_of_contacts(tx: Transaction, after: UUID, limit: int) -> list[tup
     return [(row["id"], row["jid"]) for row in await tx.fetch(Q.page_of_contacts, tx.tenant, after, limit)]
 
 
+async def page_of_party_numbers(tx: Transaction, after: str, limit: int) -> list[str]:
+    """Numbers of customers and leads, in their order."""
+    return [row["number"] for row in await tx.fetch(Q.page_of_party_numbers, tx.tenant, after, limit)]
+
+
 # Requests -------------------------------------------------------------------------------------------------------
 
 
@@ -112,6 +118,12 @@ async def add_case(tx: Transaction, case: Case) -> None:
 
 async def case_of(tx: Transaction, id_: UUID, *, for_change: bool = False) -> Case | None:
     row = await tx.fetchrow(Q.case_for_change if for_change else Q.case_of, tx.tenant, id_)
+    return await _case(tx, row) if row else None
+
+
+async def open_case_about(tx: Transaction, who: Who) -> Case | None:
+    """The newest request about any of these people that has not ended."""
+    row = await tx.fetchrow(Q.open_case_about, tx.tenant, list(who.contact_ids), list(who.numbers))
     return await _case(tx, row) if row else None
 
 

@@ -10,7 +10,10 @@ from uuid import UUID
 from kit.postgres import Transaction, load_queries
 from vault_importer.erasure.case import SuppressionKey
 
-__all__ = ["Suppression", "keep_in", "keep_out", "lift", "still", "suppress", "suppression", "tags_of", "unsuppress"]
+__all__ = [
+    "Suppression", "keep_in", "keep_out", "lift", "still", "suppress", "suppress_again", "suppression", "tags_of",
+    "unsuppress",
+]  # fmt: skip
 
 Q = load_queries("vault_importer", "erasure/erasure.sql")
 
@@ -50,6 +53,11 @@ async def suppress(
     tx: Transaction, key: SuppressionKey, addresses: Sequence[str], *, erasure_id: UUID, until: datetime
 ) -> None:
     await tx.execute(Q.suppress, tx.tenant, [key.tag(tx.tenant, each) for each in addresses], erasure_id, until)
+
+
+async def suppress_again(tx: Transaction, tags: Sequence[bytes], *, erasure_id: UUID, until: datetime) -> int:
+    """Put on the list again what an erasure once put there; how many addresses were missing. :func:`keep_out` first."""
+    return int((await tx.execute(Q.suppress_again, tx.tenant, list(tags), erasure_id, until)).rpartition(" ")[2])
 
 
 async def lift(tx: Transaction, tags: Sequence[bytes], *, by: str) -> int:
