@@ -20,6 +20,10 @@ from vault_importer import store
 from vault_importer.accounts import Account
 from vault_importer.api import make_api
 from vault_importer.backup_key import parse_backup_key
+from vault_importer.erasure import decide
+from vault_importer.erasure.case import SuppressionKey
+from vault_importer.erasure.receipts import ANSWERING
+from vault_importer.erasure.run import Erasing, carry_out
 from vault_importer.import_backup import ImportJob, import_backup
 from vault_importer.index_messages import index_tenant
 from vault_importer.links import store as links_store
@@ -308,3 +312,36 @@ async def test_only_owners_and_admins_decide_and_only_from_our_own_page(desk: An
     assert none.headers["location"] == "/t/archive/links?did=refuse"
     assert "Nobody waits" in (await owner.get("/t/archive/links")).text
     assert "Several fit" not in (await owner.get("/t/archive/links")).text
+
+
+async def test_owners_see_where_erasures_stand_and_whom_nobody_names(desk: Any, vault: Any) -> None:
+    shop = await desk.open("malabar")
+    owner = await desk.signed_in(shop, "owner@malabar.example")
+    assert "Nobody has asked to be forgotten" in (await owner.get("/t/archive/erasures")).text
+    edited = await vault(shop.tenant)
+    database = vault.database
+    key = SuppressionKey.of(bytes(32))
+    asked = decide.Asked(who=decide.who_of([edited["number"]]), by="front desk")
+    first, second = [await decide.ask(database, shop.tenant, asked) for _ in range(2)]
+    for by in ("the owner", "a partner"):
+        await decide.approve(database, shop.tenant, first.id, by=by)
+    planned = await decide.make_plan(database, shop.tenant, first.id)
+    await decide.begin(database, shop.tenant, first.id, plan=planned.plan_hash, by="the owner", key=key)
+    await carry_out(Erasing(database=database, key=key), shop.tenant, first.id)
+    page = (await owner.get("/t/archive/erasures")).text
+    told, waits = page.split(str(first.id))[1], page.split(str(second.id))[1]
+    assert "Waits for answers" in told
+    assert "approved by the owner, a partner" in told
+    assert f"Not answered yet: {', '.join(ANSWERING)}." in told
+    assert "Waits for approval" in waits
+    assert "approved by nobody yet (2 needed)" in waits
+    assert edited["number"][-10:] not in page
+    assert "/t/archive/erasures" in (await owner.get("/t/archive")).text
+    seller = await desk.signed_in(shop, "desk@malabar.example", "desk")
+    assert (await seller.get("/t/archive/erasures")).status_code == 403
+    assert "/t/archive/erasures" not in (await seller.get("/t/archive")).text
+    other = await desk.open("mumbai")
+    stranger = await desk.signed_in(other, "owner@mumbai.example")
+    assert str(first.id) not in (await stranger.get("/t/archive/erasures")).text
+    desk.archive._url = "http://127.0.0.1:9"
+    assert "The archive does not answer just now" in (await owner.get("/t/archive/erasures")).text

@@ -67,6 +67,10 @@ class Archive(OtherServices):
         """A page of contacts that wait for a person, with their candidates."""
         return await self._ask("/v1/links", tenant, {"limit": "30", **({"after": after} if after else {})})
 
+    async def erasures(self, tenant: UUID) -> dict[str, Any]:
+        """The newest requests to forget somebody, and how far each is."""
+        return await self._ask("/v1/erasures", tenant, {})
+
     async def decide(self, tenant: UUID, contact: UUID, said: Mapping[str, Any]) -> dict[str, Any]:
         """Who a contact is, as somebody decided; how it stands then."""
         return await self._ask(f"/v1/contacts/{contact}/decisions", tenant, {}, said)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -54,6 +55,23 @@ SAID: Final = {
     "away": "Nothing was changed: the archive does not answer just now.",
     "not-taken": "Nothing was changed: that is not known any more. Look again below.",
 }
+STANDS: Final = {
+    "asked": "Waits for approval",
+    "approved": "Waits for its plan",
+    "planned": "Waits to be applied",
+    "locked": "Hidden until its day",
+    "erasing": "Being erased",
+    "told": "Waits for answers",
+    "done": "Done",
+    "cancelled": "Given up",
+}
+"""How the state of an erasure is called."""
+GROUNDS: Final = {
+    "request": "they asked for it",
+    "consent_withdrawn": "consent was withdrawn",
+    "purpose_ended": "the purpose has ended",
+    "court_order": "a court ordered it",
+}
 Show = Callable[..., Awaitable[Response]]
 Fields = Callable[[Request, Session], Awaitable[dict[str, str]]]
 Guard = Callable[[Callable[[Request, Session], Awaitable[Response]]], Callable[[Request], Awaitable[Response]]]
@@ -77,6 +95,7 @@ class ArchivePages:
             Route("/t/archive/chats/{chat}/role", signed_in(self.give_role), methods=["POST"]),
             Route("/t/archive/links", signed_in(self.links), methods=["GET"]),
             Route("/t/archive/links/{contact}", signed_in(self.decide), methods=["POST"]),
+            Route("/t/archive/erasures", signed_in(self.erasures), methods=["GET"]),
             Route("/t/customers/{customer}", signed_in(self.customer), methods=["GET"]),
         ]
 
@@ -87,8 +106,9 @@ class ArchivePages:
         if "q" not in request.query_params:
             narrow = await self._narrow(session) if may else {}
             return await self._board(
-                request, session, PAGES["archive"], "archive.html", may=may, defaults=_BLANK, narrow=narrow
-            )
+                request, session, PAGES["archive"], "archive.html", may=may, defaults=_BLANK, narrow=narrow,
+                erasures=session.role in DECIDERS,
+            )  # fmt: skip
         if not may:
             raise HTTPException(403)
         found, problem, away = None, "", False
@@ -130,7 +150,7 @@ class ArchivePages:
 
     async def conversation(self, request: Request, session: Session) -> Response:
         """A page of one chat, also around one message."""
-        _only_for_readers(session)
+        _only_for(READERS, session)
         chat = addressed(request.path_params["chat"])
         place = {name: str(addressed(request.query_params[name])) for name in PLACES if name in request.query_params}
         if len(place) > 1:
@@ -154,7 +174,7 @@ class ArchivePages:
 
     async def customer(self, request: Request, session: Session) -> Response:
         """A customer, and all conversations with whoever is linked to them or has their number."""
-        _only_for_readers(session)
+        _only_for(READERS, session)
         async with self._database.transaction(session.tenant) as tx:
             customer = await store.find_customer(tx, request.path_params["customer"])
         if customer is None:
@@ -173,7 +193,7 @@ class ArchivePages:
 
     async def links(self, request: Request, session: Session) -> Response:
         """Contacts that could be several customers or leads, with what speaks for each."""
-        _only_for_readers(session)
+        _only_for(READERS, session)
         found, after = None, request.query_params.get("after")
         try:
             found = await self._archive.open_links(session.tenant, str(addressed(after)) if after else None)
@@ -183,6 +203,14 @@ class ArchivePages:
             raise HTTPException(404) from None
         said = SAID.get(request.query_params.get("did", ""), "")
         return await self._page("links.html", session, found=found, may=session.role in DECIDERS, said=said)
+
+    async def erasures(self, request: Request, session: Session) -> Response:
+        """Where each request to forget somebody stands. It names nobody; what is next is done by command."""
+        _only_for(DECIDERS, session)
+        found = None
+        with suppress(Away, NotFound, NotTaken):
+            found = await self._archive.erasures(session.tenant)
+        return await self._page("erasures.html", session, found=found, stands=STANDS, grounds=GROUNDS)
 
     async def decide(self, request: Request, session: Session) -> Response:
         """Accept one, or none of those that were shown."""
@@ -233,8 +261,8 @@ def _to(where: str, did: str) -> Response:
     return RedirectResponse(f"{where}?did={did}", 303)
 
 
-def _only_for_readers(session: Session) -> None:
-    if session.role not in READERS:
+def _only_for(roles: frozenset[Role], session: Session) -> None:
+    if session.role not in roles:
         raise HTTPException(403)
 
 

@@ -11,6 +11,7 @@ from fastapi import Depends, FastAPI, Header, HTTPException, Query
 from kit.postgres import Database
 from runtime.tracing import QUIET
 from vault_importer import reading_store, store
+from vault_importer.erasure.api import erasure_routes
 from vault_importer.links.api import links_routes
 from vault_importer.reading_api import reading_routes
 from vault_importer.search_api import search_routes
@@ -66,6 +67,7 @@ def make_api(database: Database, admin_token: str) -> FastAPI:
     app.include_router(search_routes(database, tenant))
     app.include_router(reading_routes(database, tenant))
     app.include_router(links_routes(database, tenant))
+    app.include_router(erasure_routes(database, tenant))
     return app
 
 
