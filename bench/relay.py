@@ -1,7 +1,8 @@
 """The relay: a full outbox to Kafka, beside a bare producer that sends the very same records from memory.
 
-Both use librdkafka, idempotent with acks=all. The bare producer's values, keys and headers are read and built before
-its clock starts; the relay reads them from Postgres (``synchronous_commit=on``) and stores its position.
+Both use librdkafka, idempotent with acks=all. Before its clock starts, the bare producer's values, keys and headers are
+read and built, and it has asked Kafka for the topic; the relay has asked Kafka as well. It then reads the records from
+Postgres (``synchronous_commit=on`` for whatever appends them) and stores its position.
 """
 
 from __future__ import annotations
@@ -105,7 +106,8 @@ async def fill(owner: asyncpg.Connection[asyncpg.Record], topic: str, events: in
 async def drain(
     addresses: Addresses, owner: asyncpg.Connection[asyncpg.Record], database: Database, after: int = 0
 ) -> float:
-    """Events a second from the moment that a relay leads until its position is stored behind the last one."""
+    """Events a second from the moment that a relay leads, and has looked at Kafka, until its position is stored behind
+    the last one."""
     last = await owner.fetchval("SELECT seq FROM outbox ORDER BY epoch DESC, xid DESC, seq DESC LIMIT 1")
     await owner.execute("DELETE FROM relay_position")
     if after:
@@ -115,7 +117,7 @@ async def drain(
         )
     relay = Relay(database=database, kafka_bootstrap=addresses.kafka_bootstrap, service=SERVICE)
     await relay.start()
-    await eventually(lambda: relay.status()["leader"], every=0.001)
+    await eventually(lambda: relay.status()["generation"] is not None, every=0.001)
     began = time.perf_counter()
 
     async def done() -> bool:

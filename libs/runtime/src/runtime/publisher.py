@@ -40,14 +40,17 @@ class Held(NamedTuple):
     """What Kafka holds without gaps."""
 
     place: Place
-    ends: str
-    """As JSON, next to where partitions ended that took records since this was last told."""
+    ends: dict[str, int]
+    """Next to where partitions ended that took records since this was last told."""
+
+    def and_then(self, newer: Held) -> Held:
+        return Held(newer.place, self.ends | newer.ends)
 
 
 TENANT = 36
 """A key is its tenant's id, a colon and the subject (:func:`contracts.envelope.partition_key`): both come from it."""
 # What may be on its way to Kafka at once: repeated if the process dies, and held in memory.
-UNDERWAY_RECORDS, UNDERWAY_BYTES = 10_000, 32_000_000
+UNDERWAY_RECORDS, UNDERWAY_BYTES = 20_000, 32_000_000
 # Of each set of rows the last so many tell where they came to lie, so next to every partition's end is known.
 NOTED = 64
 # How long the client waits before it connects again. Meanwhile the loss is noticed and the queue is thrown away.
@@ -111,7 +114,8 @@ class Publisher:
                 "enable.idempotence": True,
                 "enable.gapless.guarantee": True,
                 "acks": "all",
-                "linger.ms": 2,
+                # While more waits: what is settled is flushed, and does not linger.
+                "linger.ms": 30,
                 "delivery.timeout.ms": 0,
                 "allow.auto.create.topics": False,
                 # The partitioner of the Java clients and of aiokafka: a key has one partition for every producer.
@@ -164,7 +168,7 @@ class Publisher:
             place = self._underway.popleft().place
         if place is None:
             return None
-        ends = json.dumps(self._ends)
+        ends = dict(self._ends)
         self._ends.clear()
         return Held(place, ends)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from typing import Any
 
 from kit.postgres import Database
@@ -28,14 +29,17 @@ LIMIT $4
 """  # noqa: S608
 # One plan for ever, by the index: statistics of a partition that was empty a moment ago are no ground for another.
 _PLAN = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_bitmapscan = off; SET jit = off"
+# Does not wait for the disk: what Postgres may forget of it in a crash is published again, as after any other.
 _ADVANCE = """
 UPDATE relay_position SET epoch = $2, xid = $3::xid8, seq = $4, kafka_ends = kafka_ends || $6::jsonb, updated_at = now()
-WHERE relay = $1 AND generation = $5 RETURNING true
+WHERE relay = $1 AND generation = $5 RETURNING set_config('synchronous_commit', 'off', true) = 'off'
 """
 _TOPICS = "SELECT DISTINCT split_part(jsonb_object_keys(kafka_ends), '/', 1) FROM relay_position WHERE relay = $1"
 _BEGIN = "SELECT epoch, xid, seq, generation, halted FROM begin_relay($1, $2, $3::jsonb)"
 LOOK_SECONDS = 5.0
 WATCH_SECONDS = 5.0
+# So many sets of rows wait to be sent: neither reading nor sending waits for what the other happens to wait for.
+READ_AHEAD = 2
 
 
 class Rewound(Exception):
@@ -73,6 +77,8 @@ class Relay:
         self._leader = False
         self._published = 0
         self._generation: int | None = None
+        self._held: Held | None = None
+        """What Kafka holds and is not stored yet."""
         self._halted = ""
         self._last_error: str | None = None
         for metric in (METRICS.relay_errors, METRICS.relayed, METRICS.suppressed):
@@ -105,7 +111,7 @@ class Relay:
         return None
 
     def status(self) -> dict[str, object]:
-        known = {"leader": self._leader, "published": self._published}
+        known = {"leader": self._leader, "generation": self._generation, "published": self._published}
         return {**known, "last_error": self._last_error, "halted": self._halted}
 
     async def _watch(self) -> None:
@@ -169,7 +175,7 @@ class Relay:
     async def _publish_all(self, connection: Any, publisher: Publisher) -> None:
         clock = asyncio.get_running_loop().time
         looked = maintained = clock()
-        self._generation = None
+        self._generation = self._held = None
         position = await self._look(connection, publisher)
         while True:
             self._database.doorbell.clear()
@@ -203,34 +209,54 @@ class Relay:
 
         While rows are sent the next are read and the position is stored, up to where Kafka holds everything.
         """
-        held: Held | None = None
-        rows = await connection.fetch(_FETCH, *position, self._batch)
-        more = bool(rows)
-        while more:
-            more = len(rows) == self._batch
-            position = tuple(rows[-1][-3:]) if rows else position
-            results: tuple[Any, Any] = await asyncio.gather(
-                self._publish(publisher, rows, settle=not more),
-                self._go_on(connection, held, position, self._batch if more else 0),
-                return_exceptions=True,  # neither is left behind working on when the other fails
-            )
-            for error in results:
-                if isinstance(error, BaseException):
-                    raise error
-            held, rows = results
-        await self._go_on(connection, held, position, 0)
+        coming: asyncio.Queue[list[Any]] = asyncio.Queue()
+        room = asyncio.Semaphore(READ_AHEAD)
+        reading = asyncio.create_task(self._read(connection, position, coming, room))
+        settled = True
+        try:
+            while rows := await coming.get():
+                room.release()
+                position = tuple(rows[-1][-3:])
+                settled = len(rows) < self._batch
+                await self._publish(publisher, rows, settle=settled)
+            if not settled:
+                await self._publish(publisher, [], settle=True)
+            await reading
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+        await self._store(connection)
         return position
 
-    async def _publish(self, publisher: Publisher, rows: list[Any], *, settle: bool) -> Held | None:
+    async def _read(
+        self, connection: Any, position: Place, coming: asyncio.Queue[list[Any]], room: asyncio.Semaphore
+    ) -> None:
+        """Rows in their order, a little ahead of what is sent; nothing comes after an empty list."""
+        more = True
+        try:
+            while more:
+                await room.acquire()
+                await self._store(connection)
+                rows = await connection.fetch(_FETCH, *position, self._batch)
+                more = len(rows) == self._batch
+                if rows:
+                    position = tuple(rows[-1][-3:])
+                    coming.put_nowait(rows)
+        finally:
+            coming.put_nowait([])
+
+    async def _publish(self, publisher: Publisher, rows: list[Any], *, settle: bool) -> None:
         held = await asyncio.to_thread(publisher.send, rows, settle=settle)
+        if held is not None:
+            self._held = self._held.and_then(held) if self._held else held
         self._published += len(rows)
         METRICS.relayed.labels(self._service).inc(len(rows))
-        return held
 
-    async def _go_on(self, connection: Any, held: Held | None, position: Place, limit: int) -> Any:
-        """Store what Kafka holds, read what comes next."""
-        if held is not None:
-            if not await connection.fetchval(_ADVANCE, self._service, *held.place, self._generation, held.ends):
-                raise Rewound
-            self._last_error = None
-        return await connection.fetch(_FETCH, *position, limit) if limit else []
+    async def _store(self, connection: Any) -> None:
+        """Store what Kafka holds."""
+        held, self._held = self._held, None
+        if held is None:
+            return
+        if not await connection.fetchval(_ADVANCE, self._service, *held.place, self._generation, json.dumps(held.ends)):
+            raise Rewound
+        self._last_error = None
