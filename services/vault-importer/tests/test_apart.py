@@ -163,7 +163,7 @@ def _read(path: Path, **allowed: int) -> None:
 @pytest.mark.parametrize("table", ["message", "jid"])
 def test_a_file_that_takes_for_ever_is_refused(stores: Any, table: str) -> None:
     with pytest.raises(BackupRefused, match=r"longer than it may|seconds of computing|memory") as caught:
-        _read(_endless(stores, table), seconds=3)
+        _read(_endless(stores, table), seconds=1)
     assert caught.value.code == "harmful"
 
 
@@ -218,6 +218,7 @@ def test_a_process_that_was_taken_over_is_ended(
     stores: Any, monkeypatch: pytest.MonkeyPatch, does: str, sentence: str
 ) -> None:
     monkeypatch.setattr(backup, "COMMAND", (sys.executable, "-c", does))
+    monkeypatch.setattr(backup, "PATIENCE", 1)
     with pytest.raises(BackupRefused, match=sentence):
         list(_open(stores.plain(), seconds=1 if does == ENDLESS else 60).messages())
 
