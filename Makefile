@@ -40,18 +40,12 @@ clean: ## Stop the stack and forget its data
 	@if [ -x $(BIN)/trunkline ]; then $(BIN)/trunkline clean $(TEST_STACK) && $(BIN)/trunkline clean $(BESIDE_STACK) && \
 	 $(BIN)/trunkline clean $(BENCH_STACK) && $(BIN)/trunkline clean; fi
 
-check: setup ## Lint, types, import rules, event contracts, unit tests: no servers, two minutes
-	@$(BIN)/ruff check $(SOURCES)
-	@$(BIN)/ruff format --check -q $(SOURCES)
-	@$(BIN)/mypy -n auto libs/*/src services/*/src cli/src
-	@$(BIN)/lint-imports
-	@$(BIN)/trunkline contracts check
-	@$(BIN)/trunkline dashboards check
-	@$(BIN)/pytest -q -m "not real" -n auto --maxprocesses 4
+check: setup ## Lint, types, import rules, event contracts, unit tests: no servers, a minute
+	@$(BIN)/python -m tests.checks $(if $(THOROUGH),--thorough)
 
 test: ## Everything that CI runs: check, then all tests on real servers, most of them two at a time
 	@deploy/native/bootstrap --for-tests
-	@$(MAKE) --no-print-directory check
+	@$(MAKE) --no-print-directory check THOROUGH=yes
 	@$(BIN)/python -m tests.lanes "$(TEST_ROOT)"
 
 faults: ## Mixed faults against the real stack, by seed: SEED=7 SECONDS=180 ONLY=crash,reset

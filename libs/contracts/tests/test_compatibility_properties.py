@@ -83,7 +83,7 @@ def newest_of_major(released: Released) -> type[Event]:
 
 
 @pytest.mark.parametrize("released", RELEASED, ids=name_of)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=settings.default.max_examples // 4, deadline=None)
 @given(data=st.data())
 def test_whatever_an_old_writer_wrote_is_read_today(released: Released, data: st.DataObject) -> None:
     value = data.draw(values_of(released.writer, released.writer))
@@ -93,7 +93,7 @@ def test_whatever_an_old_writer_wrote_is_read_today(released: Released, data: st
 
 
 @pytest.mark.parametrize("released", RELEASED, ids=name_of)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=settings.default.max_examples // 4, deadline=None)
 @given(data=st.data())
 def test_whatever_is_written_today_is_read_by_an_older_release(released: Released, data: st.DataObject) -> None:
     event = newest_of_major(released)
@@ -148,7 +148,7 @@ def _containers(inner: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[d
 schemas = st.recursive(scalars, _containers, max_leaves=5)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * settings.default.max_examples, deadline=None)
 @given(data=st.data(), writer=schemas, reader=schemas)
 def test_no_value_of_a_writer_is_refused_by_a_reader_found_compatible(
     data: st.DataObject, writer: dict[str, Any], reader: dict[str, Any]
@@ -160,7 +160,7 @@ def test_no_value_of_a_writer_is_refused_by_a_reader_found_compatible(
         assert accepts(reader, value)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * settings.default.max_examples, deadline=None)
 @given(data=st.data(), narrow=schemas, others=st.lists(schemas, max_size=2))
 def test_a_reader_that_only_adds_alternatives_is_compatible(
     data: st.DataObject, narrow: dict[str, Any], others: list[dict[str, Any]]
@@ -171,7 +171,7 @@ def test_a_reader_that_only_adds_alternatives_is_compatible(
     assert accepts(wide, data.draw(values_of(narrow, narrow)))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=2 * settings.default.max_examples, deadline=None)
 @given(schema=schemas)
 def test_every_schema_reads_what_it_writes(schema: dict[str, Any]) -> None:
     assert differences(schema, schema) == []

@@ -172,7 +172,7 @@ def questions(draw: st.DrawFn) -> tuple[RoutingView, Request, datetime]:
     return view, request, draw(MOMENTS)
 
 
-@settings(max_examples=600)
+@settings(max_examples=12 * settings.default.max_examples)
 @given(questions())
 def test_every_decision_keeps_the_house_rules(question: tuple[RoutingView, Request, datetime]) -> None:
     view, request, now = question
@@ -213,7 +213,7 @@ def test_an_emergency_wins_over_everything_but_a_circle(question: tuple[RoutingV
         assert decision.rule != "emergency"
 
 
-@settings(max_examples=300)
+@settings(max_examples=3 * settings.default.max_examples)
 @given(questions())
 def test_every_candidate_is_rung_or_left_out_with_a_reason_until_the_rule_that_rings(
     question: tuple[RoutingView, Request, datetime],

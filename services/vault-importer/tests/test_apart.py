@@ -294,7 +294,11 @@ def test_a_schema_that_is_no_text_is_refused(stores: Any) -> None:
         recognise(path)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=settings.default.max_examples * 3 // 2,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(st.data())
 def test_a_damaged_store_is_read_or_refused_and_nothing_else(stores: Any, data: st.DataObject) -> None:
     path = stores.plain()

@@ -82,7 +82,7 @@ def test_an_extensible_wav_is_what_its_subformat_says() -> None:
     assert wave_of(io.BytesIO(b"RIFF" + struct.pack("<I", len(text)) + text)).encoding == "pcm"
 
 
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=5 * settings.default.max_examples)
 @given(
     st.binary(max_size=300),
     st.sampled_from(

@@ -214,7 +214,11 @@ def test_a_cut_or_damaged_increment_is_refused(tmp_path: Path) -> None:
         _read(tmp_path / "one")
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=3 * settings.default.max_examples,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(st.data())
 def test_whatever_stands_in_it_is_read_or_refused(tmp_path: Path, data: st.DataObject) -> None:
     nested = _protocol(14, "OLD", encode_field(14, _protocol(14, "OLD", encode_field(14, _text("deep")))))
