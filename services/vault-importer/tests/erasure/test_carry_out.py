@@ -6,15 +6,16 @@ import os
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from prometheus_client import REGISTRY as METRICS_REGISTRY
 
 import vault_importer.erasure.run as running
 import vault_importer.load_backup as loading
-from kit.postgres import Database
+from kit.postgres import Database, Transaction
 from vault_importer.checkpoints import tenant_signer
-from vault_importer.erasure import decide
+from vault_importer.erasure import decide, store
 from vault_importer.erasure.case import Case
 from vault_importer.erasure.receipts import ANSWERING
 from vault_importer.erasure.run import work_all
@@ -195,6 +196,22 @@ async def test_it_is_measured_for_how_long_the_others_have_not_answered(forgetti
     assert unanswered() == 0
 
 
+async def test_one_that_cannot_be_carried_out_holds_up_no_other(
+    forgetting: Forgetting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = await forgetting.begun()
+    real = store.open_cases
+
+    async def with_one_that_is_not_there(tx: Transaction, now: datetime) -> Any:
+        first, *others = await real(tx, now)
+        return [(first[0], uuid4(), *first[2:]), first, *others]
+
+    monkeypatch.setattr(store, "open_cases", with_one_that_is_not_there)
+    with pytest.raises(ExceptionGroup, match="could not be carried out"):
+        await work_all(forgetting.erasing)
+    assert (await forgetting.case(case.id)).state == "told"
+
+
 def unanswered() -> float:
     return METRICS_REGISTRY.get_sample_value("trunkline_erasure_unanswered_age_seconds") or 0.0
 
@@ -208,16 +225,14 @@ async def test_a_second_receipt_and_one_of_nothing_change_nothing(forgetting: Fo
 
 
 async def test_another_tenant_keeps_the_same_person(forgetting: Forgetting) -> None:
-    from uuid import uuid4
-
-    from vault_importer import store
     from vault_importer.accounts import Account
     from vault_importer.import_backup import ImportJob, import_backup
+    from vault_importer.store import put_account
 
     database = forgetting.vault.database
     account = Account(tenant_id=uuid4(), id=uuid4(), name="Mumbai", number="+919820000001", sealed_key=None)
     async with database.transaction(account.tenant_id) as tx:
-        await store.put_account(tx, account)
+        await put_account(tx, account)
     await import_backup(ImportJob(database=database, account=account, path=forgetting.backup()))
     async with database.transaction(account.tenant_id) as tx:
         before = await tx.fetchval("SELECT count(*) FROM message")

@@ -81,14 +81,22 @@ class Erasing:
 
 
 async def work_all(erasing: Erasing) -> None:
-    """One look at everything that is due, was interrupted, or waits for receipts."""
+    """One look at everything that is due, was interrupted, or waits for receipts. What fails of one request holds up
+    no other; it is raised in the end, as a group."""
     now = datetime.now(UTC)
     async with erasing.database.system() as tx:
         waiting = await store.open_cases(tx, now)
         since = await store.oldest_unanswered(tx)
     metrics.UNANSWERED.set((now - since).total_seconds() if since is not None else 0)
+    failed: list[Exception] = []
     for tenant, id_, _ in waiting:
-        await carry_out(erasing, tenant, id_)
+        try:
+            await carry_out(erasing, tenant, id_)
+        except Exception as error:
+            log.warning("erasure_failed", erasure=str(id_), error=type(error).__name__)
+            failed.append(error)
+    if failed:
+        raise ExceptionGroup("erasures could not be carried out", failed)
 
 
 async def carry_out(erasing: Erasing, tenant: UUID, id_: UUID) -> Case:
