@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import KafkaException
 from tests.faults.harness import checks, waivers
 from tests.faults.harness.checks import Violation
 from tests.faults.harness.doubt import Doubt, Standing
+from tests.faults.harness.groups import Groups
 from tests.faults.harness.judge import NOTED_AFTER, _right_ends
 from tests.faults.harness.ledger import Ledger, Operation
 from tests.faults.harness.outside import Tail, effect_of
@@ -295,6 +297,36 @@ def test_a_group_that_has_committed_nothing_in_a_partition_is_behind_by_all_of_i
     assert groups.lag() == {"front-desk.live": 2 + 3}
     assert groups.readers("vault.state") == ["front-desk.live"]
     assert groups.readers("call.state") == []
+
+
+class Lost:
+    """A client that knows the Kafka of its beginning, and asks the next one in vain."""
+
+    kafka = 1
+
+    def __init__(self, _: object) -> None:
+        self.knows, self.closed = Lost.kafka, False
+
+    def get_watermark_offsets(self, *_: object, **__: object) -> tuple[int, int]:
+        if self.knows != Lost.kafka:
+            raise KafkaException("unknown partition")
+        return 0, 9
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_a_client_that_never_finds_another_kafka_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.faults.harness.groups.Consumer", Lost)
+    groups = Groups(NOWHERE)
+    assert set(groups.bounds().values()) == {(0, 9)}
+    first = groups._client("outside")
+    monkeypatch.setattr(Lost, "kafka", 2)
+    with pytest.raises(KafkaException):
+        groups.bounds()
+    assert set(groups.bounds().values()) == {(0, 9)}
+    groups.close()
+    assert first.closed
 
 
 class Told:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from contracts.topics import TOPICS
@@ -32,6 +34,7 @@ class Groups:
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
         self._clients: dict[str, Consumer] = {}
+        self._given_up: list[Consumer] = []
         self._lock = threading.Lock()
         self.topics: dict[str, tuple[str, ...]] = {}
 
@@ -69,7 +72,8 @@ class Groups:
     def committed(self, group: str) -> dict[tuple[str, int], int]:
         """The offset behind the last record that the group has done with, by topic and partition."""
         partitions = [TopicPartition(name, n) for name in self.topics[group] for n in range(TOPICS[name].partitions)]
-        found = self._client(group).committed(partitions, timeout=ANSWER_SECONDS)
+        with self._asking(group) as client:
+            found = client.committed(partitions, timeout=ANSWER_SECONDS)
         return {(each.topic, each.partition): max(each.offset, 0) for each in found}
 
     def everywhere(self) -> dict[tuple[str, str, int], int]:
@@ -78,13 +82,12 @@ class Groups:
 
     def bounds(self) -> dict[tuple[str, int], tuple[int, int]]:
         """The first and the next offset of every partition."""
-        return {
-            (topic.name, n): self._client("outside").get_watermark_offsets(
-                TopicPartition(topic.name, n), timeout=ANSWER_SECONDS
-            )
-            for topic in TOPICS.values()
-            for n in range(topic.partitions)
-        }
+        with self._asking("outside") as client:
+            return {
+                (topic.name, n): client.get_watermark_offsets(TopicPartition(topic.name, n), timeout=ANSWER_SECONDS)
+                for topic in TOPICS.values()
+                for n in range(topic.partitions)
+            }
 
     def lag(self) -> dict[str, int]:
         """How many records each group is behind."""
@@ -96,8 +99,22 @@ class Groups:
         return behind
 
     def close(self) -> None:
-        for client in self._clients.values():
+        for client in (*self._clients.values(), *self._given_up):
             client.close()
+
+    @contextlib.contextmanager
+    def _asking(self, group: str) -> Iterator[Any]:
+        """The client of a group. One that had no answer is not asked again: it may know of a Kafka that is lost, and
+        never find the way into the next one."""
+        client = self._client(group)
+        try:
+            yield client
+        except KafkaException:
+            with self._lock:
+                if self._clients.get(group) is client:
+                    # Closed in the end: another thread may still be asking it.
+                    self._given_up.append(self._clients.pop(group))
+            raise
 
     def _client(self, group: str) -> Any:
         with self._lock:
