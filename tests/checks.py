@@ -44,21 +44,24 @@ class Ended:
 
 
 def steps(*, thorough: bool) -> list[Step]:
-    """All of them, those that take longest first. Thorough ones try every example of the properties."""
+    """All of them: what is told at once, then what takes longest. Thorough ones try every example of the properties.
+
+    Types go beside the first tests: in a new environment two at once would both compile all that they import.
+    """
     packages = [f"{path.relative_to(ROOT)}/src" for path in sorted(ROOT.glob("libs/*")) if (path / "src").is_dir()]
     services = [path.name for path in sorted(ROOT.glob("services/*")) if (path / "src").is_dir()]
     packages += [*(f"services/{name}/src" for name in services), "cli/src"]
     others = [f"services/{name}" for name in services if name not in LARGE]
     return [
+        _step("lint", "ruff", "check", *SOURCES),
+        _step("format", "ruff", "format", "--check", *SOURCES),
         _tests("other services, command line, repository", [*others, "cli", "tests"], thorough),
+        _step("types", "mypy", *packages),
         *(_tests(name, [f"services/{name}"], thorough) for name in LARGE),
         _tests("libraries", ["libs"], thorough),
-        _step("types", "mypy", *packages),
         _step("dashboards and alerts", "trunkline", "dashboards", "check"),
         _step("event contracts", "trunkline", "contracts", "check"),
         _step("import rules", "lint-imports"),
-        _step("lint", "ruff", "check", *SOURCES),
-        _step("format", "ruff", "format", "--check", *SOURCES),
     ]
 
 
