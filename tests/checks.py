@@ -55,10 +55,11 @@ def steps(*, thorough: bool) -> list[Step]:
     return [
         _step("lint", "ruff", "check", *SOURCES),
         _step("format", "ruff", "format", "--check", *SOURCES),
-        _tests("other services, command line, repository", [*others, "cli", "tests"], thorough),
+        _tests("repository, other services", ["tests", *others], thorough),
         _step("types", "mypy", *packages),
         *(_tests(name, [f"services/{name}"], thorough) for name in LARGE),
         _tests("libraries", ["libs"], thorough),
+        _tests("command line", ["cli"], thorough),
         _step("dashboards and alerts", "trunkline", "dashboards", "check"),
         _step("event contracts", "trunkline", "contracts", "check"),
         _step("import rules", "lint-imports"),
@@ -106,7 +107,8 @@ def _ended(step: Step) -> Ended:
 
 
 def main() -> int:
-    at_once = max(2, len(os.sched_getaffinity(0)))
+    # One more than there are cores: some wait now and then.
+    at_once = len(os.sched_getaffinity(0)) + 1
     try:
         return run(steps(thorough="--thorough" in sys.argv[1:]), sys.stdout, at_once=at_once)
     except KeyboardInterrupt:
