@@ -10,8 +10,6 @@ unexport PYTHONDONTWRITEBYTECODE
 BIN := .venv/bin
 # Asked for when a recipe runs: the account that it looks at comes with Postgres.
 TEST_ROOT = $$(deploy/native/test-root)
-TEST_STACK = --run-dir "$(TEST_ROOT)/test" --port-base 18000
-BESIDE_STACK = --run-dir "$(TEST_ROOT)/beside/test" --port-base 19000
 # The tests' servers may keep their data in memory; what is measured is a disk.
 BENCH_STACK = --run-dir "$(TEST_ROOT)/measured" --port-base 20000
 SOURCES := libs services cli tests bench examples conftest.py
@@ -37,13 +35,13 @@ down: ## Stop the stack; its data stays
 	@$(BIN)/trunkline down
 
 clean: ## Stop the stack and forget its data
-	@if [ -x $(BIN)/trunkline ]; then $(BIN)/trunkline clean $(TEST_STACK) && $(BIN)/trunkline clean $(BESIDE_STACK) && \
+	@if [ -x $(BIN)/trunkline ]; then $(BIN)/python -m tests.lanes "$(TEST_ROOT)" clean && \
 	 $(BIN)/trunkline clean $(BENCH_STACK) && $(BIN)/trunkline clean; fi
 
 check: setup ## Lint, types, import rules, event contracts, unit tests: no servers, a minute
 	@$(BIN)/python -m tests.checks $(if $(THOROUGH),--thorough)
 
-test: ## Everything that CI runs: check, then all tests on real servers, most of them two at a time
+test: ## Everything that CI runs: check, then all tests on real servers, in lanes side by side
 	@deploy/native/bootstrap --for-tests
 	@$(MAKE) --no-print-directory check THOROUGH=yes
 	@$(BIN)/python -m tests.lanes "$(TEST_ROOT)"

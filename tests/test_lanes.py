@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,9 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests import lanes
-from tests.lanes import Lane, run
+from tests.lanes import Lane, Part, run
 
 ROOT = Path(__file__).parents[1]
+#: How modules of tests name the ports of a stack of theirs.
+FIXED = re.compile(r"PORT_BASE\b[^\n]*?\b(2\d000)\b")
 
 
 def lane(folder: Path, name: str, program: str, after: Callable[[], None] = lambda: None) -> Lane:
@@ -27,6 +30,16 @@ def said(*lines: str, code: int = 0, when: Path | None = None) -> str:
     return f"import os, time{wait}\nfor line in {lines!r}: print(line, flush=True); time.sleep(0.05)\nos._exit({code})"
 
 
+def runs(part: Part, path: Path) -> bool:
+    """Whether a lane runs a file of tests."""
+
+    def within(places: list[str]) -> bool:
+        return any(path.is_relative_to(place) for place in places)
+
+    ignored = [each.removeprefix("--ignore=") for each in part.paths if each.startswith("--ignore=")]
+    return within([each for each in part.paths if not each.startswith("--")]) and not within(ignored)
+
+
 def test_every_test_is_in_one_lane_and_in_one_only() -> None:
     found = [
         path.relative_to(ROOT)
@@ -36,22 +49,31 @@ def test_every_test_is_in_one_lane_and_in_one_only() -> None:
     ]
     assert len(found) > 100
 
-    def within(path: Path, places: tuple[str, ...]) -> bool:
-        return any(path.is_relative_to(place) for place in places if not place.startswith("--"))
-
-    ignored = tuple(each.removeprefix("--ignore=") for each in lanes.ALONE if each.startswith("--ignore="))
+    parts = (*lanes.PARTS, lanes.ALONE)
     for path in found:
-        alone = within(path, lanes.ALONE) and not within(path, ignored)
-        assert within(path, lanes.FIRST) + within(path, lanes.BESIDE) + alone == 1, path
-    for place in (*lanes.FIRST, *lanes.BESIDE):
-        assert (ROOT / place).exists(), place
+        assert len([part.name for part in parts if runs(part, path)]) == 1, path
+    for part in parts:
+        for place in part.paths:
+            assert (ROOT / place.removeprefix("--ignore=")).exists(), place
 
 
 def test_lanes_that_run_side_by_side_share_no_folder_and_no_port(tmp_path: Path) -> None:
     for stage in lanes.lanes(tmp_path):
-        for name in ("TRUNKLINE_TEST_ROOT", "TRUNKLINE_TEST_PORT_BASE", "TRUNKLINE_TEST_FAULTS_PORT_BASE"):
+        for name in ("TRUNKLINE_TEST_ROOT", "TRUNKLINE_TEST_PORT_BASE"):
             assert len({each.environment[name] for each in stage}) == len(stage)
         assert len({each.log for each in stage}) == len(stage)
+    paths = [path for top in ("libs", "services", "cli", "tests") for path in (ROOT / top).rglob("*.py")]
+    texts = {path.relative_to(ROOT): path.read_text("utf-8") for path in paths if path.name != "test_lanes.py"}
+    asking = [path for path, text in texts.items() if "TEST_FAULTS_PORT_BASE" in text and path.name != "lanes.py"]
+    with_faults = [part for part in lanes.PARTS if any(runs(part, path) for path in asking)]
+    assert len({part.faults for part in with_faults}) == len(with_faults) == len(asking)
+    for part in with_faults:
+        assert part.faults not in {each.port for each in lanes.PARTS}
+    # Of stacks that have ports of their own, whoever starts them.
+    others = {int(number) for text in texts.values() for number in FIXED.findall(text)}
+    assert others >= {21000, 24000, 26000, 28000}
+    for part in lanes.PARTS:
+        assert 18000 + part.port not in others
 
 
 def test_what_lanes_print_is_not_mixed_and_the_last_lines_are_pytests(tmp_path: Path) -> None:
@@ -98,6 +120,27 @@ def test_servers_are_stopped_before_the_next_stage_begins(tmp_path: Path) -> Non
         tmp_path, "alone", f"import os; print('1 passed in 0s'); os._exit(not os.path.exists({str(stopped)!r}))"
     )
     assert run([[first], [alone]], io.BytesIO()) == 0
+
+
+def test_so_many_lanes_run_at_once_and_the_next_begins_when_one_ends(tmp_path: Path) -> None:
+    def busy(name: str, until: str) -> Lane:
+        """Is not over before another lane has begun."""
+        program = f"""
+import os, sys, time
+from pathlib import Path
+folder = Path({str(tmp_path)!r})
+(folder / "{name}.here").touch()
+running = len([*folder.glob("*.here")]) - len([*folder.glob("*.over")])
+while not (folder / "{until}.here").exists():
+    time.sleep(0.01)
+print(running, "passed in 0.1s")
+"""
+        return lane(tmp_path, name, program, after=(tmp_path / f"{name}.over").touch)
+
+    out = io.BytesIO()
+    # The second ends while the first is being shown, and makes room for the third.
+    assert run([[busy("one", "three"), busy("two", "one"), busy("three", "one")]], out, at_once=2) == 0
+    assert (tmp_path / "three.log").read_text() == "2 passed in 0.1s\n"
 
 
 def test_an_interrupt_lets_every_lane_tidy_up(tmp_path: Path) -> None:

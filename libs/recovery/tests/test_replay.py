@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from contracts.topics import Topic
+from kit import handling
 from kit.handling import Halted
 from kit.testing import eventually
 from recovery.replay import settle
@@ -336,8 +337,11 @@ async def test_what_failed_in_a_shadow_run_is_tried_again_in_the_shadow(service:
     assert set((await service.rows()).values()) == {1, 2, 3}
 
 
-async def test_a_halted_replay_goes_on_after_the_handler_was_mended(service: Service) -> None:
+async def test_a_halted_replay_goes_on_after_the_handler_was_mended(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One key fails on every record: the first stops it, what halts the run is the number of keys."""
+    monkeypatch.setattr(handling, "FIRST_PAUSE_SECONDS", 0.001)  # every failing record is tried several times
     for number in range(30):
         await service.bench.send(f"k{number}", 1)
         await service.bench.send(f"k{number}", 2)

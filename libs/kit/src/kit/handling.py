@@ -38,6 +38,7 @@ UNREADABLE: dict[type[Exception], str] = {
     MalformedEnvelope: "malformed_envelope", UnknownMajor: "unknown_major", ContractViolation: "contract_violation"
 }  # fmt: skip
 ATTEMPTS = 4
+FIRST_PAUSE_SECONDS = 0.1
 LANES = 6
 # Of one lane's records that are handled one by one, how many share a transaction.
 TOGETHER = 32
@@ -218,7 +219,8 @@ class Handling:
                     return failure
                 METRICS.retries.labels(self.consumer).inc()
                 if not isinstance(error, TRY_AGAIN_AT_ONCE):
-                    await asyncio.sleep(0.05 * 2**attempt * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+                    pause = FIRST_PAUSE_SECONDS * 2 ** (attempt - 1)
+                    await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
             else:
                 return None
 
