@@ -65,7 +65,7 @@ def test_lanes_that_run_side_by_side_share_no_folder_and_no_port(tmp_path: Path)
     paths = [path for top in ("libs", "services", "cli", "tests") for path in (ROOT / top).rglob("*.py")]
     texts = {path.relative_to(ROOT): path.read_text("utf-8") for path in paths if path.name != "test_lanes.py"}
     asking = [path for path, text in texts.items() if "TEST_FAULTS_PORT_BASE" in text and path.name != "lanes.py"]
-    with_faults = [part for part in lanes.PARTS if any(runs(part, path) for path in asking)]
+    with_faults = [part for part in (*lanes.PARTS, lanes.ALONE) if any(runs(part, path) for path in asking)]
     assert len({part.faults for part in with_faults}) == len(with_faults) == len(asking)
     for part in with_faults:
         assert part.faults not in {each.port for each in lanes.PARTS}
