@@ -28,8 +28,6 @@ SETTINGS = {
     "shared_buffers": "64MB",
     "max_wal_size": "1GB",
     "wal_compression": "on",
-    # A ring's commit waits until all that was logged before it is on the disk: beside a bulk load, let that be little.
-    "wal_writer_delay": "10ms",
     "log_line_prefix": "%m [%p] %q%u@%d ",
     "log_min_messages": "warning",
     "password_encryption": "scram-sha-256",
