@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-__all__ = ["Step", "main", "run", "steps"]
+__all__ = ["Step", "files_of_tests", "main", "run", "steps"]
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -63,6 +63,16 @@ def steps(*, thorough: bool) -> list[Step]:
         _step("dashboards and alerts", "trunkline", "dashboards", "check"),
         _step("event contracts", "trunkline", "contracts", "check"),
         _step("import rules", "lint-imports"),
+    ]
+
+
+def files_of_tests() -> list[Path]:
+    """All there are, from the root."""
+    return [
+        path.relative_to(ROOT)
+        for top in ("libs", "services", "cli", "tests")
+        for path in (ROOT / top).rglob("test_*.py")
+        if ".venv" not in path.parts
     ]
 
 

@@ -26,6 +26,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 
+from kit.testing import PATIENCE
 from trunkline.demo.clients import Directory, GenericPbx, Platform
 from trunkline.demo.command import addresses_of
 from trunkline.demo.events import Tail
@@ -36,8 +37,6 @@ from trunkline.stack.layout import Layout
 RUN_DIR, PORT_BASE = os.environ.get("TRUNKLINE_TEST_ROOT", ".run") + "/journeys", 21000
 # For whole stacks, on a machine that does other things as well.
 control.START_SECONDS = 300.0
-PATIENCE = 120.0
-"""Seconds for what must come: a limit for a busy machine, which costs nothing when all is well."""
 AGENTS = {"reception": "+919847000031", "accounts": "+919847000032"}
 _dids = itertools.count(secrets.randbelow(900_000))
 

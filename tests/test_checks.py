@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from tests.checks import Step, run, steps
+from tests.checks import Step, files_of_tests, run, steps
 
 ROOT = Path(__file__).parents[1]
 
@@ -26,12 +26,7 @@ def folders(each: Step) -> list[str]:
 @pytest.mark.parametrize("thorough", [True, False])
 def test_every_test_is_in_one_step_and_in_one_only(thorough: bool) -> None:
     tests = [each for each in steps(thorough=thorough) if each.name.startswith("tests: ")]
-    found = [
-        path.relative_to(ROOT)
-        for top in ("libs", "services", "cli", "tests")
-        for path in (ROOT / top).rglob("test_*.py")
-        if ".venv" not in path.parts
-    ]
+    found = files_of_tests()
     assert len(found) > 100
     for path in found:
         assert sum(path.is_relative_to(folder) for each in tests for folder in folders(each)) == 1, path

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests import lanes
+from tests.checks import files_of_tests
 from tests.lanes import Lane, Part, run
 
 ROOT = Path(__file__).parents[1]
@@ -41,12 +42,7 @@ def runs(part: Part, path: Path) -> bool:
 
 
 def test_every_test_is_in_one_lane_and_in_one_only() -> None:
-    found = [
-        path.relative_to(ROOT)
-        for top in ("libs", "services", "cli", "tests")
-        for path in (ROOT / top).rglob("test_*.py")
-        if ".venv" not in path.parts
-    ]
+    found = files_of_tests()
     assert len(found) > 100
 
     parts = (*lanes.PARTS, lanes.ALONE)

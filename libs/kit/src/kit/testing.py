@@ -42,6 +42,7 @@ from kit.migrations import migrate, migrations_of, provision
 from kit.postgres import Database, Transaction, role_dsn, schema_of
 
 __all__ = [
+    "PATIENCE",
     "Bench",
     "MakeDatabase",
     "Servers",
