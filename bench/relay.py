@@ -31,7 +31,7 @@ from runtime.publisher import COLUMNS, Publisher
 from runtime.relay import Relay
 
 EVENTS = int(os.environ.get("TRUNKLINE_BENCH_EVENTS", "200000"))
-ROUNDS = 3
+ROUNDS = 5
 PARTITIONS = 6
 VALUE_BYTES = 520
 SERVICE = "front-desk"

@@ -6,6 +6,7 @@ import asyncio
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from itertools import product
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -86,6 +87,18 @@ async def test_a_records_headers_are_those_of_its_envelope(make_database: MakeDa
     for row, envelope in zip(rows, wanted, strict=True):
         headers = [(name, value.encode()) for name, value in publisher.headers(row).items()]
         assert sorted(headers) == sorted(envelope.to_headers())
+
+
+def test_headers_hold_nothing_of_the_row_before() -> None:
+    publisher = Publisher(bootstrap="127.0.0.1:1", service=SERVICE)
+    optional = ("cause", "again", f"00-{1:032x}-{1:016x}-01")
+    names = ("ce_causationid", "ce_replayid", "traceparent")
+    for there in [*product((True, False), repeat=3)] * 2:
+        given = [value if has else "" for value, has in zip(optional, there, strict=True)]
+        row = ("t", "{}", "t.v1", f"{uuid4()}:k", str(uuid7()), "2026-01-01T00:00:00.000000Z", "", *given, 1, 700, 1)
+        headers = publisher.headers(row)
+        assert [headers.get(name, "") for name in names] == given
+        assert headers["ce_id"] == headers["ce_correlationid"] == row[4]
 
 
 async def test_publishing_what_is_old_links_to_its_trace_and_does_not_stretch_it(

@@ -106,7 +106,7 @@ class Publisher:
         # Only asks, and never joins its group. The client's admin calls end the process when a broker dies under one.
         self._asker = Consumer({"bootstrap.servers": bootstrap, "group.id": f"{service}-relay", "log_level": 0},
                                logger=logging.getLogger("librdkafka"))  # fmt: skip
-        self._fixed: dict[str, dict[str, str]] = {}
+        self._headers: dict[tuple[str, bool, bool, bool], dict[str, str]] = {}
         self._producer: Any = Producer(
             {
                 "bootstrap.servers": bootstrap,
@@ -132,8 +132,11 @@ class Publisher:
             self._lost = True
 
     def kafka(self, topics: Iterable[str]) -> tuple[str, str]:
-        """The cluster's id; and as JSON where each partition ends, of these topics and of those that were sent to."""
-        known = self._asker.list_topics(timeout=5)
+        """The cluster's id; and as JSON where each partition ends, of these topics and of those that were sent to.
+
+        It is the producer that asks for the topics: one that has never talked to Kafka takes half a second to begin.
+        """
+        known = self._producer.list_topics(timeout=5)
         ends = {}
         for topic in {*topics, *self._topics} & known.topics.keys():
             for partition in known.topics[topic].partitions:
@@ -176,11 +179,13 @@ class Publisher:
         if rows:
             sent = _Sent(rows, self._failed, self._ends)
             self._underway.append(sent)
-            self._topics.update(row[0] for row in rows)
+            self._topics |= {row[0] for row in rows}
             produce, headers, spans = self._producer.produce, self.headers, spans_are_exported()
             for told, some in ((sent.delivered, rows[:-NOTED]), (sent.noted, rows[-NOTED:])):
                 for row in some:
-                    produce(row[0], row[1], row[3], headers=headers(row, spans=spans), on_delivery=told)
+                    # By position, which the client takes in half a microsecond less than by name: any partition, whom
+                    # to tell on delivery (under two names), now.
+                    produce(row[0], row[1], row[3], -1, told, None, 0, headers(row, spans=spans))
         self._producer.poll(0)
 
     def _too_much(self, settle: bool) -> bool:
@@ -201,14 +206,18 @@ class Publisher:
     def headers(self, row: Any, *, spans: bool = False) -> dict[str, str]:
         """The headers of ``Envelope.to_headers``, made without an envelope: this is done for every event.
 
-        A dictionary, since the client takes it in half the time of a list of pairs. With ``spans`` the trace goes
-        through one of publishing.
+        A dictionary, since the client takes it in less time than a list of pairs. The client keeps copies, so it is
+        filled again for the next row with the same attributes. With ``spans`` the trace goes through one of publishing.
         """
-        topic, _, type_, key, id_, at, correlation, causation, replay, trace = row[:10]
-        headers = {
-            **(self._fixed.get(type_) or self._of_type(type_)), "ce_partitionkey": key, "ce_id": id_, "ce_time": at,
-            "ce_tenant": key[:TENANT], "ce_subject": key[TENANT + 1 :], "ce_correlationid": correlation or id_,
-        }  # fmt: skip
+        topic, _, type_, key, id_, at, correlation, causation, replay, trace, _, _, _ = row
+        attributes = type_, not causation, not replay, not trace
+        headers = self._headers.get(attributes) or self._headers.setdefault(attributes, self._of_type(type_))
+        headers["ce_partitionkey"] = key
+        headers["ce_id"] = id_
+        headers["ce_time"] = at
+        headers["ce_tenant"] = key[:TENANT]
+        headers["ce_subject"] = key[TENANT + 1 :]
+        headers["ce_correlationid"] = correlation or id_
         if causation:
             headers["ce_causationid"] = causation
         if replay:
@@ -221,7 +230,7 @@ class Publisher:
         known = REGISTRY.get(type_)
         fixed = {"ce_specversion": SPEC_VERSION, "ce_type": type_, "ce_source": self._source}
         fixed |= {"content-type": CONTENT_TYPE, **({"ce_dataschema": known.dataschema()} if known else {})}
-        return self._fixed.setdefault(type_, fixed)
+        return fixed
 
 
 def _end_of(topic: str, partition: int) -> str:

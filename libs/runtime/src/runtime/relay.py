@@ -59,7 +59,7 @@ class Relay:
         database: Database,
         kafka_bootstrap: str,
         service: str,
-        batch: int = 2000,
+        batch: int = 4000,
         poll_seconds: float = 0.2,
         keep_days: int = 9,
     ) -> None:
