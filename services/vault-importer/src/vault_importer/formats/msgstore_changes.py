@@ -8,9 +8,10 @@ the store reads the rest as if there were no more. Messages that the rest names 
 from __future__ import annotations
 
 import marshal
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from hashlib import blake2b
-from itertools import groupby
+from itertools import islice
 from operator import itemgetter
 from typing import Any
 
@@ -23,6 +24,7 @@ __all__ = ["Changes"]
 #: To be raised when more is made of the same rows: then all of them are read again.
 READING = 1
 BLOCK_BITS = 9
+BLOCK = 1 << BLOCK_BITS
 DIGEST_BYTES = 16
 MESSAGE = ("_id", "chat_row_id", "from_me", "key_id", "sender_jid_row_id", "timestamp", "received_timestamp",
            "message_type", "text_data")  # fmt: skip
@@ -51,7 +53,7 @@ class Changes:
     def digests(self, salt: bytes) -> dict[int, bytes]:
         """By block; none of blocks with a message that cannot be kept, which are to be accounted for every time."""
         hashes: dict[int, Any] = {}
-        never = {-1}
+        never = set[int]()
         columns = [name for name in MESSAGE if self._store.has("message", name)]
         for block, rows in self._blocks("message", columns, "t._id"):
             hashes[block] = blake2b(marshal.dumps((READING, columns), 2), digest_size=DIGEST_BYTES, key=salt)
@@ -73,14 +75,24 @@ class Changes:
             yield table, f"(SELECT a.parent_message_row_id FROM {ADD_ON} a WHERE a._id = t.message_add_on_row_id)"  # noqa: S608
 
     def _blocks(self, table: str, columns: Sequence[str], key: str) -> Iterator[tuple[int, list[tuple[Any, ...]]]]:
-        """Rows by the block of the message that they are about, each with that message last."""
+        """Rows by the block of the message that they are about, each with that message last. Others are about none, and
+        never left out."""
         own = ", ".join(f"t.{quoted_name(name)}" for name in columns)
         order = "t.rowid" if self._tables.order(table) == "rowid" else "1"
         rows = self._store.select(
-            f"SELECT {own}, {key} AS about FROM {quoted_name(table)} t ORDER BY about, {order}"  # noqa: S608
+            f"SELECT {own}, {key} FROM {quoted_name(table)} t"  # noqa: S608
+            f" WHERE typeof({key}) = 'integer' AND {key} > 0 ORDER BY {key}, {order}"
         )
-        for block, group in groupby(rows, _block):
-            yield block, list(group)
+        held: list[tuple[Any, ...]] = []
+        while more := list(islice(rows, BLOCK)):
+            held += more
+            # In their order, so where a block ends need not be looked for row by row.
+            while held and (block := _block(held[0])) != _block(held[-1]):
+                end = bisect_right(held, block, key=_block)
+                yield block, held[:end]
+                del held[:end]
+        if held:
+            yield _block(held[0]), held
 
     def _content(self, rows: list[tuple[Any, ...]], columns: Sequence[str]) -> bytes:
         """Rows, and what their numbers stand for: that can change, and they do not."""
@@ -163,8 +175,8 @@ class Changes:
 
 
 def _block(row: tuple[Any, ...]) -> int:
-    about = row[-1]
-    return about >> BLOCK_BITS if isinstance(about, int) and about > 0 else -1
+    block: int = row[-1] >> BLOCK_BITS
+    return block
 
 
 def _kept(column: str) -> str:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -35,6 +36,7 @@ LIMITS = {
     sqlite3.SQLITE_LIMIT_ATTACHED: 0,
     sqlite3.SQLITE_LIMIT_WORKER_THREADS: 0,
 }
+LENIENT = partial(str, encoding="utf-8", errors="replace")
 #: SQLite's errors can quote what is damaged, and that need not be text.
 DAMAGED = (sqlite3.DatabaseError, UnicodeDecodeError)
 #: How often the time is looked at: about every 20 ms.
@@ -69,14 +71,14 @@ class SqliteSource:
             # It is made when it is first used, by statements that a query may not have.
             self._connection.execute("SELECT 1 FROM json_each('[]')").fetchall()
             self._connection.set_authorizer(self._authorize)
+            self._connection.text_factory = str
         except DAMAGED:
             self.close()
             raise BackupRefused("not_sqlite", "The file is not a SQLite database, or a damaged one.") from None
 
     def _configure(self) -> None:
         connection = self._connection
-        # Broken emoji halves are common in real stores; one must not end the import.
-        connection.text_factory = partial(str, encoding="utf-8", errors="replace")
+        connection.text_factory = LENIENT
         for limit, bound in LIMITS.items():
             connection.setlimit(limit, bound)
         connection.set_progress_handler(_out_of_time, STEPS)
@@ -126,10 +128,25 @@ class SqliteSource:
 
     def select(self, sql: str, *arguments: object) -> Iterator[tuple[Any, ...]]:
         """Rows of a query. Raises :class:`BackupRefused` when the file turns out to be damaged."""
+        given = 0
         try:
-            yield from self._connection.execute(sql, arguments)
+            for row in self._connection.execute(sql, arguments):
+                given += 1
+                yield row
         except DAMAGED as error:
-            raise _refusal(error) from None
+            if not self._forgive():
+                raise _refusal(error) from None
+        else:
+            return
+        # Nothing writes to the file, so the same query gives the same rows again.
+        yield from islice(self.select(sql, *arguments), given, None)
+
+    def _forgive(self) -> bool:
+        """Whether broken text was an error until now. It is common in real stores (halves of emoji), and one must not
+        end an import; but text that may be broken takes longer to read, so that comes when there is some."""
+        strict = self._connection.text_factory is str
+        self._connection.text_factory = LENIENT
+        return strict
 
     @contextmanager
     def scratch(self) -> Iterator[Callable[..., list[tuple[Any, ...]]]]:
