@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vault_importer.apart import Allowance, backup, open_apart
+from vault_importer.apart import Allowance, Reader, backup, open_apart
 from vault_importer.apart.__main__ import Answers
 from vault_importer.apart.wire import LENGTH, decode
 from vault_importer.decrypt import Limits
@@ -29,7 +29,12 @@ FAN_OUT = (PAGE - 8) // 6
 
 
 def _open(path: Path, **allowed: int) -> Any:
-    return open_apart(path, address_book=None, known_aliases={}, allowance=Allowance(**allowed))[0]
+    reader = Reader(Allowance(**allowed))
+    try:
+        return open_apart(path, address_book=None, known_aliases={}, reader=reader)[0]
+    except BaseException:
+        reader.close()
+        raise
 
 
 def _endless(stores: Any, table: str = "message", depth: int = 5) -> Path:

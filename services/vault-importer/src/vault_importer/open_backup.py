@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from vault_importer.apart import open_apart
+from vault_importer.apart import Reader, open_apart
 from vault_importer.decrypt import Limits, decrypt
 from vault_importer.formats.base import Backup
 from vault_importer.formats.export_options import ExportOptions
@@ -50,11 +50,16 @@ def open_backup(
     sweep_left_behind(temporary)
     private = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=temporary))
     try:
-        plain, app_version = _plain(path, survey, backup_key, private, limits)
-        book = _address_book(address_book, backup_key, private / "address-book", limits) if address_book else None
-        backup, name = open_apart(
-            plain, address_book=book, known_aliases=known_aliases, allowance=limits.reading, export=export
-        )
+        reader = Reader(limits.reading)
+        try:
+            plain, app_version = _plain(path, survey, backup_key, private, limits)
+            book = _address_book(address_book, backup_key, private / "address-book", limits) if address_book else None
+            backup, name = open_apart(
+                plain, address_book=book, known_aliases=known_aliases, reader=reader, export=export
+            )
+        except BaseException:
+            reader.close()
+            raise
         return OpenedBackup(backup, format_name=name, app_version=app_version)
     finally:
         shutil.rmtree(private, ignore_errors=True)

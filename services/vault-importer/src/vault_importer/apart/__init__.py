@@ -4,6 +4,6 @@ The parent starts it, asks for rows in batches over two pipes and takes JSON bac
 file does to the process (crash, eat memory, never end), the importer goes on and says so in a sentence.
 """
 
-from vault_importer.apart.backup import Allowance, open_apart
+from vault_importer.apart.backup import Allowance, Reader, open_apart
 
-__all__ = ["Allowance", "open_apart"]
+__all__ = ["Allowance", "Reader", "open_apart"]

@@ -37,7 +37,7 @@ from vault_importer.formats.export_options import ExportOptions
 from vault_importer.formats.msgstore_tables import LATEST_MS
 from vault_importer.refusals import BackupRefused, ReaderLost, RefusalCode
 
-__all__ = ["Allowance", "open_apart"]
+__all__ = ["Allowance", "Reader", "open_apart"]
 
 T = TypeVar("T")
 
@@ -65,37 +65,33 @@ def open_apart(
     *,
     address_book: Path | None,
     known_aliases: Mapping[str, str],
-    allowance: Allowance,
+    reader: Reader,
     export: ExportOptions | None = None,
 ) -> tuple[Backup, str]:
-    """Open a plain file in a process of its own; also the format's name. Raises :class:`BackupRefused`.
+    """Open a plain file in this process, which goes on to be closed by the backup; also the format's name.
 
-    When this returns, the process holds the files open and needs their names no more.
+    Raises :class:`BackupRefused`; then whoever started the process ends it. When this returns, the process holds the
+    files open and needs their names no more.
     """
-    reader = _Reader(allowance)
-    try:
-        opened = reader.ask(
-            "open",
-            path=str(path),
-            address_book=None if address_book is None else str(address_book),
-            aliases=dict(known_aliases),
-            export=export or ExportOptions(),
-            memory_bytes=allowance.memory_bytes,
-            seconds=allowance.seconds,
-        )
-        backup: Backup = _Backup(reader)
-        if opened["sides"]:
-            backup = _Comparing(reader) if opened["compares"] else _WithSides(reader)
-        return backup, str(opened["format"])
-    except BaseException:
-        reader.close()
-        raise
+    opened = reader.ask(
+        "open",
+        path=str(path),
+        address_book=None if address_book is None else str(address_book),
+        aliases=dict(known_aliases),
+        export=export or ExportOptions(),
+        memory_bytes=reader.allowance.memory_bytes,
+        seconds=reader.allowance.seconds,
+    )
+    backup: Backup = _Backup(reader)
+    if opened["sides"]:
+        backup = _Comparing(reader) if opened["compares"] else _WithSides(reader)
+    return backup, str(opened["format"])
 
 
 class _Backup:
     """To be used by one thread at a time."""
 
-    def __init__(self, reader: _Reader) -> None:
+    def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
     def rows(self) -> Mapping[str, int]:
@@ -172,11 +168,11 @@ def _ok(answer: Any) -> Any:
     raise ReaderLost(f"the process that reads the file failed with {str(answer.get('broken'))[:50]}")
 
 
-class _Reader:
-    """The process, and one exchange after another with it."""
+class Reader:
+    """The process, and one exchange after another with it. It starts while its maker goes on, for instance decrypts."""
 
     def __init__(self, allowance: Allowance) -> None:
-        self._allowance = allowance
+        self.allowance = allowance
         self._numbers = count()
         # No environment: that is where the service's passwords and keys are.
         self._process = subprocess.Popen(
@@ -230,7 +226,7 @@ class _Reader:
         pipe.flush()
 
     def _receive(self) -> bytes:
-        until = time.monotonic() + self._allowance.seconds * PATIENCE
+        until = time.monotonic() + self.allowance.seconds * PATIENCE
         [length] = LENGTH.unpack(self._read(LENGTH.size, until))
         if length > MAX_FRAME_BYTES:
             self.close()
@@ -261,7 +257,7 @@ class _Reader:
         if -status == signal.SIGXCPU:
             return BackupRefused(
                 "harmful",
-                f"{STOPPED}: it takes more than {self._allowance.seconds} seconds of computing (read_seconds).",
+                f"{STOPPED}: it takes more than {self.allowance.seconds} seconds of computing (read_seconds).",
             )
         return BackupRefused(
             "harmful", f"{STOPPED}: it made the process that reads it crash ({signal.Signals(-status).name})."
