@@ -62,7 +62,7 @@ async def _measure(
     addresses: Addresses, database: Database, proxies: Mapping[str, Proxy], folder: Path
 ) -> list[Result]:
     secret = secrets.token_urlsafe(16)
-    name = await directory(database, secret)
+    name = await directory(addresses, database, secret)
     path = f"/v1/hooks/generic/{secret}/ring"
     found: dict[str, list[float]] = {}
     port = free_port()

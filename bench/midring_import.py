@@ -33,7 +33,7 @@ async def _run(addresses: Addresses) -> list[Result]:
         async with fresh_database(
             addresses.postgres_dsn, service="telephony-router", package="telephony_router"
         ) as database:
-            router = await directory(database, secret)
+            router = await directory(addresses, database, secret)
             alone, beside, imported = await _measure(addresses, router, secret, folder)
     without = [percentile(alone, share) for share in SHARES]
     p50, p95, p99 = (percentile(beside, share) for share in SHARES)
