@@ -12,7 +12,6 @@ BIN := .venv/bin
 TEST_ROOT = $$(deploy/native/test-root)
 # The tests' servers may keep their data in memory; what is measured is a disk.
 BENCH_STACK = --run-dir "$(TEST_ROOT)/measured" --port-base 20000
-SOURCES := libs services cli tests bench examples conftest.py
 
 help: ## Explain every target
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,5 +66,5 @@ lock: ## Write requirements.lock anew from every package's dependencies
 	@$(BIN)/uv export -q --locked --all-groups --no-emit-workspace --format requirements.txt --no-header --no-annotate -o requirements.lock >/dev/null
 
 fmt: ## Format the code
-	@$(BIN)/ruff check -q --fix $(SOURCES) || true
-	@$(BIN)/ruff format -q $(SOURCES)
+	@$(BIN)/ruff check -q --fix || true
+	@$(BIN)/ruff format -q

@@ -20,7 +20,6 @@ __all__ = ["Step", "files_of_tests", "main", "run", "steps"]
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
-SOURCES = ("libs", "services", "cli", "tests", "bench", "examples", "conftest.py")
 LARGE = ("vault-importer", "telephony-router")
 """Services whose tests are a step of their own."""
 INTERRUPTED = 130
@@ -53,8 +52,8 @@ def steps(*, thorough: bool) -> list[Step]:
     packages += [*(f"services/{name}/src" for name in services), "cli/src"]
     others = [f"services/{name}" for name in services if name not in LARGE]
     return [
-        _step("lint", "ruff", "check", *SOURCES),
-        _step("format", "ruff", "format", "--check", *SOURCES),
+        _step("lint", "ruff", "check"),
+        _step("format", "ruff", "format", "--check"),
         _tests("repository, other services", ["tests", *others], thorough),
         _step("types", "mypy", *packages),
         *(_tests(name, [f"services/{name}"], thorough) for name in LARGE),
@@ -78,8 +77,8 @@ def files_of_tests() -> list[Path]:
 
 def _tests(name: str, folders: Sequence[str], thorough: bool) -> Step:
     profile = () if thorough else ("--hypothesis-profile=quick",)
-    # These plug-ins would only take time to load.
-    unused = ("-p", "no:xdist", "-p", "no:schemathesis")
+    # This plug-in would only take time to load.
+    unused = ("-p", "no:schemathesis")
     return _step(f"tests: {name}", "pytest", "-q", "-m", "not real", *unused, *profile, *folders)
 
 

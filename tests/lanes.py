@@ -47,40 +47,35 @@ ALONE = Part(
     ),
     0,
 )
-_BESIDE = (
-    Part("archive and command line", ("services/vault-importer", "cli"), 11000),
-    Part(
-        "observability, SIP and the judge of faults",
-        (
-            "tests/observability",
-            "tests/sip",
-            "tests/faults/test_checker_power.py",
-            "tests/faults/test_harness_on_servers.py",
-        ),
-        1000,
+ARCHIVE = Part("archive and command line", ("services/vault-importer", "cli"), 11000)
+OBSERVABILITY = Part(
+    "observability, SIP and the judge of faults",
+    (
+        "tests/observability",
+        "tests/sip",
+        "tests/faults/test_checker_power.py",
+        "tests/faults/test_harness_on_servers.py",
     ),
-    Part(
-        "mixed faults and rebalances",
-        ("tests/faults/test_mixed_faults.py", "tests/faults/test_rebalance.py"),
-        7000,
-        5000,
-    ),
-    Part("libraries", ("libs",), 9000),
+    1000,
 )
+MIXED_FAULTS = Part(
+    "mixed faults and rebalances",
+    ("tests/faults/test_mixed_faults.py", "tests/faults/test_rebalance.py"),
+    7000,
+    5000,
+)
+LIBRARIES = Part("libraries", ("libs",), 9000)
 
 
 def _rest(top: str) -> tuple[str, ...]:
     """All in a folder that is no other lane's."""
-    others = [path for part in (ALONE, *_BESIDE) for path in part.paths]
+    others = [path for part in (ALONE, ARCHIVE, OBSERVABILITY, MIXED_FAULTS) for path in part.paths]
     return top, *(f"--ignore={path}" for path in others if path.startswith(f"{top}/"))
 
 
-PARTS = (
-    *_BESIDE[:2],
-    Part("journeys and kills", _rest("tests"), 0),
-    Part("services", _rest("services"), 12000),
-    *_BESIDE[2:],
-)
+JOURNEYS = Part("journeys and kills", _rest("tests"), 0)
+SERVICES = Part("services", _rest("services"), 12000)
+PARTS = (ARCHIVE, OBSERVABILITY, JOURNEYS, SERVICES, MIXED_FAULTS, LIBRARIES)
 """What takes longest begins first."""
 CLOSING = re.compile(r"\b(?:passed|failed|errors?|deselected|no tests ran)\b.* in \d[\d.]*s")
 INTERRUPTED = 130
