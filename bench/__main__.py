@@ -54,10 +54,13 @@ def main() -> int:
     wanted = parser.parse_args().name
     addresses = _addresses()
     results: list[Result] = []
-    for name, run in BENCHES.items():
-        if wanted in (name, "all"):
-            print(f"measuring {name} …", file=sys.stderr)
-            results.extend(run(addresses))
+    try:
+        for name, run in BENCHES.items():
+            if wanted in (name, "all"):
+                print(f"measuring {name} …", file=sys.stderr)
+                results.extend(run(addresses))
+    finally:
+        relay.forget_topics(addresses.kafka_bootstrap)
     _print(results)
     _write(results)
     return 0

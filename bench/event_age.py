@@ -17,6 +17,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from bench.relay import TOPICS
 from bench.results import Addresses, Result, percentile
 from contracts.event import Event
 from contracts.registry import Registry
@@ -45,7 +46,7 @@ def run(addresses: Addresses) -> list[Result]:
 
 
 async def _run(addresses: Addresses) -> list[Result]:
-    topic = f"bench.{secrets.token_hex(4)}"
+    topic = f"{TOPICS}{secrets.token_hex(4)}"
     admin = AdminClient({"bootstrap.servers": addresses.kafka_bootstrap, "log_level": 0})
     for future in admin.create_topics([NewTopic(topic, 6, 1), NewTopic(f"{topic}.raw", 6, 1)]).values():
         future.result(15)

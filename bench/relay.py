@@ -35,6 +35,7 @@ ROUNDS = 5
 PARTITIONS = 6
 VALUE_BYTES = 520
 SERVICE = "front-desk"
+TOPICS = "bench."
 
 FILL = """
 INSERT INTO outbox (epoch, id, tenant_id, aggregatetype, aggregateid, type, payload, subject, occurred_at,
@@ -77,10 +78,18 @@ async def _run(addresses: Addresses) -> list[Result]:
 
 
 def make_topic(bootstrap: str) -> str:
-    topic = f"bench.{secrets.token_hex(4)}"
+    topic = f"{TOPICS}{secrets.token_hex(4)}"
     admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
     admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(15)
     return topic
+
+
+def forget_topics(bootstrap: str) -> None:
+    """Delete what was made here, by this run or one that was killed: some hundred megabytes each."""
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    made = [name for name in admin.list_topics(timeout=10).topics if name.startswith(TOPICS)]
+    for deleted in admin.delete_topics(made).values() if made else ():
+        deleted.result(15)
 
 
 async def as_superuser(dsn: str, database: Database) -> asyncpg.Connection[asyncpg.Record]:
@@ -112,6 +121,8 @@ async def drain(
     await owner.execute("DELETE FROM relay_position")
     if after:
         place = await owner.fetchrow("SELECT epoch, xid::text AS xid, seq FROM outbox WHERE seq = $1", after)
+        if place is None:
+            raise RuntimeError("what was to be published already is not there")
         await owner.execute(
             "INSERT INTO relay_position (relay, epoch, xid, seq) VALUES ($1, $2, $3::text::xid8, $4)", SERVICE, *place
         )

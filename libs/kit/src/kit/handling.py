@@ -54,12 +54,9 @@ class _Work:
     envelope: Envelope
     payload: Event | Deletion
     subscription: Subscription
+    key: str
     again: bool = False
     """Whether it was parked and is worked off now."""
-
-    @property
-    def key(self) -> str:
-        return lane_of(self.record)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +66,7 @@ class _Unreadable:
     record: Any
     envelope: Envelope | None
     failure: Failure
+    key: str
     subscription: None = None
 
 
@@ -126,7 +124,7 @@ class Handling:
         for record in records:
             if _place(record) not in self._done and (work := self._read(record)) is not None:
                 topics[record.topic].append(work)
-        keys = sorted({lane_of(work.record) for works in topics.values() for work in works})
+        keys = sorted({work.key for works in topics.values() for work in works})
         self._parked = await self.dead_letters.parked_keys(keys) if keys else set()
         await _all(self._handle_topic(works) for works in topics.values())
 
@@ -142,7 +140,8 @@ class Handling:
         try:
             return self._decode(record)
         except tuple(UNREADABLE) as error:
-            return _Unreadable(record, _envelope(record), Failure.of(UNREADABLE[type(error)], error, 1))
+            failure = Failure.of(UNREADABLE[type(error)], error, 1)
+            return _Unreadable(record, _envelope(record), failure, lane_of(record))
 
     def _decode(self, record: Any) -> _Work | None:
         """What there is to do for a record, or nothing when it is not for us. Raises what is in ``UNREADABLE``."""
@@ -159,7 +158,7 @@ class Handling:
         elif envelope.replayid and subscription.replay == "forbidden":
             self._count(record.topic, "replay_refused")
         else:
-            return _Work(record, envelope, payload, subscription)
+            return _Work(record, envelope, payload, subscription, lane_of(record))
         return None
 
     async def _handle_topic(self, works: list[_Work | _Unreadable]) -> None:
@@ -173,7 +172,7 @@ class Handling:
         for work in works:
             await self._park(work.record, work.envelope, work.failure)
             if work.envelope is not None:
-                self._parked.add(lane_of(work.record))
+                self._parked.add(work.key)
 
     async def _handle_keys(self, works: Iterable[_Work]) -> None:
         by_key: dict[str, list[_Work]] = defaultdict(list)
@@ -241,9 +240,10 @@ class Handling:
 
     async def _handle_group(self, works: list[_Work]) -> None:
         # An earlier group of this lane may have parked a key: what is left of it waits behind.
-        waiting = [work for work in works if work.key in self._parked]
-        works = [work for work in works if work.key not in self._parked]
-        await self._handle_keys(waiting)
+        if self._parked:
+            waiting = [work for work in works if work.key in self._parked]
+            works = [work for work in works if work.key not in self._parked]
+            await self._handle_keys(waiting)
         if len(works) < 2:
             return await self._handle_keys(works)
         try:
