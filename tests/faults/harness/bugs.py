@@ -61,8 +61,8 @@ def publish_without_key(patch: pytest.MonkeyPatch) -> None:
         def __len__(self) -> int:
             return len(self._producer)
 
-        def produce(self, topic: str, value: Any, key: Any, **rest: Any) -> None:
-            self._producer.produce(topic, value, **rest)
+        def produce(self, topic: str, value: Any, key: Any, *rest: Any) -> None:
+            self._producer.produce(topic, value, None, *rest)
             # Without a key a producer stays with a partition until its batch is full; a small one shows it sooner.
             self._producer.flush(5)
 
