@@ -59,10 +59,7 @@ OBSERVABILITY = Part(
     1000,
 )
 MIXED_FAULTS = Part(
-    "mixed faults and rebalances",
-    ("tests/faults/test_mixed_faults.py", "tests/faults/test_rebalance.py"),
-    7000,
-    5000,
+    "mixed faults and rebalances", ("tests/faults/test_mixed_faults.py", "tests/faults/test_rebalance.py"), 7000, 5000
 )
 LIBRARIES = Part("libraries", ("libs",), 9000)
 

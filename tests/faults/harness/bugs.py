@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from tests.faults.harness.saboteur.planted import keyless
 
 import kit.broker
 import kit.consume
@@ -49,23 +50,7 @@ def naive_outbox_query(patch: pytest.MonkeyPatch) -> None:
 
 
 def publish_without_key(patch: pytest.MonkeyPatch) -> None:
-    make = runtime.publisher.Producer
-
-    class Keyless:
-        def __init__(self, settings: dict[str, Any], **rest: Any) -> None:
-            # Without a key a producer stays with a partition for some time; one that does not shows it sooner.
-            self._producer = make({**settings, "sticky.partitioning.linger.ms": 0}, **rest)
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self._producer, name)
-
-        def __len__(self) -> int:
-            return len(self._producer)
-
-        def produce(self, topic: str, value: Any, key: Any, *rest: Any) -> None:
-            self._producer.produce(topic, value, None, *rest)
-
-    patch.setattr(runtime.publisher, "Producer", Keyless)
+    patch.setattr(runtime.publisher, "Producer", keyless(runtime.publisher.Producer))
 
 
 def key_lock_not_taken(patch: pytest.MonkeyPatch) -> None:
