@@ -6,7 +6,6 @@ The limit beside it is the same path without our plumbing: send to Kafka and rea
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -14,10 +13,8 @@ from typing import Any, ClassVar
 from uuid import uuid4
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
 
-from bench.relay import TOPICS
+from bench.relay import make_topic
 from bench.results import Addresses, Result, percentile
 from contracts.event import Event
 from contracts.registry import Registry
@@ -46,11 +43,8 @@ def run(addresses: Addresses) -> list[Result]:
 
 
 async def _run(addresses: Addresses) -> list[Result]:
-    topic = f"{TOPICS}{secrets.token_hex(4)}"
-    admin = AdminClient({"bootstrap.servers": addresses.kafka_bootstrap, "log_level": 0})
-    for future in admin.create_topics([NewTopic(topic, 6, 1), NewTopic(f"{topic}.raw", 6, 1)]).values():
-        future.result(15)
-    raw = await _raw(addresses, f"{topic}.raw")
+    topic, bare = [await asyncio.to_thread(make_topic, addresses.kafka_bootstrap) for _ in range(2)]
+    raw = await _raw(addresses, bare)
     async with fresh_database(addresses.postgres_dsn, service="front-desk", package="kit") as database:
         ages = await _ours(addresses, topic, database)
     p50, p95, p99 = (percentile(ages, share) for share in (0.5, 0.95, 0.99))

@@ -37,8 +37,7 @@ PORT_BASE = int(os.environ.get("TRUNKLINE_TEST_OBSERVABILITY_PORT_BASE", "28000"
 def collector() -> Iterator[Collector]:
     collector = Collector()
     yield collector
-    collector.server.shutdown()
-    collector.server.server_close()
+    collector.close()
 
 
 @pytest.fixture(scope="session")

@@ -227,8 +227,7 @@ def test_a_call_that_nobody_knows_is_a_sentence(stack: Stack) -> None:
 
 def test_a_collector_that_is_away_holds_nobody_up(stack: Stack, collector: Collector, make_tenant: Make) -> None:
     """Last here: from now on the collector is gone."""
-    collector.server.shutdown()
-    collector.server.server_close()
+    collector.close()
     tenant = make_tenant("away")
     answers = [
         stack.pbx(tenant).ring(f"away-{n}-{uuid4().hex[:6]}", tenant.customer_number, tenant.did) for n in range(5)
