@@ -61,7 +61,7 @@ async def test_a_person_is_forgotten_step_by_step(operator: Operator, forgetting
     asked = json.loads(operator.told("erasure", "ask", "--by", "desk", "--number", "+91 98470 00010", "--json"))
     request = asked["id"]
     assert (asked["state"], asked["addresses"]) == ("asked", 1)
-    assert "9847" not in json.dumps(asked)
+    assert "9847000010" not in json.dumps(asked)
     assert "two different people" in operator.refused("erasure", "plan", request)
     assert "1 more to approve" in operator.told("erasure", "approve", request, "--by", "owner")
     assert "another person" in operator.refused("erasure", "approve", request, "--by", "owner")
