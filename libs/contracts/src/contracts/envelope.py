@@ -6,10 +6,11 @@ deletion of its key (a tombstone) and still carries its envelope.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from typing import NamedTuple
 from uuid import UUID
 
 from contracts.event import in_utc, rfc3339
@@ -19,6 +20,9 @@ __all__ = ["HEADERS", "Envelope", "Header", "MalformedEnvelope", "partition_key"
 SPEC_VERSION = "1.0"
 CONTENT_TYPE = "application/json"
 REQUIRED = ("ce_specversion", "ce_id", "ce_type", "ce_source", "ce_time", "ce_tenant")
+# The headers that are read: the version, then in the order of the envelope's parts.
+_READ = (*REQUIRED, "ce_subject", "ce_partitionkey", "ce_correlationid", "ce_causationid", "ce_dataschema",
+         "ce_replayid", "traceparent")  # fmt: skip
 
 
 class MalformedEnvelope(ValueError):
@@ -65,9 +69,8 @@ HEADERS = (
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Envelope:
-    """Who said what about whom, when, and because of what."""
+class Envelope(NamedTuple):
+    """Who said what about whom, when, and because of what. Give its parts by name."""
 
     id: str
     """A UUID, version 7 unless it is derived from its cause; the same on every redelivery."""
@@ -117,40 +120,28 @@ class Envelope:
 
         Headers that are not ours are ignored; an empty one counts as missing.
         """
-        pairs = tuple(headers)
+        got = dict(headers)
         try:
-            got = {name: value.decode() if value else "" for name, value in pairs}
+            texts = [value.decode() if (value := got.get(name)) else "" for name in _READ]
         except UnicodeDecodeError:
-            raise MalformedEnvelope(f"the header {_undecodable(pairs)} is not UTF-8") from None
-        if not all(map(got.get, REQUIRED)):
-            missing = [name for name in REQUIRED if not got.get(name)]
+            raise MalformedEnvelope(f"the header {_undecodable(got)} is not UTF-8") from None
+        if not all(texts[: len(REQUIRED)]):
+            missing = [name for name, text in zip(REQUIRED, texts, strict=False) if not text]
             raise MalformedEnvelope(f"headers missing: {', '.join(missing)}")
-        if got["ce_specversion"] != SPEC_VERSION:
+        version, id_, type_, source, time, tenant, *rest = texts
+        if version != SPEC_VERSION:
             raise MalformedEnvelope(f"ce_specversion is not {SPEC_VERSION}")
-        return cls(
-            id=got["ce_id"],
-            type=got["ce_type"],
-            source=got["ce_source"],
-            time=_time(got["ce_time"]),
-            tenant=_tenant(got["ce_tenant"]),
-            subject=got.get("ce_subject", ""),
-            partitionkey=got.get("ce_partitionkey", ""),
-            correlationid=got.get("ce_correlationid", ""),
-            causationid=got.get("ce_causationid", ""),
-            dataschema=got.get("ce_dataschema", ""),
-            replayid=got.get("ce_replayid", ""),
-            traceparent=got.get("traceparent", ""),
-        )
+        return cls(id_, type_, source, _time(time), _tenant(tenant), *rest)
 
 
-def _undecodable(headers: Iterable[tuple[str, bytes]]) -> str:
-    """The name of the first header whose value is not UTF-8."""
-    for name, value in headers:
+def _undecodable(headers: Mapping[str, bytes | None]) -> str:
+    """The name of the first header of ours whose value is not UTF-8."""
+    for name in _READ:
         try:
-            (value or b"").decode()
+            (headers.get(name) or b"").decode()
         except UnicodeDecodeError:
             return name
-    raise ValueError("all of the headers are UTF-8")
+    raise ValueError("all of our headers are UTF-8")
 
 
 @lru_cache(maxsize=4096)

@@ -21,7 +21,7 @@ from faststream.message import AckStatus
 
 from kit import membership
 from kit.membership import Membership
-from kit.progress import Progress
+from kit.progress import Progress, offsets_of
 from kit.telemetry import METRICS, get_logger
 
 __all__ = ["ACK_POLICY", "BatchSource"]
@@ -163,20 +163,14 @@ class BatchSource:
     def _seek_back(self, message: KafkaMessage, records: Any) -> None:
         """Have the batch come again. The library's own way stops at the first partition that is no longer ours, and
         would leave the records of the others unread behind their position."""
-        first: dict[TopicPartition, int] = {}
-        for record in records:
-            first.setdefault(TopicPartition(record.topic, record.partition), record.offset)
         consumer: Any = message.consumer
-        for partition, offset in first.items():
+        for partition, offsets in offsets_of(records).items():
             with contextlib.suppress(IllegalStateError):
-                consumer.seek(partition, offset)
+                consumer.seek(partition, offsets[0])
         message.committed = AckStatus.NACKED
 
     async def _commit(self, message: KafkaMessage, records: Any, term: int) -> None:
-        offsets: dict[TopicPartition, int] = {}
-        for record in records:
-            partition = TopicPartition(record.topic, record.partition)
-            offsets[partition] = max(offsets.get(partition, 0), record.offset + 1)
+        offsets = {partition: offsets[-1] + 1 for partition, offsets in offsets_of(records).items()}
         try:
             # The client tries for ever while it finds no coordinator.
             async with asyncio.timeout(COMMIT_SECONDS):

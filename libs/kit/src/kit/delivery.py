@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 from uuid import UUID
 
 from contracts.envelope import Envelope
@@ -48,8 +48,7 @@ class Poison(Exception):
         self.code = code
 
 
-@dataclass(frozen=True, slots=True)
-class Received(Generic[E]):
+class Received(NamedTuple, Generic[E]):
     """One event with its envelope, as batch handlers get them."""
 
     event: E
@@ -119,4 +118,4 @@ async def claim_many(tx: Transaction, consumer: str, envelopes: Sequence[Envelop
     rows: list[Any] = await tx.fetch(
         _CLAIM, consumer, tx.tenant, [e.replayid for e in envelopes], [e.id for e in envelopes]
     )
-    return {(row["replay_id"], row["event_id"]) for row in rows}
+    return set(map(tuple, rows))

@@ -9,14 +9,13 @@ from __future__ import annotations
 import asyncio
 import random
 from bisect import bisect_left
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple, cast
 from zlib import crc32
 
 from opentelemetry.trace import Link, SpanKind, get_current_span, use_span
@@ -48,8 +47,7 @@ class Halted(Exception):
     """The dead-letter limits are reached: nothing more is handled until an operator has looked."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Work:
+class _Work(NamedTuple):
     record: Any
     envelope: Envelope
     payload: Event | Deletion
@@ -59,8 +57,7 @@ class _Work:
     """Whether it was parked and is worked off now."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Unreadable:
+class _Unreadable(NamedTuple):
     """Keeps its place among the others: what is older than it takes effect first, what is younger waits behind it."""
 
     record: Any
@@ -106,13 +103,13 @@ class Handling:
                 raise ValueError(f"{consumer} subscribes to {subscription.topic} twice")
             self._by_kind[slot] = subscription
         # Of the batch in flight, of which there is one at a time: what has an outcome, which keys wait.
-        self._done: set[tuple[str, int, int]] = set()
+        self._done: list[Any] = []
         self._parked: set[str] = set()
         self._away: BaseException | None = None
 
     def begin(self) -> None:
         """A new batch: forget which records of the last one have an outcome."""
-        self._done = set()
+        self._done = []
 
     async def handle(self, records: Sequence[Any]) -> None:
         """Give every record of the batch a stored outcome; those that have one since :meth:`begin` are passed over.
@@ -120,9 +117,10 @@ class Handling:
         Raises what is in ``SERVER_AWAY`` while the database is away (call again later), and :class:`Halted`.
         """
         self._away = None
+        done = set(map(_place, self._done))
         topics: dict[str, list[_Work | _Unreadable]] = defaultdict(list)
         for record in records:
-            if _place(record) not in self._done and (work := self._read(record)) is not None:
+            if (not done or _place(record) not in done) and (work := self._read(record)) is not None:
                 topics[record.topic].append(work)
         keys = sorted({work.key for works in topics.values() for work in works})
         self._parked = await self.dead_letters.parked_keys(keys) if keys else set()
@@ -134,7 +132,7 @@ class Handling:
             work = self._decode(record)
         except tuple(UNREADABLE) as error:
             return Failure.of(UNREADABLE[type(error)], error, 1)
-        return await self._attempt(replace(work, again=True)) if work is not None else None
+        return await self._attempt(work._replace(again=True)) if work is not None else None
 
     def _read(self, record: Any) -> _Work | _Unreadable | None:
         try:
@@ -147,7 +145,7 @@ class Handling:
         """What there is to do for a record, or nothing when it is not for us. Raises what is in ``UNREADABLE``."""
         envelope = Envelope.from_headers(record.headers)
         if self._replayid:
-            envelope = replace(envelope, replayid=self._replayid)
+            envelope = envelope._replace(replayid=self._replayid)
         subscription = self._by_kind.get((record.topic, record.value is None))
         if record.value is None:
             payload: Event | Deletion | None = Deletion(record.topic, envelope.tenant, envelope.subject)
@@ -191,7 +189,7 @@ class Handling:
                 elif (failure := await self._attempt(work)) is not None:
                     await self._park(work.record, work.envelope, failure)
                     self._parked.add(work.key)
-                self._done.add(_place(work.record))
+                self._done.append(work.record)
 
     async def _attempt(self, work: _Work) -> Failure | None:
         """Handle one record, a bounded number of times; nothing when it took effect, else why it did not."""
@@ -258,7 +256,7 @@ class Handling:
             log.info("batch_falls_back", consumer=self.consumer, records=len(works), error=type(error).__name__)
             await self._handle_keys(works)
         else:
-            self._done.update(_place(work.record) for work in works)
+            self._done.extend([work.record for work in works])
         return None
 
     def _ask_a_lost_server_once(self) -> None:
@@ -278,9 +276,7 @@ class Handling:
                     payloads = [_received(works)] if in_a_set else [work.payload for work in works]
                     await tx.hold(*{entity for each in payloads for entity in await subscription.emits(each, tx)})
                 new = await claim_many(tx, self.consumer, [work.envelope for work in works])
-                # A batch can hold the same event twice: the first one takes the claim.
-                claims = Counter(new)
-                fresh = [work for work in works if claims.pop((work.envelope.replayid, work.envelope.id), 0)]
+                fresh = works if len(new) == len(works) else _first_of_each(works, new)
                 if in_a_set and fresh:
                     await subscription.handler(_received(fresh), tx)
                 for work in () if in_a_set else fresh:
@@ -344,7 +340,7 @@ class Handling:
             await self.dead_letters.park(record, envelope, failure)
             self._limits.parked()
         self._count(record.topic, "parked")
-        self._done.add(_place(record))
+        self._done.append(record)
 
     def _count(self, topic: str, outcome: str, count: int = 1) -> None:
         if count:
@@ -372,8 +368,20 @@ def _envelope(record: Any) -> Envelope | None:
         return None
 
 
+def _first_of_each(works: Iterable[_Work], new: set[tuple[str, str]]) -> list[_Work]:
+    """Those whose events are new; a batch can hold the same event twice, and the first one takes the claim."""
+    claims = set(new)
+    fresh = []
+    for work in works:
+        claim = work.envelope.replayid, work.envelope.id
+        if claim in claims:
+            claims.remove(claim)
+            fresh.append(work)
+    return fresh
+
+
 def _received(works: Iterable[_Work]) -> list[Received[Any]]:
-    return [Received(work.payload, work.envelope) for work in works if isinstance(work.payload, Event)]
+    return [Received(cast("Event", work.payload), work.envelope) for work in works]
 
 
 def _place(record: Any) -> tuple[str, int, int]:

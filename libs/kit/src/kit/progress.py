@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 from aiokafka import TopicPartition
 
 from kit.telemetry import METRICS, get_logger
 
-__all__ = ["Progress"]
+__all__ = ["Progress", "offsets_of"]
 
 log = get_logger(__name__)
 
 PROBE_SECONDS = 15.0
 ASK_SECONDS = 5.0
+_partition = attrgetter("topic", "partition")
+
+
+def offsets_of(records: Iterable[Any]) -> dict[TopicPartition, list[int]]:
+    """The offsets of a polled batch by partition, ascending as Kafka gives them."""
+    offsets: dict[TopicPartition, list[int]] = defaultdict(list)
+    for partition, run in groupby(records, _partition):
+        offsets[TopicPartition(*partition)].extend([record.offset for record in run])
+    return offsets
 
 
 class Progress:
@@ -52,9 +64,7 @@ class Progress:
         self._busy_since = time.monotonic()
         if self._looking is not None:
             await asyncio.wait([self._looking], timeout=3 * ASK_SECONDS)
-        first: dict[TopicPartition, int] = {}
-        for record in records:
-            first.setdefault(TopicPartition(record.topic, record.partition), record.offset)
+        first = {partition: offsets[0] for partition, offsets in offsets_of(records).items()}
         # Compaction and transactions leave holes as well; only Kafka's earliest offset tells them from a loss.
         await self._count_gaps(consumer, {p for p, offset in first.items() if offset > self._next.get(p, offset)})
 
