@@ -7,6 +7,7 @@ loop that reads the same records and looks at nothing.
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -146,6 +147,9 @@ async def ground(addresses: Addresses, events: int) -> AsyncIterator[Ground]:
         await superuser.execute("RESET ROLE")
         it = Ground(addresses, database, superuser, topic, event, uuid4())
         await asyncio.to_thread(_fill_topic, it, events)
+        # As a service does once it has started: collections do not look through what was loaded by now.
+        gc.collect()
+        gc.freeze()
         yield it
         await superuser.close()
 
