@@ -135,7 +135,7 @@ def offset_before_outcome(patch: pytest.MonkeyPatch) -> None:
 
 def offset_past_a_failed_record(patch: pytest.MonkeyPatch) -> None:
     async def shrug(self: Any, record: Any, envelope: Any, failure: Any) -> None:
-        self._done.add((record.topic, record.partition, record.offset))
+        self._done.append(record)
 
     patch.setattr(kit.handling.Handling, "_park", shrug)
 
@@ -157,7 +157,7 @@ def parked_key_not_looked_at_again(patch: pytest.MonkeyPatch) -> None:
                 await self._handle_together(works)
         except Exception:
             return await handle(self, works)
-        self._done.update((work.record.topic, work.record.partition, work.record.offset) for work in works)
+        self._done.extend(work.record for work in works)
         return None
 
     patch.setattr(kit.handling.Handling, "_handle_group", all_together)
