@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from uuid import UUID, uuid5
 
 from kit.dead_letters import DeadLetterLimits
 from kit.ids import name_uuid, uuid7
@@ -30,3 +31,4 @@ def test_ids_are_ordered_by_time_and_derived_ones_repeat() -> None:
     assert first < second
     assert (first.version, first.variant) == (7, "specified in RFC 4122")
     assert name_uuid("a", "b") == name_uuid("a", "b") != name_uuid("ab", "")
+    assert name_uuid("a", "കൊച്ചി") == uuid5(UUID("6f2a4d0e-5f0e-5b52-9d3e-7a3e1c0b9a11"), "a\x1fകൊച്ചി")

@@ -91,13 +91,20 @@ class FakeRecorder:
         self.failure: Exception | None = None
         self.delay = 0.0
 
-    async def record(self, row: Intake) -> Recorded:
-        await asyncio.sleep(self.delay)
+    def record(self, row: Intake) -> asyncio.Future[Recorded]:
+        done: asyncio.Future[Recorded] = asyncio.get_running_loop().create_future()
+        done.get_loop().call_later(self.delay, self._settle, row, done)
+        return done
+
+    def _settle(self, row: Intake, done: asyncio.Future[Recorded]) -> None:
+        if done.done():
+            return
         if self.failure is not None:
-            raise self.failure
+            done.set_exception(self.failure)
+            return
         repeated = row.identity in self.rows
         answer = self.rows.setdefault(row.identity, row).answer
-        return Recorded(where="postgres", answer=answer, repeated=repeated)
+        done.set_result(Recorded(where="postgres", answer=answer, repeated=repeated))
 
 
 class FakeAccounts:

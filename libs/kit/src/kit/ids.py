@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from uuid import UUID, uuid5
+from hashlib import sha1
+from uuid import UUID
 
 from asyncpg.pgproto.pgproto import UUID as QuickUUID  # noqa: N811 - a class
 
@@ -35,5 +36,8 @@ def uuid7s(count: int) -> list[UUID]:
 
 
 def name_uuid(*parts: str) -> UUID:
-    """A UUIDv5 made of the parts: the same parts give the same id, on every machine and in every run."""
-    return uuid5(_NAMESPACE, "\x1f".join(parts))
+    """A UUIDv5 (RFC 9562, 5.5) of the parts: the same parts give the same id, on every machine and in every run."""
+    value = bytearray(sha1(_NAMESPACE.bytes + "\x1f".join(parts).encode(), usedforsecurity=False).digest()[:16])
+    value[6] = value[6] & 0x0F | 0x50
+    value[8] = value[8] & 0x3F | 0x80
+    return QuickUUID(bytes(value))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from functools import cache
+from typing import Literal, NamedTuple, TypeVar
 
 from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.metrics import MetricWrapperBase
 
-__all__ = ["Kind", "Metric", "Unit", "counter", "declare", "declared", "gauge", "histogram"]
+__all__ = ["Kind", "Metric", "Unit", "child", "counter", "declare", "declared", "gauge", "histogram"]
 
+M = TypeVar("M", bound=MetricWrapperBase)
 Kind = Literal["counter", "gauge", "histogram"]
 Unit = Literal["1", "seconds", "seconds of the epoch", "bytes", "offset", "process id"]
 ENDINGS: dict[str, Unit] = {"_timestamp_seconds": "seconds of the epoch", "_seconds": "seconds", "_bytes": "bytes"}
@@ -59,3 +62,9 @@ def gauge(name: str, unit: Unit, meaning: str, labels: Sequence[str] = ()) -> Ga
 
 def histogram(name: str, unit: Unit, meaning: str, labels: Sequence[str], buckets: Sequence[float]) -> Histogram:
     return Histogram(name, declare("histogram", name, unit, meaning, labels, 2).meaning, labels, buckets=buckets)
+
+
+@cache
+def child(metric: M, *labels: str) -> M:
+    """``metric.labels(...)``, remembered: looking it up costs a hot path more than counting."""
+    return metric.labels(*labels)

@@ -17,7 +17,7 @@ import uvloop
 from prometheus_client import REGISTRY
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from kit.metrics import counter, histogram
+from kit.metrics import child, counter, histogram
 from kit.telemetry import METRICS, exemplar, get_logger
 from runtime.background import Background
 from runtime.slow_senders import TimedProtocol
@@ -145,9 +145,9 @@ class Measured:
         finally:
             route = str(scope.get("trunkline.route") or getattr(scope.get("route"), "path", "unmatched"))
             method = scope["method"] if scope["method"] in METHODS else "other"
-            HTTP_REQUESTS.labels(self._service, route, method, str(status)).inc()
+            child(HTTP_REQUESTS, self._service, route, method, str(status)).inc()
             took = seconds or time.monotonic() - began
-            HTTP_SECONDS.labels(self._service, route).observe(took, exemplar())
+            child(HTTP_SECONDS, self._service, route).observe(took, exemplar())
             self._answers["failed" if status >= 500 else "late" if took > LATE_SECONDS else "in_time"].inc()
             trace.end(method=method, route=route, status=status)
 

@@ -16,13 +16,15 @@ from pydantic_core import from_json, to_json
 
 from identifiers.phone import Caller, parse_caller, to_e164
 from kit.ids import uuid7
+from kit.metrics import child
 from kit.telemetry import current_traceparent, get_logger
+from telephony_router.budget import in_time
 from telephony_router.decide import decide
 from telephony_router.entries import decision_from_json, decision_to_json
 from telephony_router.inputs import inputs_of
 from telephony_router.keep_free import AgentLeases
 from telephony_router.ladder import Ladder
-from telephony_router.metrics import METRICS, child
+from telephony_router.metrics import METRICS
 from telephony_router.record import NotRecorded, Recorder
 from telephony_router.routing import Decision, Request, RoutingView, TenantEntry, offered_first
 from telephony_router.signals import CallSignal, call_named, signal_to_json
@@ -270,8 +272,8 @@ class RingAnswerer:
         """The answer that stands once it is durable; None when that cannot be had before the deadline."""
         try:
             # The time is up for this caller only: what is being written goes on being written.
-            async with asyncio.timeout(max(0.0, began + self._deadline - time.monotonic())):
-                return (await self._recorder.record(row)).answer
+            left = max(0.0, began + self._deadline - time.monotonic())
+            return (await in_time(self._recorder.record(row), left)).answer
         except TimeoutError:
             why = "slow"
         except NotRecorded:

@@ -9,9 +9,10 @@ from typing import Any, Protocol
 
 from pydantic_core import to_json
 
+from kit.metrics import child
 from kit.telemetry import exemplar, get_logger
 from telephony_router.answer_ring import RingAnswerer, intake_of
-from telephony_router.metrics import METRICS, child
+from telephony_router.metrics import METRICS
 from telephony_router.peers import Network, peer_address, within
 from telephony_router.record import NotRecorded, Recorder
 from telephony_router.signals import CallSignal, mark_unconfirmed

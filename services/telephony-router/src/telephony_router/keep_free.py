@@ -14,9 +14,10 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from telephony_router.budget import Budget
+from kit.metrics import child
+from telephony_router.budget import Budget, in_time
 from telephony_router.decide import decide
-from telephony_router.metrics import METRICS, child
+from telephony_router.metrics import METRICS
 from telephony_router.routing import Decision, Request, RoutingView
 from telephony_router.view import REDIS_FAILURES, client, offers_key
 
@@ -175,8 +176,7 @@ class AgentLeases:
         if self._asker is None or self._asker.done():
             self._asker = asyncio.create_task(self._ask_all())
         try:
-            async with asyncio.timeout(self._budget_seconds):
-                return await done
+            return await in_time(done, self._budget_seconds)
         except TimeoutError:
             self._budget.failed()
             raise NotClaimed("slow") from None

@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cache
-from typing import TypeVar
-
-from prometheus_client.metrics import MetricWrapperBase
-
 from kit.metrics import counter, gauge, histogram
 
-__all__ = ["METRICS", "child"]
+__all__ = ["METRICS"]
 
 ANSWER_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.5, 1, 2.5)
-
-M = TypeVar("M", bound=MetricWrapperBase)
-
-
-@cache
-def child(metric: M, *labels: str) -> M:
-    """``metric.labels(...)``, remembered: looking it up costs the ringing path more than counting."""
-    return metric.labels(*labels)
 
 
 class METRICS:

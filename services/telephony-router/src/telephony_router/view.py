@@ -16,6 +16,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from telephony_router.budget import in_time
 from telephony_router.entries import (
     caller_from_json,
     did_from_json,
@@ -155,10 +156,10 @@ class RedisView:
         if self._reading is None or self._reading.done():
             self._reading = asyncio.create_task(self._read_all())
         try:
-            async with asyncio.timeout(self._budget):
-                found = iter(zip(keys, await done, strict=True))
+            values = await in_time(done, self._budget)
         except TimeoutError:
             raise ViewUnavailable("slow") from None
+        found = iter(zip(keys, values, strict=True))
         try:
             return Found(
                 tenant=self._meant(*next(found), _tenant),
