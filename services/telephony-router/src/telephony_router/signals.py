@@ -28,6 +28,7 @@ STATUSES: frozenset[str] = frozenset(
     {"initiated", "ringing", "answered", "ended", "missed", "cancelled", "failed", "busy", "completed", "unknown"}
 )
 FIELD_CHARACTERS = 256
+NOT_TEXT = (dict, list, bool)
 URL_CHARACTERS = 2048
 
 
@@ -120,7 +121,7 @@ def call_named(tenant: UUID, vendor: str, account: UUID, name: str) -> UUID:
 
 def clean(value: object, limit: int = FIELD_CHARACTERS) -> str:
     """A vendor's field as text that every store accepts: no NUL, no lone surrogates, bounded."""
-    if value is None or isinstance(value, dict | list | bool):
+    if value is None or isinstance(value, NOT_TEXT):
         return ""
     text = str(value)[:limit]
     if text.isascii() and "\x00" not in text:

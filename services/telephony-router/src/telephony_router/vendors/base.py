@@ -182,6 +182,8 @@ def hops_of(value: object) -> int:
 
 def whole_number(value: object) -> int | None:
     """A vendor's duration: a number or digits in a string; anything else is not known."""
+    if value is None:
+        return None
     try:
         number = int(float(str(value)))
     except (ValueError, OverflowError):

@@ -15,6 +15,7 @@ from telephony_router.vendors.reading import at_path, call_id_of, given, unquote
 
 __all__ = ["OPTIONS", "Question", "answer", "ask"]
 
+NESTED = (dict, list)
 IN = {
     "call_id": "the id of the call",
     "from": "the caller's number",
@@ -84,7 +85,7 @@ def _value(fields: Mapping[str, Any], own: str | None, defaults: tuple[str, ...]
         return at_path(fields, own)
     for name in defaults:
         value = fields.get(name)
-        if value is not None and (isinstance(value, dict | list) or given(value)):
+        if value is not None and (isinstance(value, NESTED) or given(value)):
             return value
     return None
 
