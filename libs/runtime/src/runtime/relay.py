@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 from kit.postgres import Database
+from kit.tasks import end
 from kit.telemetry import METRICS, get_logger
 from runtime.backlog import Backlog
 from runtime.publisher import COLUMNS, Held, Place, Publisher
@@ -94,14 +95,10 @@ class Relay:
         self._stopping = True
         self._database.doorbell.set()
         if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.gather(self._watching, return_exceptions=True)
+            await end(self._watching)
         if self._task is not None:
-            with contextlib.suppress(asyncio.CancelledError):
-                try:
-                    await asyncio.wait_for(self._task, 6)
-                except TimeoutError:
-                    self._task.cancel()
+            await asyncio.wait((self._task,), timeout=6)
+            await end(self._task)
         self._task = None
 
     def alive(self) -> str | None:
@@ -223,8 +220,7 @@ class Relay:
                 await self._publish(publisher, [], settle=True)
             await reading
         finally:
-            reading.cancel()
-            await asyncio.gather(reading, return_exceptions=True)
+            await end(reading)
         await self._store(connection)
         return position
 

@@ -18,6 +18,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from kit.metrics import child, counter, histogram
+from kit.tasks import end
 from kit.telemetry import METRICS, exemplar, get_logger
 from runtime.background import Background
 from runtime.slow_senders import TimedProtocol
@@ -289,9 +290,7 @@ async def _serve(
     await asyncio.wait([serving, stopped], return_when=asyncio.FIRST_COMPLETED)
     probes.draining = True
     log.info("service_draining")
-    for task in starting:
-        task.cancel()
-    await asyncio.gather(*starting, return_exceptions=True)
+    await end(*starting)
     try:
         await asyncio.wait_for(_stop_all(components), drain_seconds)
     except TimeoutError:

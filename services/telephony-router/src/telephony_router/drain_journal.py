@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from kit.tasks import end
 from kit.telemetry import get_logger
 from telephony_router.journal import Journal
 from telephony_router.record import DATABASE_FAILURES, PostgresIntakes, Recorder, drain
@@ -32,8 +33,7 @@ class JournalDrain:
     async def stop(self) -> None:
         await self._recorder.close()
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end(self._task)
             self._task = None
         # The journal stays open: HTTP is served until after the last part has stopped.
 

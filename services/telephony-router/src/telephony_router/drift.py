@@ -15,6 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from kit.postgres import Database
+from kit.tasks import end
 from kit.telemetry import get_logger
 from telephony_router import store
 from telephony_router.metrics import METRICS
@@ -151,8 +152,7 @@ class DriftWatch:
 
     async def stop(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end(self._task)
             self._task = None
 
     def alive(self) -> str | None:

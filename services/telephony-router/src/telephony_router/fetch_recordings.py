@@ -16,6 +16,7 @@ from uuid import UUID
 from contracts.calls import RecordingStoredV1
 from kit import outbox
 from kit.postgres import Database, Transaction
+from kit.tasks import end
 from kit.telemetry import get_logger
 from telephony_router import erasure_store, recording_store
 from telephony_router.application_token import NotAKey
@@ -114,10 +115,7 @@ class RecordingFetcher:
 
     async def stop(self) -> None:
         """What is being fetched goes back, for another one."""
-        tasks = [*self._running, *self._tasks.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*self._running, *self._tasks.values())
         self._running = []
 
     def alive(self) -> str | None:

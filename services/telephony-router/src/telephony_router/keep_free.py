@@ -15,6 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from kit.metrics import child
+from kit.tasks import end
 from telephony_router.budget import Budget, in_time
 from telephony_router.decide import decide
 from telephony_router.metrics import METRICS
@@ -122,10 +123,7 @@ class AgentLeases:
             child(METRICS.agent_claims, outcome)
 
     async def close(self) -> None:
-        for task in (self._asker, self._teller):
-            if task is not None:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+        await end(*(task for task in (self._asker, self._teller) if task is not None))
         await self._claims.aclose()
         await self._notes.aclose()
 
