@@ -304,16 +304,13 @@ async def test_who_only_answers_leaves_redis_to_the_others(world: World, tenant:
     assert await world.redis.keys("router:*") == []
 
 
-async def test_a_connection_to_redis_that_was_just_reset_is_told_at_once(redis_url: str) -> None:
-    """On uvloop, as the router runs: whoever waits for the view is not left to wait for its whole budget."""
+async def test_a_connection_to_redis_that_was_just_reset_is_replaced_at_once(redis_url: str) -> None:
+    """On uvloop, as the router runs, which answers a write to it with an error of its own."""
 
     async def read_after_a_reset() -> str:
         view = RedisView(redis_url, read_budget_seconds=5.0)
         await view.find(uuid4(), None, None)
-        connection = view._reads.connection_pool._available_connections[0]
-        # Past the pool's own look at the connection, which would notice.
-        connection.can_read_destructive = _nothing_to_read
-        connection._writer.transport.abort()
+        view._reads._connection._writer.transport.abort()
         await asyncio.sleep(0)
         try:
             await view.find(uuid4(), None, None)
@@ -327,11 +324,16 @@ async def test_a_connection_to_redis_that_was_just_reset_is_told_at_once(redis_u
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(read_after_a_reset())
 
-    assert await asyncio.to_thread(on_uvloop) == "down"
+    assert await asyncio.to_thread(on_uvloop) == "answered"
 
 
-async def _nothing_to_read(*_: object) -> bool:
-    return False
+async def test_a_connection_that_redis_has_closed_is_replaced_at_once(redis_url: str) -> None:
+    view, other = RedisView(redis_url), Redis.from_url(redis_url)
+    await view.find(uuid4(), None, None)
+    await other.client_kill_filter(_type="normal", skipme=True)
+    assert (await view.find(uuid4(), None, None)).tenant is None
+    await view.close()
+    await other.aclose()
 
 
 async def test_accounts_are_in_the_snapshot_that_a_cold_start_loads(world: World, tenant: UUID, tmp_path: Path) -> None:
