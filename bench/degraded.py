@@ -1,8 +1,9 @@
 """How long a ringing caller waits while servers are slow, hang or are gone: one row for each case.
 
 A real router reaches Postgres, Redis and Kafka through proxies that misbehave; callers come at a steady rate, and each
-counts from the moment at which it was due. A ring that is refused ends the measurement. Beside each case stands the
-same with everything well, in the same run.
+counts from the moment at which it was due. They ring from a process of their own (``bench.ringing``); this one has the
+proxies. A ring that is refused ends the measurement. Beside each case stands the same with everything well, in the same
+run.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 from tests.faults.harness.proxy import HEALTHY, Proxy, Toxics
 
-from bench.midring import directory, free_port, listening, open_loop, pinned, settings
+from bench.midring import customers, directory, free_port, listening, pinned, settings
 from bench.results import Addresses, Result, percentile
+from bench.ringing import Callers, Rings
 from kit.postgres import Database
 from kit.testing import fresh_database
 
@@ -63,36 +65,36 @@ async def _measure(
 ) -> list[Result]:
     secret = secrets.token_urlsafe(16)
     name = await directory(addresses, database, secret)
-    path = f"/v1/hooks/generic/{secret}/ring"
-    found: dict[str, list[float]] = {}
+    found: dict[str, Rings] = {}
     port = free_port()
     environment = settings(addresses, name, port, folder / "router")
-    with pinned([sys.executable, "-m", "telephony_router"], environment, folder / "router.log"):
+    router = [sys.executable, "-m", "telephony_router"]
+    with customers(secret) as callers, pinned(router, environment, folder / "router.log"):
         await listening(port)
-        await open_loop(port, path, seconds=2, rate=RATE)
-        well = await open_loop(port, path, seconds=SECONDS, rate=RATE)
+        await callers.ring(port, rate=RATE, seconds=2)
+        well = await callers.ring(port, rate=RATE, seconds=SECONDS)
         for case, toxics in CASES.items():
-            found[case] = await _suffering(proxies, toxics, port, path)
+            found[case] = await _suffering(proxies, toxics, port, callers)
     port = free_port()
     # The snapshot is the one that the first router left; its journal takes nothing.
     environment = settings(addresses, name, port, folder / "router") | {
         "TRUNKLINE_TELEPHONY_ROUTER_JOURNAL_MAX_BYTES": "1"
     }
-    with pinned([sys.executable, "-m", "telephony_router"], environment, folder / "full.log"):
+    with customers(secret) as callers, pinned(router, environment, folder / "full.log"):
         await listening(port)
-        await open_loop(port, path, seconds=2, rate=RATE)
-        found[FULL] = await _suffering(proxies, CASES["all three gone"], port, path)
-    return [_result(case, latencies, well) for case, latencies in found.items()]
+        await callers.ring(port, rate=RATE, seconds=2)
+        found[FULL] = await _suffering(proxies, CASES["all three gone"], port, callers)
+    return [_result(case, rings, well) for case, rings in found.items()]
 
 
-async def _suffering(proxies: Mapping[str, Proxy], toxics: Mapping[str, Toxics], port: int, path: str) -> list[float]:
-    """The latencies while servers suffer, and some time afterwards in which they recover."""
+async def _suffering(proxies: Mapping[str, Proxy], toxics: Mapping[str, Toxics], port: int, callers: Callers) -> Rings:
+    """The rings while servers suffer, and some time afterwards in which they recover."""
     for name, each in toxics.items():
         proxies[name].give(1, each)
         if each is GONE:
             proxies[name].reset_all()
     try:
-        return await open_loop(port, path, seconds=SECONDS, rate=RATE)
+        return await callers.ring(port, rate=RATE, seconds=SECONDS)
     finally:
         for name in toxics:
             proxies[name].take(None)
@@ -101,13 +103,14 @@ async def _suffering(proxies: Mapping[str, Proxy], toxics: Mapping[str, Toxics],
         await asyncio.sleep(3)
 
 
-def _result(case: str, latencies: list[float], well: list[float]) -> Result:
-    p50, p95, p99 = (percentile(latencies, share) for share in (0.5, 0.95, 0.99))
-    limit = percentile(well, 0.99)
+def _result(case: str, rings: Rings, well: Rings) -> Result:
+    p50, p95, p99 = (percentile(rings.latencies, share) for share in (0.5, 0.95, 0.99))
+    limit = percentile(well.latencies, 0.99)
     return Result(
         name=f"ring, {case}", value=p99, unit="ms p99", limit_name="ms p99 with everything well", limit=limit,
         ratio=limit / p99, p50_ms=p50, p95_ms=p95, p99_ms=p99,
-        note=f"{len(latencies)} rings at {RATE}/s, each answered; slowest {max(latencies):.0f} ms",
+        note=f"{len(rings.latencies)} rings at {RATE}/s, each answered; slowest {max(rings.latencies):.0f} ms;"
+        f" {rings.lateness}",
     )  # fmt: skip
 
 

@@ -1,8 +1,8 @@
 """The mid-ring answer, durable in Postgres before it is sent, beside a bare FastAPI hello on the same worker.
 
 Both are one uvicorn worker pinned to one core; the load comes from the other. First as many requests as they take,
-by ``wrk``; then an open loop at a steady rate in which each request has its intended time: a slow answer makes the
-ones behind it late, as real callers would be.
+by ``wrk``; then an open loop at a steady rate in which each request has its intended time (``bench.ringing``): a slow
+answer makes the ones behind it late, as real callers would be.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 from bench.results import Addresses, Result, cores, percentile
+from bench.ringing import Callers, Line, Rings
 from contracts.directory import CustomerV1, DidV1, RoutingV1, StaffV1, TenantV1
 from kit.postgres import Database
 from kit.testing import fresh_database
@@ -33,13 +34,13 @@ from kit.testing import fresh_database
 RATE = 500
 SECONDS = 6
 WRK_CONNECTIONS = 32
-OPEN_LOOP_CONNECTIONS = 32
 DID = "+914842000100"
 ANYWHERE = -1
 BEHIND = ["nice", "-n", "10", sys.executable, "-m", "telephony_router"]
 """What understands webhooks yields to what answers them, as it would on a machine of its own."""
 ANSWERS_ONLY = {"TRUNKLINE_TELEPHONY_ROUTER_ANSWERS_ONLY": "true"}
 CUSTOMERS = 2000
+NUMBERS = tuple(f"+9198470{each:05}" for each in range(CUSTOMERS))
 HELLO = """
 from fastapi import FastAPI
 app = FastAPI()
@@ -74,14 +75,17 @@ async def _run(addresses: Addresses) -> list[Result]:
         ) as database:
             secret = secrets.token_urlsafe(16)
             name = await directory(addresses, database, secret)
-            ours, latencies, rss = await _router(addresses, name, secret, Path(folder))
-            alone, together = [await _replicas(addresses, name, secret, Path(folder), count) for count in (1, 2)]
-    p50, p95, p99 = (percentile(latencies, share) for share in (0.5, 0.95, 0.99))
+            with customers(secret, core=0) as callers:
+                ours, rings, rss = await _router(addresses, name, secret, Path(folder), callers)
+                alone, together = [
+                    await _replicas(addresses, name, secret, Path(folder), callers, count) for count in (1, 2)
+                ]
+    p50, p95, p99 = (percentile(rings.latencies, share) for share in (0.5, 0.95, 0.99))
     return [
         Result(
             name="midring", value=ours, unit="rps", limit_name="rps, bare FastAPI hello", limit=hello,
             ratio=ours / hello, p50_ms=p50, p95_ms=p95, p99_ms=p99, rss_mb=rss,
-            note=f"one worker, each answer durable first; latency open loop at {RATE}/s",
+            note=f"one worker, each answer durable first; latency open loop at {RATE}/s, {rings.lateness}",
         ),
         Result(
             name="midring_replicas", value=together, unit="rps", limit_name="rps, one worker", limit=alone,
@@ -99,9 +103,9 @@ async def _hello(folder: Path) -> float:
         return await _wrk(port, "/hello", folder)
 
 
-async def _replicas(addresses: Addresses, name: str, secret: str, folder: Path, count: int) -> float:
+async def _replicas(addresses: Addresses, name: str, secret: str, folder: Path, callers: Callers, count: int) -> float:
     """What so many workers answer together, each with a sender of its own, wherever the machine lets them run."""
-    ports, path = [free_port() for _ in range(count)], f"/v1/hooks/generic/{secret}/ring"
+    ports = [free_port() for _ in range(count)]
     with contextlib.ExitStack() as running:
         for port in ports:
             data = folder / f"replica-{count}-{port}"
@@ -110,14 +114,15 @@ async def _replicas(addresses: Addresses, name: str, secret: str, folder: Path, 
             running.enter_context(pinned(command, environment, data.with_suffix(".log"), core=ANYWHERE))
         for port in ports:
             await listening(port)
-            await open_loop(port, path, seconds=1)
-        return sum(await asyncio.gather(*(_wrk(port, path, folder, core=ANYWHERE) for port in ports)))
+            await callers.ring(port, rate=RATE, seconds=1)
+        return sum(await asyncio.gather(*(_wrk(port, webhook(secret), folder, core=ANYWHERE) for port in ports)))
 
 
-async def _router(addresses: Addresses, name: str, secret: str, folder: Path) -> tuple[float, list[float], float]:
+async def _router(
+    addresses: Addresses, name: str, secret: str, folder: Path, callers: Callers
+) -> tuple[float, Rings, float]:
     port = free_port()
     environment = settings(addresses, name, port, folder / "router")
-    path = f"/v1/hooks/generic/{secret}/ring"
     behind = settings(addresses, name, free_port(), folder / "behind")
     with (
         # What was taken in is understood and published meanwhile, by another process on the other core.
@@ -127,11 +132,11 @@ async def _router(addresses: Addresses, name: str, secret: str, folder: Path) ->
         ) as process,
     ):
         await listening(port)
-        await open_loop(port, path, seconds=2)
-        latencies = await open_loop(port, path, seconds=SECONDS)
-        rate = await _wrk(port, path, folder)
+        await callers.ring(port, rate=RATE, seconds=2)
+        rings = await callers.ring(port, rate=RATE, seconds=SECONDS)
+        rate = await _wrk(port, webhook(secret), folder)
         rss = rss_mb(process.pid)
-    return rate, latencies, rss
+    return rate, rings, rss
 
 
 def settings(addresses: Addresses, database: str, port: int, data: Path) -> dict[str, str]:
@@ -171,8 +176,7 @@ async def directory(addresses: Addresses, database: Database, secret: str) -> st
         await project_tenant(TenantV1(tenant_id=str(tenant), version=1, name="Kochi"), tx)
         for staff_id, number in (("asha", "+919847000010"), ("meera", "+919847000012")):
             await project_staff(StaffV1(staff_id=staff_id, version=1, name=staff_id, numbers=(number,)), tx)
-        numbers = tuple(f"+9198470{each:05}" for each in range(CUSTOMERS))
-        customer = CustomerV1(customer_id="c", version=1, name="Tiles", numbers=numbers, owner_staff_id="asha")
+        customer = CustomerV1(customer_id="c", version=1, name="Tiles", numbers=NUMBERS, owner_staff_id="asha")
         await project_customer(customer, tx)
         await project_did(DidV1(did=DID, version=1, default_staff_ids=("meera",)), tx)
         await project_routing(RoutingV1(version=1, fallback_number="+914842000199"), tx)
@@ -183,6 +187,16 @@ async def directory(addresses: Addresses, database: Database, secret: str) -> st
     await rebuild_view(database, view)
     await view.close()
     return name
+
+
+def webhook(secret: str) -> str:
+    """The path at which an account's calls ring."""
+    return f"/v1/hooks/generic/{secret}/ring"
+
+
+def customers(secret: str, *, core: int | None = None) -> Callers:
+    """All customers of the office of ``directory``, who call its number."""
+    return Callers([Line(webhook(secret), DID)], NUMBERS, core=core)
 
 
 def free_port() -> int:
@@ -244,42 +258,6 @@ async def _wrk(port: int, path: str, folder: Path, *, core: int = 0) -> float:
     if rate is None:
         raise SystemExit("wrk gave no figure")
     return float(rate.group(1))
-
-
-async def open_loop(port: int, path: str, *, seconds: int, rate: int = RATE) -> list[float]:
-    """Latencies in ms from each request's intended time to its answer, at a steady rate."""
-    free: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
-    for _ in range(OPEN_LOOP_CONNECTIONS):
-        free.put_nowait(await asyncio.open_connection("127.0.0.1", port))
-    run_id, latencies = secrets.token_hex(4), list[float]()
-
-    async def ring(number: int, intended: float) -> None:
-        body = {"call_id": f"{run_id}-{number}", "from": f"+9198470{number % CUSTOMERS:05}", "to": DID}
-        connection = await free.get()
-        await post(*connection, path, json.dumps(body).encode())
-        free.put_nowait(connection)
-        latencies.append((time.perf_counter() - intended) * 1000)
-
-    begun, tasks = time.perf_counter() + 0.05, list[asyncio.Task[None]]()
-    for number in range(rate * seconds):
-        intended = begun + number / rate
-        if (wait := intended - time.perf_counter()) > 0:
-            await asyncio.sleep(wait)
-        tasks.append(asyncio.create_task(ring(number, intended)))
-    await asyncio.gather(*tasks)
-    while not free.empty():
-        free.get_nowait()[1].close()
-    return latencies
-
-
-async def post(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str, body: bytes) -> bytes:
-    """The answer's body; anything but 200 ends the measurement."""
-    writer.write(f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
-    head = await reader.readuntil(b"\r\n\r\n")
-    if not head.startswith(b"HTTP/1.1 200"):
-        raise SystemExit(f"a ring was answered with {head[9:12].decode()}")
-    length = re.search(rb"content-length: (\d+)", head)
-    return await reader.readexactly(int(length.group(1)) if length else 0)
 
 
 def rss_mb(pid: int) -> float:

@@ -2,28 +2,27 @@
 
 What the whole view takes (to write it into Redis from nothing, and in memory), and how late callers are answered at a
 steady 1,000 rings a second while the router follows the view, compares all of it and writes its snapshot meanwhile.
-Each ring has its intended time: a stall makes the ones behind it late, as real callers would be. How late the sender
-itself was is told beside it.
+Each ring has its intended time (``bench.ringing``): a stall makes the ones behind it late, as real callers would be.
+How late the sender itself was is told beside it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import secrets
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
 import asyncpg
 from redis.asyncio import Redis
 
-from bench.midring import ANSWERS_ONLY, BEHIND, free_port, listening, pinned, post, rss_mb, settings
+from bench.midring import ANSWERS_ONLY, BEHIND, free_port, listening, pinned, rss_mb, settings, webhook
 from bench.results import Addresses, Result, percentile
+from bench.ringing import Callers, Line, Rings
 from kit.postgres import Database, schema_of
 from kit.testing import fresh_database
 from telephony_router.sweep_view import rebuild_view
@@ -67,7 +66,7 @@ async def _run(addresses: Addresses) -> list[Result]:
     async with fresh_database(
         addresses.postgres_dsn, service="telephony-router", package="telephony_router"
     ) as database:
-        paths = await _seed(addresses, database)
+        lines = await _seed(addresses, database)
         view = RedisView(addresses.redis_url, write_timeout_seconds=60)
         before = await _used(redis)
         began = time.perf_counter()
@@ -75,42 +74,30 @@ async def _run(addresses: Addresses) -> list[Result]:
         rebuilt = time.perf_counter() - began
         memory = (await _used(redis) - before) / 2**20
         try:
-            rings, rss = await _rings(addresses, database, paths)
+            rings, rss = await _rings(addresses, database, lines)
         finally:
             await redis.flushdb()
             await redis.aclose()
             await view.close()
     p50, p95, p99 = (percentile(rings.latencies, share) for share in (0.5, 0.95, 0.99))
-    slip = percentile(rings.slips, 0.99)
     return [
         Result(
             name="midring_fleet", value=len(rings.latencies) / SECONDS, unit="rps", p50_ms=p50, p95_ms=p95, p99_ms=p99,
             rss_mb=rss,
             note=(
-                f"latest answer {max(rings.latencies):.0f} ms, {rings.unknown} without knowing the caller; the sender"
-                f" itself was late by {slip:.1f} ms (p99); view of {entries:,} entries rebuilt in {rebuilt:.0f} s,"
-                f" {memory:.0f} MB in Redis"
+                f"latest answer {max(rings.latencies):.0f} ms, {rings.unknown} without knowing the caller;"
+                f" {rings.lateness}; view of {entries:,} entries rebuilt in {rebuilt:.0f} s, {memory:.0f} MB in Redis"
             ),
         )
     ]  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class _Rings:
-    latencies: list[float]
-    """In ms, from each ring's intended time to its answer."""
-    slips: list[float]
-    """In ms, from each ring's intended time to when it was really sent."""
-    unknown: int
-    """Answered without knowing the caller, who is a customer."""
 
 
 async def _used(redis: Redis) -> int:
     return int((await redis.info("memory"))["used_memory"])
 
 
-async def _seed(addresses: Addresses, database: Database) -> list[str]:
-    """The fleet, written straight into the tables; returns the path of each tenant's ring webhook."""
+async def _seed(addresses: Addresses, database: Database) -> list[Line]:
+    """The fleet, written straight into the tables; returns each tenant's line."""
     async with database.system() as tx:
         name = str(await tx.fetchval("SELECT current_database()"))
     schema = {"search_path": schema_of("telephony-router")}
@@ -128,56 +115,23 @@ async def _seed(addresses: Addresses, database: Database) -> list[str]:
         await connection.execute("ANALYZE")
     finally:
         await connection.close()
-    return [f"/v1/hooks/generic/{key}/ring" for key in keys]
+    return [Line(webhook(key), f"+914842{tenant:06}") for tenant, key in enumerate(keys)]
 
 
-async def _rings(addresses: Addresses, database: Database, paths: list[str]) -> tuple[_Rings, float]:
+async def _rings(addresses: Addresses, database: Database, lines: list[Line]) -> tuple[Rings, float]:
     async with database.system() as tx:
         name = str(await tx.fetchval("SELECT current_database()"))
     command = [sys.executable, "-m", "telephony_router"]
+    numbers = [f"+91984{each:07}" for each in range(CALLERS)]
     with tempfile.TemporaryDirectory(prefix="fleet") as folder:
         behind = settings(addresses, name, free_port(), Path(folder) / "behind")
         port = free_port()
         ours = settings(addresses, name, port, Path(folder) / "router") | ANSWERS_ONLY
         with (
+            Callers(lines, numbers, connections=CONNECTIONS, core=0) as callers,
             pinned(BEHIND, behind, Path(folder) / "behind.log", core=0),
             pinned(command, ours, Path(folder) / "router.log") as process,
         ):
             await listening(port)
-            await _open_loop(port, paths, seconds=3)
-            return await _open_loop(port, paths, seconds=SECONDS), rss_mb(process.pid)
-
-
-async def _open_loop(port: int, paths: list[str], *, seconds: int) -> _Rings:
-    free: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
-    for _ in range(CONNECTIONS):
-        free.put_nowait(await asyncio.open_connection("127.0.0.1", port))
-    run_id, latencies, slips, strangers = secrets.token_hex(4), list[float](), list[float](), list[int]()
-
-    async def ring(number: int, intended: float) -> None:
-        tenant = number % TENANTS
-        body = json.dumps(
-            {"call_id": f"{run_id}-{number}", "from": f"+91984{number % CALLERS:07}", "to": f"+914842{tenant:06}"}
-        ).encode()
-        slips.append((time.perf_counter() - intended) * 1000)
-        connection = await free.get()
-        answer = await post(*connection, paths[tenant], body)
-        latencies.append((time.perf_counter() - intended) * 1000)
-        free.put_nowait(connection)
-        if b'"reason":"owner"' not in answer:
-            strangers.append(number)
-
-    begun, tasks = time.perf_counter() + 0.05, set[asyncio.Task[None]]()
-    for number in range(RATE * seconds):
-        intended = begun + number / RATE
-        if (wait := intended - time.perf_counter()) > 0:
-            await asyncio.sleep(wait)
-        task = asyncio.create_task(ring(number, intended))
-        tasks.add(task)
-        if len(tasks) > 20_000:
-            raise SystemExit("the router cannot keep up with the rate")
-        task.add_done_callback(tasks.discard)
-    await asyncio.gather(*tasks)
-    while not free.empty():
-        free.get_nowait()[1].close()
-    return _Rings(latencies, slips, len(strangers))
+            await callers.ring(port, rate=RATE, seconds=3)
+            return await callers.ring(port, rate=RATE, seconds=SECONDS), rss_mb(process.pid)

@@ -1,5 +1,6 @@
 """Whether a ring waits when a backup is imported beside it: rings at a modest steady rate, open loop, first alone and
-then while imports follow each other on the same servers and the same cores.
+then while a backup is imported on the same servers and the same cores. The callers ring from a process of their own
+(``bench.ringing``); this one publishes meanwhile what the archive tells, as the service does.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.importing import an_archive, relaying, run_import, sample_of
-from bench.midring import ANSWERS_ONLY, ANYWHERE, BEHIND, directory, free_port, listening, open_loop, pinned, settings
+from bench.midring import ANSWERS_ONLY, ANYWHERE, BEHIND, customers, directory, free_port, listening, pinned, settings
 from bench.results import Addresses, Result, percentile
+from bench.ringing import Callers, Rings
 from kit.testing import fresh_database
 
 RATE = 50
@@ -34,9 +36,10 @@ async def _run(addresses: Addresses) -> list[Result]:
             addresses.postgres_dsn, service="telephony-router", package="telephony_router"
         ) as database:
             router = await directory(addresses, database, secret)
-            alone, beside, imported = await _measure(addresses, router, secret, folder)
-    without = [percentile(alone, share) for share in SHARES]
-    p50, p95, p99 = (percentile(beside, share) for share in SHARES)
+            with customers(secret) as callers:
+                alone, beside, imported = await _measure(addresses, router, folder, callers)
+    without = [percentile(alone.latencies, share) for share in SHARES]
+    p50, p95, p99 = (percentile(beside.latencies, share) for share in SHARES)
     return [
         Result(
             name="midring_import",
@@ -48,16 +51,15 @@ async def _run(addresses: Addresses) -> list[Result]:
             p50_ms=p50,
             p95_ms=p95,
             p99_ms=p99,
-            note=f"{len(beside):,} rings at {RATE}/s while {imported:,} messages were imported; without p50"
-            f" {without[0]:.1f}, p95 {without[1]:.1f} ms; latest {max(beside):.0f} and {max(alone):.0f} ms",
+            note=f"{len(beside.latencies):,} rings at {RATE}/s while {imported:,} messages were imported,"
+            f" {beside.lateness}; without p50 {without[0]:.1f}, p95 {without[1]:.1f} ms, {alone.lateness};"
+            f" latest {max(beside.latencies):.0f} and {max(alone.latencies):.0f} ms",
         )
     ]
 
 
-async def _measure(
-    addresses: Addresses, router: str, secret: str, folder: Path
-) -> tuple[list[float], list[float], int]:
-    path, port = f"/v1/hooks/generic/{secret}/ring", free_port()
+async def _measure(addresses: Addresses, router: str, folder: Path, callers: Callers) -> tuple[Rings, Rings, int]:
+    port = free_port()
     answering = settings(addresses, router, port, folder / "router") | ANSWERS_ONLY
     behind = settings(addresses, router, free_port(), folder / "behind")
     sample = await asyncio.to_thread(sample_of, folder / "sample", MESSAGES)
@@ -67,12 +69,12 @@ async def _measure(
         pinned([sys.executable, "-m", "telephony_router"], answering, folder / "router.log", core=ANYWHERE),
     ):
         await listening(port)
-        await open_loop(port, path, seconds=2, rate=RATE)
-        alone = await open_loop(port, path, seconds=SECONDS, rate=RATE)
+        await callers.ring(port, rate=RATE, seconds=2)
+        alone = await callers.ring(port, rate=RATE, seconds=SECONDS)
         async with an_archive(addresses) as (database, account, dsn), relaying(addresses, database):
             importing = asyncio.create_task(asyncio.to_thread(run_import, dsn, sample.backup, sample.key, account))
-            beside: list[float] = []
-            while not importing.done() and len(beside) < RATE * SECONDS * 3:
-                beside += await open_loop(port, path, seconds=2, rate=RATE)
+            beside = Rings()
+            while not importing.done() and len(beside.latencies) < RATE * SECONDS * 3:
+                beside += await callers.ring(port, rate=RATE, seconds=2)
             ran = await importing
     return alone, beside, int(ran.answer["messages_new"])
