@@ -8,6 +8,7 @@ runs on, and not a sender that was busy; how late the sender was all the same is
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import json
 import os
@@ -68,8 +69,9 @@ class _Calls:
 class Callers:
     """``numbers`` who call ``lines``, both in turn, by a process that lives until the context ends.
 
-    It keeps to one core when it is given one and the machine has more. The measurement ends (``SystemExit``) when an
-    answer is not 200, when the router closes a connection, and when it is ``patience`` seconds of rings behind.
+    It keeps to one core when it is given one and the machine has more, and goes before everything else there when the
+    system lets it (root): real callers wait for no core of the router's machine. The measurement ends (``SystemExit``)
+    when an answer is not 200, when the router closes a connection, and when it is ``patience`` seconds of rings behind.
     """
 
     def __init__(
@@ -99,6 +101,8 @@ class Callers:
 def _settle(core: int | None) -> None:
     if core is not None and cores() > 1:
         os.sched_setaffinity(0, {core})
+    with contextlib.suppress(PermissionError):
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
     gc.disable()
 
 
