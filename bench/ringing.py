@@ -67,7 +67,7 @@ class _Calls:
 
 
 class Callers:
-    """``numbers`` who call ``lines``, both in turn, by a process that lives until the context ends.
+    """``numbers`` who call ``lines``, each line by another each time, by a process that lives until the context ends.
 
     It keeps to one core when it is given one and the machine has more, and goes before everything else there when the
     system lets it (root): real callers wait for no core of the router's machine. The measurement ends (``SystemExit``)
@@ -179,10 +179,11 @@ class _Portion:
 
     def _request(self) -> bytes:
         number, lines, numbers = self._number, self._calls.lines, self._calls.numbers
-        line = lines[number % len(lines)]
-        ring = {"call_id": f"{self._run_id}-{number}", "from": numbers[number % len(numbers)], "to": line.did}
+        time, at = divmod(number, len(lines))
+        caller = numbers[(time + at) % len(numbers)]
+        ring = {"call_id": f"{self._run_id}-{number}", "from": caller, "to": lines[at].did}
         body = json.dumps(ring).encode()
-        return f"POST {line.path} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
+        return f"POST {lines[at].path} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
 
 
 class _Connection(asyncio.Protocol):

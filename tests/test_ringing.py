@@ -77,7 +77,7 @@ async def test_each_portion_rings_at_its_rate(callers: Callers) -> None:
     assert min(rings.slips) >= 0
     assert rings.unknown == 40
     assert f"late by {percentile(rings.slips, 0.99):.2f} ms" in rings.lateness
-    # Two lines and three numbers, each in turn: every pair.
+    # Two lines and three numbers: each line is rung by every number.
     dids = {line.path: line.did for line in LINES}
     assert {(path, body["from"], body["to"]) for path, body in router.rings} == {
         (path, number, did) for path, did in dids.items() for number in NUMBERS
