@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from kit.tasks import end
+from runtime.tasks import end
 
 __all__ = ["Background"]
 

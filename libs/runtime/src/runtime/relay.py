@@ -8,10 +8,10 @@ import json
 from typing import Any
 
 from kit.postgres import Database
-from kit.tasks import end
 from kit.telemetry import METRICS, get_logger
 from runtime.backlog import Backlog
 from runtime.publisher import COLUMNS, Held, Place, Publisher
+from runtime.tasks import end
 
 __all__ = ["Relay"]
 

@@ -18,10 +18,10 @@ from prometheus_client import REGISTRY
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from kit.metrics import child, counter, histogram
-from kit.tasks import end
 from kit.telemetry import METRICS, exemplar, get_logger
 from runtime.background import Background
 from runtime.slow_senders import TimedProtocol
+from runtime.tasks import end
 from runtime.tracing import RequestTrace
 
 __all__ = ["Component", "Every", "Probes", "run"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from kit.tasks import end
 from kit.telemetry import get_logger
+from runtime.tasks import end
 from telephony_router.journal import Journal
 from telephony_router.record import DATABASE_FAILURES, PostgresIntakes, Recorder, drain
 

@@ -15,8 +15,8 @@ from typing import Any
 from uuid import UUID
 
 from kit.postgres import Database
-from kit.tasks import end
 from kit.telemetry import get_logger
+from runtime.tasks import end
 from telephony_router import store
 from telephony_router.metrics import METRICS
 from telephony_router.record import DATABASE_FAILURES

@@ -16,8 +16,8 @@ from uuid import UUID
 from contracts.calls import RecordingStoredV1
 from kit import outbox
 from kit.postgres import Database, Transaction
-from kit.tasks import end
 from kit.telemetry import get_logger
+from runtime.tasks import end
 from telephony_router import erasure_store, recording_store
 from telephony_router.application_token import NotAKey
 from telephony_router.audio import CutShort, NotAudio

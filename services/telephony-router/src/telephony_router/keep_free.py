@@ -15,7 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from kit.metrics import child
-from kit.tasks import end
+from runtime.tasks import end
 from telephony_router.budget import Budget, in_time
 from telephony_router.decide import decide
 from telephony_router.metrics import METRICS

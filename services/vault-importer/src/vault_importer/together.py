@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine, Iterable
 from typing import Any
 
-from kit.tasks import end
+from runtime.tasks import end
 
 __all__ = ["together"]
 

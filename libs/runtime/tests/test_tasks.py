@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from kit import tasks
+from runtime import tasks
 
 
 async def test_tasks_have_ended_when_it_returns() -> None:
