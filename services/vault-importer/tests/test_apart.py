@@ -167,7 +167,9 @@ def _read(path: Path, **allowed: int) -> None:
 
 @pytest.mark.parametrize("table", ["message", "jid"])
 def test_a_file_that_takes_for_ever_is_refused(stores: Any, table: str) -> None:
-    with pytest.raises(BackupRefused, match=r"longer than it may|seconds of computing|memory|no answer came in time") as caught:
+    # Whichever bound is met first on a machine that is more or less busy.
+    bounds = "longer than it may|seconds of computing|memory|no answer came in time"
+    with pytest.raises(BackupRefused, match=bounds) as caught:
         _read(_endless(stores, table), seconds=1)
     assert caught.value.code == "harmful"
 
