@@ -36,6 +36,17 @@ async def test_nothing_of_a_session_reaches_the_next_transaction(database: Datab
     assert (len(pids), len(left)) == (1, 1)
 
 
+async def test_a_transaction_begins_with_the_keys_it_emits_for_held(database: Database, tenant: UUID) -> None:
+    async with database.transaction(tenant, emits=["b", "a"]) as tx:
+        mine = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = pg_backend_pid()"
+        assert (await tx.fetchval(mine), len(tx.held)) == (2, 2)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3), database.transaction(tenant, emits=["a"]):
+                pytest.fail("two transactions held one key")
+        async with database.transaction(tenant, emits=["c"]) as other:
+            assert await other.fetchval(mine) == 1
+
+
 async def test_a_tenant_is_never_text(database: Database) -> None:
     with pytest.raises(TypeError):
         async with database.transaction("x'; DROP TABLE ledger; --"):  # type: ignore[arg-type]

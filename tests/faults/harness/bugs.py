@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import functools
+import secrets
 from collections.abc import Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -54,10 +55,8 @@ def publish_without_key(patch: pytest.MonkeyPatch) -> None:
 
 
 def key_lock_not_taken(patch: pytest.MonkeyPatch) -> None:
-    async def hold_keys(self: Any, keys: Any) -> None:
-        self.held |= set(keys)
-
-    patch.setattr(kit.postgres.Transaction, "hold_keys", hold_keys)
+    # Everybody takes another one.
+    patch.setattr(kit.postgres, "key_lock", lambda service, key: secrets.randbits(63))
 
 
 def kafka_refuses_once(patch: pytest.MonkeyPatch) -> None:

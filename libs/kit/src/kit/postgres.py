@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence, Set
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Any, Self
@@ -83,8 +83,20 @@ class _Connection(asyncpg.Connection):
 
 # Not methods: of a connection that the pool took back in the middle, since the server had closed it, the pool refuses
 # its own methods with an error that says so, and ours with an AttributeError.
-async def _begin(connection: Any, setting: str = "") -> None:
-    await connection.execute(f"{connection.get_reset_query()}; BEGIN; {setting}")
+async def _begin(connection: Any, *statements: str) -> None:
+    """All in one round trip. What it says it does not bind: only numbers and UUIDs may come from outside."""
+    await connection.execute("; ".join((connection.get_reset_query(), "BEGIN", *statements)))
+
+
+def _taking(locks: Sequence[int]) -> str:
+    """In their order. In words instead of a prepared statement, so that it can go with others."""
+    numbers = ",".join(map(str, locks))
+    return f"SELECT count(pg_advisory_xact_lock(k)) FROM unnest('{{{numbers}}}'::bigint[]) k"  # noqa: S608 - numbers
+
+
+def _locks(service: str, keys: Iterable[str]) -> list[int]:
+    """The locks of keys, sorted: whoever takes several takes them in one order."""
+    return sorted(key_lock(service, key) for key in keys)
 
 
 async def _commit(connection: Any) -> None:
@@ -102,14 +114,20 @@ class Transaction:
     """One open transaction. Committed by whoever opened it, never by its user."""
 
     def __init__(
-        self, connection: Any, *, database: Database, tenant: UUID | None, cause: Envelope | None = None
+        self,
+        connection: Any,
+        *,
+        database: Database,
+        tenant: UUID | None,
+        held: Iterable[str] = (),
+        cause: Envelope | None = None,
     ) -> None:
         self._connection = connection
         self.epoch: int = connection.epoch
         self._database = database
         self._tenant = tenant
         self.cause = cause
-        self.held: set[str] = set()
+        self.held: set[str] = set(held)
         self.emitted = False
         self._timed = database.query_seconds.time
         self.silent = False
@@ -136,11 +154,10 @@ class Transaction:
         if self.held:
             # Locks are taken sorted, all at once; a second helping could deadlock with another transaction.
             raise KeyNotHeld("all keys of a transaction are held in one call")
-        locks = sorted(key_lock(self.service, key) for key in wanted)
         wrote = await self._connection.fetchval(
             "SELECT (SELECT count(pg_advisory_xact_lock(k)) FROM unnest($1::bigint[]) k) >= 0 "
             "AND pg_current_xact_id_if_assigned() IS NOT NULL",
-            locks,
+            _locks(self.service, wanted),
         )
         if wrote:
             raise KeyNotHeld("keys are held before the first write of a transaction, not after")
@@ -285,10 +302,10 @@ class Database:
             await self._open()
         if not isinstance(tenant, UUID):
             raise TypeError("a tenant is a UUID")
+        keys = {partition_key(tenant, entity_id) for entity_id in emits}
         async with self._app.acquire() as connection:
-            await _begin(connection, f"SET LOCAL app.tenant = '{tenant}'")
-            tx = Transaction(connection, database=self, tenant=tenant, cause=cause)
-            await tx.hold(*emits)
+            await _begin(connection, f"SET LOCAL app.tenant = '{tenant}'", *self._holding(keys))
+            tx = Transaction(connection, database=self, tenant=tenant, held=keys, cause=cause)
             yield tx
             await _commit(connection)
         if tx.emitted:
@@ -299,14 +316,18 @@ class Database:
         """Open a transaction as the system role: plumbing tables only, of every tenant."""
         if self._system is None:
             await self._open()
+        keys = {partition_key(tenant, entity_id) for tenant, entity_id in emits}
         async with self._system.acquire() as connection:
-            await _begin(connection)
-            tx = Transaction(connection, database=self, tenant=None)
-            await tx.hold_keys(partition_key(tenant, entity_id) for tenant, entity_id in emits)
+            await _begin(connection, *self._holding(keys))
+            tx = Transaction(connection, database=self, tenant=None, held=keys)
             yield tx
             await _commit(connection)
         if tx.emitted:
             self.doorbell.set()
+
+    def _holding(self, keys: Set[str]) -> list[str]:
+        """What a transaction that emits for these keys begins with."""
+        return [_taking(_locks(self.service, keys))] if keys else []
 
 
 class Queries:
