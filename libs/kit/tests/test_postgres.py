@@ -36,6 +36,16 @@ async def test_nothing_of_a_session_reaches_the_next_transaction(database: Datab
     assert (len(pids), len(left)) == (1, 1)
 
 
+async def test_statements_are_planned_once_in_the_transaction_that_wants_it_only(
+    database: Database, tenant: UUID
+) -> None:
+    modes = []
+    for plan_once in (True, False):
+        async with database.transaction(tenant, plan_once=plan_once) as tx:
+            modes.append(await tx.fetchval("SELECT current_setting('plan_cache_mode')"))
+    assert modes == ["force_generic_plan", "auto"]
+
+
 async def test_a_transaction_begins_with_the_keys_it_emits_for_held(database: Database, tenant: UUID) -> None:
     async with database.transaction(tenant, emits=["b", "a"]) as tx:
         mine = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = pg_backend_pid()"

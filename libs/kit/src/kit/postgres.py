@@ -43,6 +43,7 @@ SERVER_AWAY = (
     asyncpg.InvalidAuthorizationSpecificationError, asyncpg.ReadOnlySQLTransactionError, asyncpg.InvalidSchemaNameError,
     asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.UndefinedFunctionError,
 )  # fmt: skip
+_PLAN_ONCE = "SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off"
 TRY_AGAIN_AT_ONCE = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 
 
@@ -295,16 +296,22 @@ class Database:
 
     @asynccontextmanager
     async def transaction(
-        self, tenant: UUID, *, emits: Iterable[str] = (), cause: Envelope | None = None
+        self, tenant: UUID, *, emits: Iterable[str] = (), cause: Envelope | None = None, plan_once: bool = False
     ) -> AsyncIterator[Transaction]:
-        """Open a transaction of one tenant. ``emits`` names the entities it will append events about."""
+        """Open a transaction of one tenant. ``emits`` names the entities it will append events about.
+
+        With ``plan_once`` each statement is planned once for all arguments, as long as its connection lives or until
+        the tables' statistics change, and by an index, since tables grow: for frequent transactions of few rows, which
+        Postgres would take longer to plan than to run.
+        """
         if self._app is None:
             await self._open()
         if not isinstance(tenant, UUID):
             raise TypeError("a tenant is a UUID")
         keys = {partition_key(tenant, entity_id) for entity_id in emits}
         async with self._app.acquire() as connection:
-            await _begin(connection, f"SET LOCAL app.tenant = '{tenant}'", *self._holding(keys))
+            settings = [f"SET LOCAL app.tenant = '{tenant}'", *([_PLAN_ONCE] if plan_once else [])]
+            await _begin(connection, *settings, *self._holding(keys))
             tx = Transaction(connection, database=self, tenant=tenant, held=keys, cause=cause)
             yield tx
             await _commit(connection)
