@@ -22,6 +22,7 @@ from kit.postgres import Database
 from kit.testing import eventually
 from telephony_router import store
 from telephony_router.answer_ring import answer_to_json, intake_of
+from telephony_router.entries import decision_from_json
 from telephony_router.process_intake import IntakeProcessor, process_some
 from telephony_router.project_directory import project_staff
 from telephony_router.record import PostgresIntakes
@@ -334,6 +335,47 @@ async def test_parked_webhooks_are_processed_again_or_dropped(office: Office) ->
     async with office.database.system() as tx:
         assert await store.parked_intake(tx, 10) == []
         assert await store.unpark_intake(tx, [second]) == 0, "what is dropped stays dropped"
+
+
+async def test_what_was_processed_meanwhile_is_not_parked(office: Office) -> None:
+    await office.takes(RING)
+    async with office.database.system() as tx:
+        [(seq, _, _)] = await store.waiting_intake(tx, 10)
+    await process_some(office.database)
+    async with office.database.transaction(office.account.tenant) as tx:
+        await store.park_intake(tx, seq, "too late")
+    async with office.database.system() as tx:
+        assert await tx.fetchval("SELECT parked FROM intake") is None
+
+
+async def test_what_a_ring_was_answered_with_is_kept_as_it_was_taken_in(office: Office) -> None:
+    inputs = {"caller": None, "digits": "", "hops": 0, "load": {}, "versions": {"tenant": 3}}
+    await office.stores(replace(office.intake(RING), answer=answer_to_json(DECISION, 1.5, inputs)))
+    # An older router did not tell what its answers were made of.
+    await office.stores(office.intake(replace(RING, call_id="c2")))
+    await process_some(office.database)
+    async with office.database.transaction(office.account.tenant) as tx:
+        new, old = await tx.fetch("SELECT * FROM routing_decision ORDER BY decided_at")
+    assert (new["answer_ms"], new["rule"], new["rung"], new["decided_at"]) == (1.5, "owner", "redis", NOW)
+    assert decision_from_json(json.loads(new["decision"])) == DECISION
+    assert (json.loads(new["inputs"]), old["inputs"]) == (inputs, None)
+
+
+async def test_a_webhook_costs_the_same_however_many_its_tenant_had(office: Office) -> None:
+    await office.takes(*(replace(RING, call_id=f"before{n}") for n in range(500)))
+    await process_some(office.database)
+    await office.takes(RING)
+    async with office.database.system() as tx:
+        [(seq, _, _)] = await store.waiting_intake(tx, 10)
+    async with office.database.transaction(office.account.tenant, plan_once=True) as tx:
+        for query, values in (
+            ("claim_intake", [[seq]]),
+            ("mark_processed", [[seq], [], []]),
+            ("park_intake", [seq, ""]),
+        ):
+            sql = getattr(store.Q, query)
+            plan = "\n".join(row[0] for row in await tx.fetch(f"EXPLAIN {sql.partition(chr(10))[2]}", *values))
+            assert "intake_waiting" in plan, plan
 
 
 async def test_a_webhook_nobody_can_read_is_parked_and_blocks_nothing(office: Office) -> None:

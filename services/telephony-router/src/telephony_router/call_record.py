@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -18,6 +18,7 @@ from telephony_router.signals import CallSignal
 __all__ = ["CallRecord", "inbound_event", "state_event", "with_ring", "with_status"]
 
 
+_FACTS = tuple(each.name for each in fields(CallState))
 _TIMES = frozenset({"started_at", "answered_at", "ended_at", "agent_at", "digits_at", "transferred_at"})
 
 
@@ -69,7 +70,7 @@ class CallRecord:
             self.asked_at,
             self.quarantined,
             state.state,
-            json.dumps(asdict(state), default=datetime.isoformat),
+            json.dumps({name: getattr(state, name) for name in _FACTS}, default=datetime.isoformat),
             self.staff_id,
             self.agent_number,
             state.started_at,

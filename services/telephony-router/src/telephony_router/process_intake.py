@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from uuid import UUID
@@ -23,7 +23,6 @@ from telephony_router.answer_ring import answer_from_json, number_of
 from telephony_router.bind_orders import bind_orders
 from telephony_router.call_record import CallRecord, inbound_event, state_event, with_ring, with_status
 from telephony_router.claims import concern
-from telephony_router.entries import decision_to_json
 from telephony_router.metrics import METRICS
 from telephony_router.note_load import OnSettled, heard_of, note_load, nothing, settled
 from telephony_router.record import DATABASE_FAILURES, about_data
@@ -38,6 +37,8 @@ log = get_logger(__name__)
 # While callers ring, webhooks are processed in small portions with a rest after each, in multiples of its time.
 BUSY_LIMIT = 50
 BUSY_REST = 2.0
+FEW = 10
+"""So many webhooks take longer to plan for than to process; for more, the plan is made for what there is."""
 RECORDING_STATES: tuple[object, ...] = ("pending", "failed", "absent", "available")
 
 
@@ -52,7 +53,8 @@ class _Batch:
     calls: dict[UUID, CallRecord]
     staff: dict[str, str]
     touched: dict[UUID, CallRecord] = field(default_factory=dict)
-    decisions: list[tuple[object, ...]] = field(default_factory=list)
+    answered: dict[int, UUID] = field(default_factory=dict)
+    """The rings whose answers are kept, each with its call."""
     events: list[Event] = field(default_factory=list)
     traces: list[str] = field(default_factory=list)
     """Of each event, the trace of the webhook that it was made of."""
@@ -117,13 +119,12 @@ async def _park(database: Database, tenant: UUID, seq: int, reason: str) -> None
 
 async def _process(database: Database, tenant: UUID, rows: Sequence[tuple[int, UUID]], on_settled: OnSettled) -> None:
     seqs, call_ids = [seq for seq, _ in rows], {call_id for _, call_id in rows}
-    async with database.transaction(tenant, emits=[str(call_id) for call_id in call_ids]) as tx:
+    async with database.transaction(tenant, emits=map(str, call_ids), plan_once=len(rows) <= FEW) as tx:
         # Another router may have been at it while we waited for the calls' locks.
         claimed = await store.claim_intake(tx, seqs)
         signals = await bind_orders(tx, claimed, {row.seq: _signal(row) for row in claimed})
-        found = {row["id"]: CallRecord.from_row(row) for row in await store.find_calls(tx, call_ids)}
-        numbers = _numbers(signals.values(), found.values())
-        batch = _Batch(calls=found, staff=await store.staff_by_number(tx, numbers) if numbers else {})
+        found = await _known_calls(tx, claimed)
+        batch = _Batch(calls=found, staff=await _staff(tx, signals.values(), found.values()))
         new = await _new_statuses(tx, claimed, signals)
         for row in claimed:
             try:
@@ -138,11 +139,20 @@ async def _process(database: Database, tenant: UUID, rows: Sequence[tuple[int, U
         METRICS.intake_processed.labels(signals[row.seq].vendor, outcome).inc()
 
 
-def _numbers(signals: Iterable[CallSignal], calls: Iterable[CallRecord]) -> set[str]:
-    """Every number that may be somebody's who works here: an agent's, or a caller's."""
+async def _known_calls(tx: Transaction, rows: Sequence[IntakeRow]) -> dict[UUID, CallRecord]:
+    known = {row.call_id for row in rows if row.known}
+    return {row["id"]: CallRecord.from_row(row) for row in await store.find_calls(tx, known)} if known else {}
+
+
+async def _staff(tx: Transaction, signals: Collection[CallSignal], calls: Collection[CallRecord]) -> dict[str, str]:
+    """Who works here, by every number that may be somebody's: an agent's, or a caller's."""
+    if not calls and all(signal.kind == "ring" for signal in signals):
+        # Of calls that only rang nobody is asked for who took them.
+        return {}
     raw = {each for signal in signals for each in (signal.agent_raw, signal.caller_raw) if each}
     known = {each for call in calls for each in (call.agent_number, call.caller) if each}
-    return known | {number for each in raw if (number := number_of(each))}
+    numbers = known | {number for each in raw if (number := number_of(each))}
+    return await store.staff_by_number(tx, numbers) if numbers else {}
 
 
 def _signal(row: IntakeRow) -> CallSignal:
@@ -204,8 +214,7 @@ def _ring(batch: _Batch, call: CallRecord, row: IntakeRow, signal: CallSignal) -
     answer = answer_from_json(row.answer)
     decision = answer.decision
     after = with_ring(call, signal, row.received_at)
-    answered = (row.call_id, row.received_at, answer.ms, decision.rule, decision.rung)
-    batch.decisions.append((*answered, decision_to_json(decision), answer.inputs))
+    batch.answered[row.seq] = row.call_id
     turn = offered_first(decision)
     if turn is not None:
         batch.offers[turn] = max(row.received_at, batch.offers.get(turn, row.received_at))
@@ -269,7 +278,6 @@ def _learn(batch: _Batch, call: CallRecord) -> None:
 
 async def _write(tx: Transaction, batch: _Batch, done: list[int], heard: Mapping[UUID, datetime]) -> None:
     await store.put_rows(tx, "put_calls", [call.to_row() for call in batch.touched.values()])
-    await store.put_rows(tx, "add_decisions", batch.decisions)
     news = await store.put_rows(tx, "put_recordings", list(batch.recordings.values()))
     await store.put_rows(tx, "queue_recordings", [(row["call_id"], row["recording_key"]) for row in news])
     if batch.events:
@@ -279,7 +287,7 @@ async def _write(tx: Transaction, batch: _Batch, done: list[int], heard: Mapping
             "webhook_parked", seq=seq, reason=reason, call_id=str(row.call_id), trace_id=trace_id_of(row.traceparent)
         )
         await store.park_intake(tx, seq, reason)
-    await store.mark_processed(tx, done)
+    await store.mark_processed(tx, done, batch.answered)
     await store.put_rows(tx, "note_missed_due", [(call_id,) for call_id in batch.due])
     talks = [(number, staff_id, at) for number, (staff_id, at) in sorted(batch.talks.items())]
     learned = await store.put_rows(tx, "put_last_agents", talks)

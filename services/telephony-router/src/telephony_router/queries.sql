@@ -42,19 +42,29 @@ FROM intake LEFT JOIN account ON (account.tenant_id, account.id) = (intake.tenan
 WHERE processed_at IS NULL GROUP BY 1
 
 -- name: claim_intake
--- The rows that are still to be processed, now that their calls are held, as they came.
-SELECT i.seq, i.identity, i.kind, i.account_id, coalesce(o.id, i.call_id) AS call_id, i.received_at, i.signal, i.answer,
-       i.traceparent, o.id IS NOT NULL AS ordered
-FROM intake i LEFT JOIN outbound_call o ON (o.tenant_id, o.alias) = (i.tenant_id, i.call_id)
+-- The rows that are still to be processed, now that their calls are held, as they came. Each one's order and call are
+-- looked up by themselves: row-level security lets a join with them read all that the tenant has.
+SELECT i.seq, i.identity, i.kind, i.account_id, call.id AS call_id, i.received_at, i.signal, i.answer, i.traceparent,
+       call.id <> i.call_id AS ordered, (SELECT true FROM call c WHERE c.id = call.id) IS NOT NULL AS known
+FROM intake i CROSS JOIN LATERAL (
+    SELECT coalesce((SELECT o.id FROM outbound_call o WHERE o.alias = i.call_id LIMIT 1), i.call_id) AS id OFFSET 0) AS call
 WHERE i.seq = ANY($1::bigint[]) AND i.processed_at IS NULL AND i.parked IS NULL ORDER BY i.received_at, i.seq
 
 -- name: mark_processed
--- These rows have had their effect.
-UPDATE intake SET processed_at = now() WHERE seq = ANY($1::bigint[])
+-- These rows have had their effect; what the rings among them were answered with is kept. Only what waits has an index by
+-- its number.
+WITH done AS (
+    UPDATE intake SET processed_at = now() WHERE seq = ANY($1::bigint[]) AND processed_at IS NULL AND parked IS NULL
+    RETURNING tenant_id, seq, received_at, answer::jsonb AS told)
+INSERT INTO routing_decision (tenant_id, call_id, decided_at, answer_ms, rule, rung, decision, inputs)
+SELECT done.tenant_id, ring.call_id, done.received_at, (told ->> 'answer_ms')::real, told -> 'decision' ->> 'rule',
+       told -> 'decision' ->> 'rung', told -> 'decision', told -> 'inputs'
+FROM unnest($2::bigint[], $3::uuid[]) AS ring (seq, call_id) JOIN done USING (seq)
+ON CONFLICT DO NOTHING
 
 -- name: park_intake
--- This row cannot have an effect, and why. Says whose webhook it is.
-UPDATE intake SET parked = $2 WHERE seq = $1
+-- This row cannot have an effect, and why. Says whose webhook it is. Only what waits has an index by its number.
+UPDATE intake SET parked = $2 WHERE seq = $1 AND processed_at IS NULL AND parked IS NULL
 RETURNING (SELECT vendor FROM account WHERE (account.tenant_id, account.id) = (intake.tenant_id, intake.account_id))
 
 -- name: parked_intake
@@ -130,13 +140,6 @@ RETURNING call_id, recording_key
 -- A call's recordings, the earliest first.
 SELECT recording_key, vendor, leg, state, url, duration_seconds, channels, available_by, confirmed, received_at
 FROM recording WHERE call_id = $1 ORDER BY received_at, recording_key
-
--- name: add_decisions
--- What calls were answered with.
-INSERT INTO routing_decision (tenant_id, call_id, decided_at, answer_ms, rule, rung, decision, inputs)
-SELECT $1::uuid, d.* FROM unnest($2::uuid[], $3::timestamptz[], $4::real[], $5::text[], $6::text[], $7::jsonb[],
-    $8::jsonb[]) AS d
-ON CONFLICT DO NOTHING
 
 -- name: find_call
 -- One call.

@@ -55,6 +55,8 @@ class IntakeRow:
     traceparent: str = ""
     ordered: bool = False
     """Whether we placed the call, and the vendor tells of it under its own id."""
+    known: bool = False
+    """Whether anything was heard of the call before."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -167,8 +169,9 @@ async def claim_intake(tx: Transaction, seqs: Sequence[int]) -> list[IntakeRow]:
     return [IntakeRow(**row) for row in await tx.fetch(Q.claim_intake, list(seqs))]
 
 
-async def mark_processed(tx: Transaction, seqs: Sequence[int]) -> None:
-    await tx.execute(Q.mark_processed, list(seqs))
+async def mark_processed(tx: Transaction, seqs: Sequence[int], answered: Mapping[int, UUID]) -> None:
+    """``answered`` are the rings among them whose calls they began, each with its call."""
+    await tx.execute(Q.mark_processed, list(seqs), list(answered), list(answered.values()))
 
 
 async def park_intake(tx: Transaction, seq: int, reason: str) -> str:
