@@ -370,14 +370,10 @@ def _envelope(record: Any) -> Envelope | None:
 
 def _first_of_each(works: Iterable[_Work], new: set[tuple[str, str]]) -> list[_Work]:
     """Those whose events are new; a batch can hold the same event twice, and the first one takes the claim."""
-    claims = set(new)
-    fresh = []
+    first: dict[tuple[str, str], _Work] = {}
     for work in works:
-        claim = work.envelope.replayid, work.envelope.id
-        if claim in claims:
-            claims.remove(claim)
-            fresh.append(work)
-    return fresh
+        first.setdefault((work.envelope.replayid, work.envelope.id), work)
+    return [work for claim, work in first.items() if claim in new]
 
 
 def _received(works: Iterable[_Work]) -> list[Received[Any]]:

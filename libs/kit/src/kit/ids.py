@@ -38,6 +38,5 @@ def uuid7s(count: int) -> list[UUID]:
 def name_uuid(*parts: str) -> UUID:
     """A UUIDv5 (RFC 9562, 5.5) of the parts: the same parts give the same id, on every machine and in every run."""
     value = bytearray(sha1(_NAMESPACE.bytes + "\x1f".join(parts).encode(), usedforsecurity=False).digest()[:16])
-    value[6] = value[6] & 0x0F | 0x50
-    value[8] = value[8] & 0x3F | 0x80
+    value[6], value[8] = value[6] & 0x0F | 0x50, value[8] & 0x3F | 0x80
     return QuickUUID(bytes(value))

@@ -86,18 +86,18 @@ class _Connection(asyncpg.Connection):
 # its own methods with an error that says so, and ours with an AttributeError.
 async def _begin(connection: Any, *statements: str) -> None:
     """All in one round trip. What it says it does not bind: only numbers and UUIDs may come from outside."""
-    await connection.execute("; ".join((connection.get_reset_query(), "BEGIN", *statements)))
-
-
-def _taking(locks: Sequence[int]) -> str:
-    """In their order. In words instead of a prepared statement, so that it can go with others."""
-    numbers = ",".join(map(str, locks))
-    return f"SELECT count(pg_advisory_xact_lock(k)) FROM unnest('{{{numbers}}}'::bigint[]) k"  # noqa: S608 - numbers
+    await connection.execute("; ".join(filter(None, (connection.get_reset_query(), "BEGIN", *statements))))
 
 
 def _locks(service: str, keys: Iterable[str]) -> list[int]:
     """The locks of keys, sorted: whoever takes several takes them in one order."""
     return sorted(key_lock(service, key) for key in keys)
+
+
+def _holding(service: str, keys: Set[str]) -> str:
+    """The statement that takes their locks, in words, so that it can go with others. Empty for none."""
+    numbers = ",".join(map(str, _locks(service, keys)))
+    return f"SELECT count(pg_advisory_xact_lock(k)) FROM unnest('{{{numbers}}}'::bigint[]) k" if keys else ""  # noqa: S608
 
 
 async def _commit(connection: Any) -> None:
@@ -115,20 +115,14 @@ class Transaction:
     """One open transaction. Committed by whoever opened it, never by its user."""
 
     def __init__(
-        self,
-        connection: Any,
-        *,
-        database: Database,
-        tenant: UUID | None,
-        held: Iterable[str] = (),
-        cause: Envelope | None = None,
+        self, connection: Any, *, database: Database, tenant: UUID | None, held: set[str], cause: Envelope | None = None
     ) -> None:
         self._connection = connection
         self.epoch: int = connection.epoch
         self._database = database
         self._tenant = tenant
         self.cause = cause
-        self.held: set[str] = set(held)
+        self.held = held
         self.emitted = False
         self._timed = database.query_seconds.time
         self.silent = False
@@ -310,8 +304,8 @@ class Database:
             raise TypeError("a tenant is a UUID")
         keys = {partition_key(tenant, entity_id) for entity_id in emits}
         async with self._app.acquire() as connection:
-            settings = [f"SET LOCAL app.tenant = '{tenant}'", *([_PLAN_ONCE] if plan_once else [])]
-            await _begin(connection, *settings, *self._holding(keys))
+            planning = _PLAN_ONCE if plan_once else ""
+            await _begin(connection, f"SET LOCAL app.tenant = '{tenant}'", planning, _holding(self.service, keys))
             tx = Transaction(connection, database=self, tenant=tenant, held=keys, cause=cause)
             yield tx
             await _commit(connection)
@@ -325,16 +319,12 @@ class Database:
             await self._open()
         keys = {partition_key(tenant, entity_id) for tenant, entity_id in emits}
         async with self._system.acquire() as connection:
-            await _begin(connection, *self._holding(keys))
+            await _begin(connection, _holding(self.service, keys))
             tx = Transaction(connection, database=self, tenant=None, held=keys)
             yield tx
             await _commit(connection)
         if tx.emitted:
             self.doorbell.set()
-
-    def _holding(self, keys: Set[str]) -> list[str]:
-        """What a transaction that emits for these keys begins with."""
-        return [_taking(_locks(self.service, keys))] if keys else []
 
 
 class Queries:
