@@ -65,10 +65,10 @@ class RehearsalDatabase(Database):
 
     @asynccontextmanager
     async def transaction(
-        self, tenant: UUID, *, emits: Iterable[str] = (), cause: Envelope | None = None
+        self, tenant: UUID, *, emits: Iterable[str] = (), cause: Envelope | None = None, plan_once: bool = False
     ) -> AsyncIterator[Transaction]:
         try:
-            async with super().transaction(tenant, emits=emits, cause=cause) as tx:
+            async with super().transaction(tenant, emits=emits, cause=cause, plan_once=plan_once) as tx:
                 # The server reports a connection's earlier, rolled-back work as well until it has told its collector.
                 before = await _written(tx)
                 yield tx
