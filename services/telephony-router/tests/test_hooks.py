@@ -16,7 +16,7 @@ import pytest
 
 from telephony_router.answer_ring import Answers, RingAnswerer
 from telephony_router.budget import Budget, Unavailable
-from telephony_router.entries import did_from_json, tenant_from_json
+from telephony_router.entries import caller_to_json, did_from_json, tenant_from_json, text_of
 from telephony_router.hooks import AccountsUnknown, Hooks
 from telephony_router.journal import Journal
 from telephony_router.ladder import Ladder
@@ -67,12 +67,13 @@ DID_ENTRY: dict[str, Any] = {
     "fallback_number": "+914842000190",
 }
 OWNED = CallerEntry(number=CALLER, version=1, owner_staff_id="desk")
+OWNED_TEXT = text_of(caller_to_json(OWNED))
 
 
 class FakeView:
     def __init__(self) -> None:
         self.found: Found | Exception = Found(
-            tenant=tenant_from_json(TENANT_ENTRY), did=did_from_json(DID_ENTRY), caller=OWNED
+            tenant=tenant_from_json(TENANT_ENTRY), did=did_from_json(DID_ENTRY), caller=OWNED, caller_text=OWNED_TEXT
         )
         self.asked = 0
         self.delay = 0.0

@@ -140,7 +140,7 @@ async def known(world: World) -> None:
     """Let the snapshot know the callers, as calls of theirs would have done."""
     for number in (CALLER, LEAD):
         found = await world.view.find(world.tenant, DID, number)
-        world.snapshot.learn_caller_entry(world.tenant, number, found.caller)
+        world.snapshot.learn_caller_text(world.tenant, number, found.caller_text)
 
 
 async def test_groups_skills_and_languages_survive_the_way(world: World) -> None:

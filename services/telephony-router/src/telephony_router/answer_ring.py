@@ -117,18 +117,11 @@ class Answer:
 
     decision: Decision
     ms: float
-    inputs: str | None
-    """What it was made of, as JSON; None for one of an older router."""
 
 
 def answer_from_json(text: str) -> Answer:
     values = from_json(text)
-    inputs = values.get("inputs")
-    return Answer(
-        decision_from_json(values["decision"]),
-        values["answer_ms"],
-        to_json(inputs).decode() if inputs is not None else None,
-    )
+    return Answer(decision_from_json(values["decision"]), values["answer_ms"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,21 +139,36 @@ class _Answer:
 
 
 class Answers:
-    """The answers of recent calls, and of those being answered right now."""
+    """The answers of recent calls, and of those being answered right now.
+
+    By text and as text: of thousands of decisions the interpreter's collector would have to look through each part,
+    while somebody waits.
+    """
 
     def __init__(self, size: int = 10_000) -> None:
         self._size = size
-        self._given: OrderedDict[tuple[UUID, str], _Answer] = OrderedDict()
-        self.under_way: dict[tuple[UUID, str], asyncio.Future[Decision]] = {}
+        self._given: OrderedDict[str, str] = OrderedDict()
+        self._unrecorded: set[str] = set()
+        self.under_way: dict[str, asyncio.Future[Decision]] = {}
 
-    def get(self, key: tuple[UUID, str]) -> _Answer | None:
-        return self._given.get(key)
+    def get(self, key: str) -> _Answer | None:
+        text = self._given.get(key)
+        return _Answer(answer_from_json(text).decision, key not in self._unrecorded) if text is not None else None
 
-    def put(self, key: tuple[UUID, str], decision: Decision, *, recorded: bool) -> None:
-        self._given[key] = _Answer(decision, recorded)
+    def put(self, key: str, answer: str, *, recorded: bool) -> None:
+        """``answer`` is as :func:`answer_to_json` gives it."""
+        self._given[key] = answer
         self._given.move_to_end(key)
+        if recorded:
+            self._unrecorded.discard(key)
+        else:
+            self._unrecorded.add(key)
         if len(self._given) > self._size:
-            self._given.popitem(last=False)
+            self._unrecorded.discard(self._given.popitem(last=False)[0])
+
+
+def _key(account: Account, signal: CallSignal) -> str:
+    return f"{account.id}:{signal.call_id}"
 
 
 class RingAnswerer:
@@ -194,7 +202,7 @@ class RingAnswerer:
         self._asked_at = began
         if not signal.call_id:
             return await self._answer(account, signal, body, began, None)
-        key = (account.id, signal.call_id)
+        key = _key(account, signal)
         given = self._answers.get(key)
         if given is not None and given.recorded:
             METRICS.replayed.labels(signal.vendor, "memory").inc()
@@ -229,7 +237,7 @@ class RingAnswerer:
             METRICS.replayed.labels(signal.vendor, "stored").inc()
             decision = answer_from_json(standing).decision
         if signal.call_id:
-            self._answers.put((account.id, signal.call_id), decision, recorded=standing is not None)
+            self._answers.put(_key(account, signal), standing or answer, recorded=standing is not None)
         child(METRICS.answers, signal.vendor, decision.rung, decision.rule).inc()
         return decision
 

@@ -50,6 +50,7 @@ __all__ = [
     "routing_from_json",
     "tenant_from_json",
     "tenant_row",
+    "text_of",
     "unpacked",
 ]
 
@@ -58,7 +59,12 @@ _Json = dict[str, Any]
 
 def packed(entry: _Json) -> bytes:
     """An entry for Redis: its version, a space, its JSON. Deterministic, so that equal entries are equal bytes."""
-    return b"%d %s" % (entry["version"], json.dumps(entry, sort_keys=True, separators=(",", ":")).encode())
+    return b"%d %s" % (entry["version"], text_of(entry))
+
+
+def text_of(entry: _Json | None) -> bytes:
+    """An entry's JSON, deterministic; ``null`` for none."""
+    return json.dumps(entry, sort_keys=True, separators=(",", ":")).encode()
 
 
 def unpacked(value: bytes) -> _Json | None:

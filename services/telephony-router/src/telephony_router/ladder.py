@@ -10,7 +10,7 @@ from uuid import UUID
 from kit.postgres import Database
 from telephony_router import store
 from telephony_router.budget import Budget, Unavailable
-from telephony_router.entries import caller_from_json, did_from_json, load_from_json, tenant_from_json
+from telephony_router.entries import caller_from_json, did_from_json, load_from_json, tenant_from_json, text_of
 from telephony_router.metrics import METRICS
 from telephony_router.routing import BUSY_MAX, DidEntry, LoadEntry, RoutingView, TenantEntry
 from telephony_router.snapshot import Snapshot
@@ -53,6 +53,7 @@ async def read_view(database: Database, tenant: UUID, did: str | None, number: s
         tenant=tenant_from_json(tenants[0]) if tenants else None,
         did=did_from_json(dids[0]) if dids else None,
         caller=caller_from_json(callers[0]) if callers else None,
+        caller_text=text_of(callers[0] if callers else None),
         load=load_from_json(loads[0]) if loads else LoadEntry(),
     )
 
@@ -96,7 +97,7 @@ class Ladder:
             METRICS.rung_failures.labels("redis", "incomplete").inc()
             return None
         if number is not None:
-            self._snapshot.learn_caller_entry(tenant, number, found.caller)
+            self._snapshot.learn_caller_text(tenant, number, found.caller_text)
         own = found.did if found.did is not None and found.did.tenant == tenant else None
         return RoutingView(
             tenant=found.tenant,
@@ -117,7 +118,7 @@ class Ladder:
         found = await self._from_postgres(tenant, did, number)
         if found is not None and found.tenant is not None:
             if number is not None:
-                self._snapshot.learn_caller_entry(tenant, number, found.caller)
+                self._snapshot.learn_caller_text(tenant, number, found.caller_text)
             return RoutingView(
                 tenant=found.tenant,
                 did=found.did,

@@ -8,6 +8,7 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from uuid import UUID
 
 from pydantic_core import from_json, to_json
 
-from telephony_router.entries import caller_from_json, caller_to_json, did_from_json, load_from_json, tenant_from_json
+from telephony_router.entries import caller_from_json, did_from_json, load_from_json, tenant_from_json, text_of
 from telephony_router.routing import CallerEntry, DidEntry, LoadEntry, TenantEntry
 from telephony_router.seal import Seal
 from telephony_router.store import StoredAccount
@@ -34,6 +35,27 @@ class SnapshotBroken(Exception):
     """The file on disk is not a whole snapshot of this format."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Callers:
+    """The callers of a dump, as the snapshot holds them: however many there are, the loop only copies two lists."""
+
+    keys: list[str]
+    texts: list[bytes]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __iter__(self) -> Iterator[tuple[str, str, _Json | None]]:
+        for key, text in zip(self.keys, self.texts, strict=True):
+            tenant, _, number = key.partition(":")
+            yield tenant, number, from_json(text)
+
+    def json(self, part: slice) -> bytes:
+        """Some of them, as members of a JSON array."""
+        members = zip(self.keys[part], self.texts[part], strict=True)
+        return b",".join(b"[%s,%s]" % (to_json(key.split(":", 1))[1:-1], text) for key, text in members)
+
+
 class Snapshot:
     """All accounts, DIDs and tenants, and the callers of recent calls. Changed by one event loop only."""
 
@@ -50,8 +72,8 @@ class Snapshot:
         self._dids: dict[str, _Json] = {}
         self._tenants: dict[UUID, _Json] = {}
         self._loads: dict[UUID, _Json] = {}
-        self._callers: OrderedDict[tuple[UUID, str], _Json | None] = OrderedDict()
-        self._entries: dict[tuple[UUID, str], CallerEntry | None] = {}
+        # As text, by text: what the interpreter's collector need not look through while somebody waits.
+        self._callers: OrderedDict[str, bytes] = OrderedDict()
         self._parsed: dict[tuple[str, object], tuple[_Json, Any]] = {}
 
     def age_ms(self, now: datetime) -> int:
@@ -74,19 +96,15 @@ class Snapshot:
 
     def caller(self, tenant: UUID, number: str) -> tuple[bool, CallerEntry | None]:
         """Whether anything is known about a number, and what: a known stranger is (True, None)."""
-        key = (tenant, number)
+        key = _caller(tenant, number)
         if key not in self._callers:
             return False, None
         self._callers.move_to_end(key)
-        entry = self._callers[key]
-        if entry is None:
-            return True, None
-        if self._entries.get(key) is None:
-            self._entries[key] = caller_from_json(entry)
-        return True, self._entries[key]
+        entry = from_json(self._callers[key])
+        return True, caller_from_json(entry) if entry is not None else None
 
     def recent_callers(self) -> list[tuple[UUID, str]]:
-        return list(self._callers)
+        return [(UUID(tenant), number) for tenant, _, number in (key.partition(":") for key in self._callers)]
 
     def _parse(self, kind: str, key: object, entry: _Json | None, parse: Any) -> Any:
         if entry is None:
@@ -125,35 +143,25 @@ class Snapshot:
 
         An older state, by its own version or by the one that a stranger was read at, replaces no newer one.
         """
-        key = (tenant, number)
+        self.learn_caller_text(tenant, number, text_of(entry), version=version)
+
+    def learn_caller_text(self, tenant: UUID, number: str, text: bytes, *, version: int = 0) -> None:
+        """The same, of an entry's JSON (``null``: a stranger); cheap when it is the one known."""
+        key = _caller(tenant, number)
         known = self._callers.get(key)
-        if known is not None and known["version"] > (entry["version"] if entry is not None else version):
-            return
-        if key not in self._callers or known != entry:
+        if known != text:
+            if known is not None and _version(known, 0) > _version(text, version):
+                return
             self.changes += 1
-        self._callers[key] = entry
-        self._entries.pop(key, None)
+            self._callers[key] = text
         self._callers.move_to_end(key)
         if len(self._callers) > self._callers_max:
-            forgotten, _ = self._callers.popitem(last=False)
-            self._entries.pop(forgotten, None)
+            self._callers.popitem(last=False)
 
     def forget_caller(self, tenant: UUID, number: str) -> None:
         """Not even that they called: the next call is looked up."""
-        key = (tenant, number)
-        if key in self._callers:
-            del self._callers[key]
-            self._entries.pop(key, None)
+        if self._callers.pop(_caller(tenant, number), None) is not None:
             self.changes += 1
-
-    def learn_caller_entry(self, tenant: UUID, number: str, entry: CallerEntry | None) -> None:
-        """The same, for an entry that is parsed already; cheap when it is the one known."""
-        key = (tenant, number)
-        if key in self._callers and self._entries.get(key) is entry:
-            self._callers.move_to_end(key)
-            return
-        self.learn_caller(tenant, number, caller_to_json(entry) if entry is not None else None)
-        self._entries[key] = entry
 
     def learn_account(self, stored: StoredAccount) -> Account:
         account = stored.opened(self._seal)
@@ -209,7 +217,7 @@ class Snapshot:
             "tenants": list(self._tenants.values()),
             "dids": list(self._dids.values()),
             "loads": list(self._loads.values()),
-            "callers": [(*key, entry) for key, entry in self._callers.items()],
+            "callers": _Callers(list(self._callers), list(self._callers.values())),
         }
 
     def restore(self, dumped: _Json) -> None:
@@ -231,6 +239,16 @@ class Snapshot:
                 self.learn_caller(UUID(str(tenant)), number, entry)
         except (KeyError, TypeError, ValueError) as error:
             raise SnapshotBroken("the snapshot misses a part") from error
+
+
+def _caller(tenant: UUID, number: str) -> str:
+    return f"{tenant}:{number}"
+
+
+def _version(text: bytes, otherwise: int) -> int:
+    """An entry's, or of a stranger the one given."""
+    entry = from_json(text)
+    return int(entry["version"]) if entry is not None else otherwise
 
 
 def _dump_account(stored: StoredAccount) -> _Json:
@@ -293,12 +311,14 @@ def _parts(dumped: _Json) -> Iterator[bytes]:
     for name, value in dumped.items():
         yield opening + to_json(name) + b":"
         opening = b","
-        if not isinstance(value, list):
+        if not isinstance(value, list | _Callers):
             yield to_json(value)
             continue
         yield b"["
         for start in range(0, len(value), PART):
-            yield (b"," if start else b"") + to_json(value[start : start + PART])[1:-1]
+            part = slice(start, start + PART)
+            some = value.json(part) if isinstance(value, _Callers) else to_json(value[part])[1:-1]
+            yield (b"," if start else b"") + some
         yield b"]"
     yield b"}"
 

@@ -49,6 +49,7 @@ PREFIX = "router:"
 # Not a part of the view that is swept and rebuilt: what is in it is nowhere else, and lapses by itself.
 OFFERS_PREFIX = "router-offers:"
 NO_LOAD = LoadEntry()
+STRANGER = b"null"
 GONE_SECONDS = 24 * 3600
 PARSED_MAX = 20_000
 Entry = tuple[str, dict[str, Any]]
@@ -125,6 +126,8 @@ class Found:
     tenant: TenantEntry | None
     did: DidEntry | None
     caller: CallerEntry | None
+    caller_text: bytes = STRANGER
+    """The caller's JSON, for whoever keeps it."""
     load: LoadEntry = NO_LOAD
     offers: Mapping[str, Offer] = field(default_factory=dict)
 
@@ -190,13 +193,17 @@ class RedisView:
         except TimeoutError:
             raise ViewUnavailable("slow") from None
         found = iter(zip(keys, values, strict=True))
+        own = values[-1] if number is not None else None
         try:
+            # Callers are many, and parsed for the one call that they make.
+            caller = _caller(own) if own is not None else None
             return Found(
                 tenant=self._meant(*next(found), _tenant),
                 load=self._meant(*next(found), _load) or NO_LOAD,
                 offers=self._meant(*next(found), _offers) or {},
                 did=self._meant(*next(found), _did) if did is not None else None,
-                caller=self._meant(*next(found), _caller) if number is not None else None,
+                caller=caller,
+                caller_text=own.partition(b" ")[2] if own is not None and caller is not None else STRANGER,
             )
         except (ValueError, TypeError, KeyError, AttributeError):
             raise ViewUnavailable("malformed") from None
