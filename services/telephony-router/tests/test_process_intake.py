@@ -378,6 +378,32 @@ async def test_a_webhook_costs_the_same_however_many_its_tenant_had(office: Offi
             assert "intake_waiting" in plan, plan
 
 
+async def test_a_webhook_whose_call_is_bound_to_an_order_meanwhile_comes_again(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account, order, look = office.account, uuid4(), store.waiting_intake
+    async with office.database.transaction(account.tenant) as tx:
+        await store.add_account(tx, account_id=account.id, vendor="generic", label="", secret="s", sealed_tokens=[])
+    await office.takes(COURSE[2])
+
+    async def another_router_binds_it(tx: Any, limit: int) -> Any:
+        waiting = await look(tx, limit)
+        async with office.database.transaction(account.tenant) as other:
+            await other.execute(
+                "INSERT INTO outbound_call (tenant_id, id, account_id, vendor, ref, from_number, to_number, state,"
+                " alias) VALUES ($1, $2, $3, 'generic', $4, $5, $6, 'submitted', $7)",
+                account.tenant, order, account.id, f"tl{order.hex}", DESK, CALLER, waiting[0][2],
+            )  # fmt: skip
+        return waiting
+
+    monkeypatch.setattr(store, "waiting_intake", another_router_binds_it)
+    await process_some(office.database)
+    assert await office.events() == []
+    monkeypatch.undo()
+    assert await process_some(office.database) == 1
+    assert (await office.call())["id"] == order
+
+
 async def test_a_webhook_nobody_can_read_is_parked_and_blocks_nothing(office: Office) -> None:
     broken = replace(office.intake(replace(RING, call_id="broken")), signal="{not json")
     await office.stores(broken)

@@ -120,8 +120,9 @@ async def _park(database: Database, tenant: UUID, seq: int, reason: str) -> None
 async def _process(database: Database, tenant: UUID, rows: Sequence[tuple[int, UUID]], on_settled: OnSettled) -> None:
     seqs, call_ids = [seq for seq, _ in rows], {call_id for _, call_id in rows}
     async with database.transaction(tenant, emits=map(str, call_ids), plan_once=len(rows) <= FEW) as tx:
-        # Another router may have been at it while we waited for the calls' locks.
-        claimed = await store.claim_intake(tx, seqs)
+        # Another router may have been at it while we waited for the calls' locks. What it has bound to an order is that
+        # order's call now, whose lock is not held: it comes again.
+        claimed = [row for row in await store.claim_intake(tx, seqs) if row.call_id in call_ids]
         signals = await bind_orders(tx, claimed, {row.seq: _signal(row) for row in claimed})
         found = await _known_calls(tx, claimed)
         batch = _Batch(calls=found, staff=await _staff(tx, signals.values(), found.values()))

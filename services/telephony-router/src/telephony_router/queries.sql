@@ -29,10 +29,12 @@ RETURNING tenant_id, identity, CASE WHEN repeats > 0 THEN answer END AS answer, 
 
 -- name: waiting_intake
 -- What has not been processed yet, oldest first.
--- A call that we placed may be told of under the vendor's own id: it is the same call.
-SELECT i.seq, i.tenant_id, coalesce(o.id, i.call_id) AS call_id
-FROM intake i LEFT JOIN outbound_call o ON (o.tenant_id, o.alias) = (i.tenant_id, i.call_id)
-WHERE i.processed_at IS NULL AND i.parked IS NULL ORDER BY i.seq LIMIT $1
+-- A call that we placed may be told of under the vendor's own id: it is the same call. Looked up for those that are taken,
+-- and not for all that wait.
+SELECT i.seq, i.tenant_id, coalesce((SELECT o.id FROM outbound_call o
+    WHERE (o.tenant_id, o.alias) = (i.tenant_id, i.call_id) LIMIT 1), i.call_id) AS call_id
+FROM (SELECT seq, tenant_id, call_id FROM intake WHERE processed_at IS NULL AND parked IS NULL
+    ORDER BY seq LIMIT $1) AS i ORDER BY i.seq
 
 -- name: intake_backlog
 -- By vendor: how many webhooks wait and since when, and how many are parked.
