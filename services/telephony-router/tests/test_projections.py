@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -334,6 +335,31 @@ async def test_a_connection_that_redis_has_closed_is_replaced_at_once(redis_url:
     assert (await view.find(uuid4(), None, None)).tenant is None
     await view.close()
     await other.aclose()
+
+
+async def test_an_answer_that_came_too_late_is_never_anothers(world: World, redis_url: str) -> None:
+    tenants = [uuid4(), uuid4()]
+    await world.view.put(
+        (did_key(did), {"did": did, "tenant": str(tenant), "version": 1, "label": did, "default_staff_ids": [],
+                        "fallback_number": None})
+        for did, tenant in zip(("+914842000101", "+914842000102"), tenants, strict=True)
+    )  # fmt: skip
+    view = RedisView(redis_url, read_budget_seconds=0.05)
+    await view.find(tenants[0], "+914842000101", None)
+    await world.redis.client_pause(400, all=True)
+    with pytest.raises(ViewUnavailable, match="slow"):
+        await view.find(tenants[0], "+914842000101", None)
+
+    async def answers_again() -> bool:
+        with contextlib.suppress(ViewUnavailable):
+            found = await view.find(tenants[1], "+914842000102", None)
+            assert found.did is not None
+            assert (found.did.did, found.did.tenant) == ("+914842000102", tenants[1])
+            return True
+        return False
+
+    await eventually(answers_again, every=0.01)
+    await view.close()
 
 
 async def test_accounts_are_in_the_snapshot_that_a_cold_start_loads(world: World, tenant: UUID, tmp_path: Path) -> None:

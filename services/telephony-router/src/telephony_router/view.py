@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -134,7 +135,8 @@ class Found:
 
 class _Reader:
     """Values by their keys, over one connection of its own: the client's pool, retries and two time-outs for each
-    command cost more than the answer. Raises what is in ``REDIS_FAILURES``; one read at a time."""
+    command cost more than the answer. One read at a time. Raises what is in ``REDIS_FAILURES``; whatever ends a read
+    before its answer ends the connection, so that no answer is ever taken for another's."""
 
     def __init__(self, url: str, seconds: float) -> None:
         pool = client(url, None, connect_seconds=seconds).connection_pool
@@ -145,16 +147,18 @@ class _Reader:
         async with asyncio.timeout(self._seconds):
             command = self._connection.pack_command("MGET", *keys)
             if self._connection.is_connected:
-                try:
+                # It may have been closed while nobody asked, by a Redis that is there again.
+                with contextlib.suppress(RedisConnectionError, RuntimeError):
                     return await self._answer(command)
-                except (RedisConnectionError, RuntimeError):
-                    # It was closed while nobody asked, by a Redis that may be there again.
-                    await self._connection.disconnect(nowait=True)
             return await self._answer(command)
 
     async def _answer(self, command: list[bytes]) -> list[bytes | None]:
-        await self._connection.send_packed_command(command, check_health=False)
-        values: list[bytes | None] = await self._connection.read_response()
+        try:
+            await self._connection.send_packed_command(command, check_health=False)
+            values: list[bytes | None] = await self._connection.read_response()
+        except BaseException:
+            await self.close()
+            raise
         return values
 
     async def close(self) -> None:
