@@ -15,6 +15,7 @@ from aiokafka.conn import create_conn
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaConnectionError, KafkaError
 from aiokafka.protocol.metadata import MetadataRequest
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 from faststream import AckPolicy
 
 from kit import broker, membership, progress
@@ -145,6 +146,48 @@ async def test_subscribing_to_a_missing_topic_is_an_error_and_creates_nothing(be
     await source.stop()
     topics = AdminClient({"bootstrap.servers": bench.bootstrap, "log_level": 0}).list_topics(timeout=10).topics
     assert missing not in topics
+
+
+async def test_who_lost_its_place_commits_nothing_to_a_kafka_that_knows_no_such_group(
+    bench: Bench, start: Start
+) -> None:
+    """As of one that lost its data, which would take offsets of the old log: nobody would read what is before them."""
+
+    async def handle(records: Sequence[Any]) -> None: ...
+
+    source = await start(handle, f"g-{uuid4()}")
+    consumer = source._subscriber.consumer
+    await eventually(consumer.assignment)
+    coordinator, partition = consumer._coordinator, next(iter(consumer.assignment()))
+    coordinator.group_id = unheard_of = f"g-{uuid4()}"
+    coordinator.generation, coordinator.member_id = -1, ""
+    with pytest.raises(CommitFailedError):
+        await consumer.commit({partition: 5})
+    asker = AIOKafkaConsumer(bootstrap_servers=bench.bootstrap, group_id=unheard_of)
+    await asker.start()
+    asker.assign([partition])
+    assert await asker.committed(partition) is None
+    await asker.stop()
+
+
+async def test_topics_that_kafka_did_not_know_for_a_moment_are_read_again_soon(bench: Bench, start: Start) -> None:
+    """As of a Kafka that starts: a consumer that believes it holds no partitions, and is alive."""
+    seen: list[Any] = []
+
+    async def handle(records: Sequence[Any]) -> None:
+        seen.extend(records)
+
+    source = await start(handle, f"g-{uuid4()}")
+    consumer = source._subscriber.consumer
+    await eventually(consumer.assignment)
+    held = len(consumer.assignment())
+    kafka = AdminClient({"bootstrap.servers": bench.bootstrap, "log_level": 0})
+    await asyncio.to_thread(kafka.delete_topics([bench.topic])[bench.topic].result, 15)
+    await eventually(lambda: not consumer.assignment())
+    await asyncio.to_thread(kafka.create_topics([NewTopic(bench.topic, held, 1)])[bench.topic].result, 15)
+    await eventually(lambda: len(consumer.assignment()) == held, within=60)
+    await bench.send("e1", 1)
+    await eventually(lambda: len(seen) == 1)
 
 
 async def test_a_rebalance_waits_for_the_batch_in_flight_and_its_commit(

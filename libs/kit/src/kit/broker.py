@@ -13,7 +13,8 @@ from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.conn import AIOKafkaConnection, CloseReason
-from aiokafka.errors import IllegalStateError, KafkaConnectionError
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.errors import IllegalStateError, KafkaConnectionError, UnknownMemberIdError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.kafka.message import KafkaAckableMessage
@@ -34,6 +35,8 @@ ACK_POLICY = AckPolicy.NACK_ON_ERROR
 SESSION_SECONDS = 10.0
 STATIC_SESSION_SECONDS = 45.0
 COMMIT_SECONDS = 30.0
+# A Kafka that starts may say that it has no topics, which the client by itself believes for five minutes.
+METADATA_SECONDS = 10.0
 
 
 def _sends_or_loses(send: Callable[..., Any]) -> Callable[..., Any]:
@@ -52,7 +55,22 @@ def _sends_or_loses(send: Callable[..., Any]) -> Callable[..., Any]:
     return sending
 
 
+def _commits_as_member(commit: Any) -> Any:
+    """Once it has lost its place, the client commits as nobody's member, which Kafka takes for a group without members.
+
+    Behind it may be another Kafka, whose log these offsets are not of: its records before them would never be read.
+    """
+
+    async def committing(self: Any, *arguments: Any) -> None:
+        if self.generation < 0 and self._subscription.partitions_auto_assigned():
+            raise UnknownMemberIdError
+        await commit(self, *arguments)
+
+    return committing
+
+
 AIOKafkaConnection.send = _sends_or_loses(AIOKafkaConnection.send)
+GroupCoordinator._do_commit_offsets = _commits_as_member(GroupCoordinator._do_commit_offsets)
 
 
 class BatchSource:
@@ -85,16 +103,10 @@ class BatchSource:
         )
         self._watch: asyncio.Task[None] | None = None
         self._broker = KafkaBroker(
-            bootstrap,
-            client_id=group,
-            ack_policy=ACK_POLICY,
-            acks="all",
-            enable_idempotence=True,
-            allow_auto_create_topics=False,
-            graceful_timeout=membership.DRAIN_SECONDS,
-            request_timeout_ms=10_000,
-            logger=None,
-        )
+            bootstrap, client_id=group, ack_policy=ACK_POLICY, acks="all", enable_idempotence=True,
+            allow_auto_create_topics=False, graceful_timeout=membership.DRAIN_SECONDS, request_timeout_ms=10_000,
+            metadata_max_age_ms=int(1000 * METADATA_SECONDS), logger=None,
+        )  # fmt: skip
         self._subscriber = self._broker.subscriber(
             *topics,
             group_id=group,
@@ -102,15 +114,9 @@ class BatchSource:
             session_timeout_ms=int(1000 * (STATIC_SESSION_SECONDS if instance_id else SESSION_SECONDS)),
             # The group waits for a member that drains; by default only as long as its session.
             rebalance_timeout_ms=int(1000 * (membership.DRAIN_SECONDS + SESSION_SECONDS)),
-            batch=True,
-            max_records=max_records,
-            batch_timeout_ms=10,
-            ack_policy=ACK_POLICY,
-            auto_offset_reset="earliest",
-            listener=self._membership,
-            parser=self._parse,
-            decoder=_no_decoding,
-        )
+            batch=True, max_records=max_records, batch_timeout_ms=10, ack_policy=ACK_POLICY,
+            auto_offset_reset="earliest", listener=self._membership, parser=self._parse, decoder=_no_decoding,
+        )  # fmt: skip
         self._subscriber(self._on_batch)
 
     async def start(self) -> None:
