@@ -157,12 +157,13 @@ class _Reader:
             await self._connection.send_packed_command(command, check_health=False)
             values: list[bytes | None] = await self._connection.read_response()
         except BaseException:
-            await self.close()
+            await self._connection.disconnect(nowait=True)
             raise
         return values
 
     async def close(self) -> None:
-        await self._connection.disconnect(nowait=True)
+        with contextlib.suppress(*REDIS_FAILURES):
+            await self._connection.disconnect()
 
 
 class RedisView:
