@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from kit.telemetry import get_logger
-from runtime.tasks import end
+from runtime.background import Background
 from telephony_router.journal import Journal
 from telephony_router.record import DATABASE_FAILURES, PostgresIntakes, Recorder, drain
 
@@ -14,10 +14,11 @@ __all__ = ["JournalDrain"]
 log = get_logger(__name__)
 
 
-class JournalDrain:
+class JournalDrain(Background):
     """Brings the journal to Postgres when it is back; at the end waits for what is being recorded."""
 
     name = "journal"
+    ended = "the journal is not drained any more"
 
     def __init__(self, journal: Journal, recorder: Recorder, intakes: PostgresIntakes, *, seconds: float = 1.0) -> None:
         self._journal = journal
@@ -25,23 +26,11 @@ class JournalDrain:
         self._intakes = intakes
         self._seconds = seconds
         self._drained = 0
-        self._task: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name=self.name)
 
     async def stop(self) -> None:
         await self._recorder.close()
-        if self._task is not None:
-            await end(self._task)
-            self._task = None
+        await super().stop()
         # The journal stays open: HTTP is served until after the last part has stopped.
-
-    def alive(self) -> str | None:
-        return "the journal is not drained any more" if self._task is not None and self._task.done() else None
-
-    def ready(self) -> str | None:
-        return None
 
     def status(self) -> dict[str, object]:
         return {"bytes": self._journal.size(), "drained": self._drained}

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from kit.postgres import Database
 from kit.telemetry import get_logger
-from runtime.tasks import end
+from runtime.background import Background
 from telephony_router import store
 from telephony_router.metrics import METRICS
 from telephony_router.record import DATABASE_FAILURES
@@ -126,10 +126,11 @@ class _Seen:
     count: int = 0
 
 
-class DriftWatch:
+class DriftWatch(Background):
     """Looks at webhooks after they were answered, counts what is new, keeps its first sample. A component."""
 
     name = "drift"
+    ended = "webhooks are not compared any more"
 
     def __init__(self, database: Database, *, clock: Callable[[], datetime], seconds: float = 1.0) -> None:
         self._database = database
@@ -138,7 +139,6 @@ class DriftWatch:
         self._waiting: deque[tuple[Vendor, Account, RawRequest]] = deque(maxlen=WAITING_MAX)
         self._names: dict[str, set[str]] = {}
         self._seen: dict[tuple[UUID, str, str, str], _Seen] = {}
-        self._task: asyncio.Task[None] | None = None
         self._last_error: str | None = None
         # A counter that nothing was counted by yet is there as well, for whoever asks.
         METRICS.vendor_drift.labels("generic", OTHER, "unknown")
@@ -146,20 +146,6 @@ class DriftWatch:
     def note(self, vendor: Vendor, account: Account, request: RawRequest) -> None:
         """Leave a webhook to be looked at. Of too many the oldest are not."""
         self._waiting.append((vendor, account, request))
-
-    async def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name=self.name)
-
-    async def stop(self) -> None:
-        if self._task is not None:
-            await end(self._task)
-            self._task = None
-
-    def alive(self) -> str | None:
-        return "webhooks are not compared any more" if self._task is not None and self._task.done() else None
-
-    def ready(self) -> str | None:
-        return None
 
     def status(self) -> dict[str, object]:
         return {"waiting": len(self._waiting), "last_error": self._last_error}
