@@ -18,6 +18,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
+from runtime.tasks import end
 from telephony_router.budget import in_time
 from telephony_router.entries import (
     caller_from_json,
@@ -178,7 +179,7 @@ class RedisView:
 
     async def close(self) -> None:
         if self._reading is not None:
-            self._reading.cancel()
+            await end(self._reading)
         await self._reads.close()
         await self._writes.aclose()
 

@@ -13,7 +13,7 @@ import python_multipart
 from pydantic_core import from_json
 from python_multipart.exceptions import FormParserError
 
-from telephony_router.signals import URL_CHARACTERS, CallSignal, Recording, clean
+from telephony_router.signals import NOT_TEXT, URL_CHARACTERS, CallSignal, Recording, clean
 from telephony_router.vendors.base import PARAMETERS_MAX, BadRequest, RawRequest, whole_number
 
 __all__ = [
@@ -105,7 +105,7 @@ def call_id_of(fields: Mapping[str, Any], *names: str) -> str:
     """The vendor's id of the call, or nothing. Raises :class:`BadRequest` for what can be no id."""
     for name in names:
         value = fields.get(name)
-        if isinstance(value, dict | list | bool):
+        if isinstance(value, NOT_TEXT):
             raise BadRequest(f"{name} is not a string")
         if isinstance(value, str) and len(value) > CALL_ID_CHARACTERS:
             raise BadRequest(f"{name} is longer than {CALL_ID_CHARACTERS} characters")
