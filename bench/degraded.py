@@ -69,21 +69,22 @@ async def _measure(
     port = free_port()
     environment = settings(addresses, name, port, folder / "router")
     router = [sys.executable, "-m", "telephony_router"]
-    with customers(secret) as callers, pinned(router, environment, folder / "router.log"):
-        await listening(port)
-        await callers.ring(port, rate=RATE, seconds=2)
-        well = await callers.ring(port, rate=RATE, seconds=SECONDS)
-        for case, toxics in CASES.items():
-            found[case] = await _suffering(proxies, toxics, port, callers)
-    port = free_port()
-    # The snapshot is the one that the first router left; its journal takes nothing.
-    environment = settings(addresses, name, port, folder / "router") | {
-        "TRUNKLINE_TELEPHONY_ROUTER_JOURNAL_MAX_BYTES": "1"
-    }
-    with customers(secret) as callers, pinned(router, environment, folder / "full.log"):
-        await listening(port)
-        await callers.ring(port, rate=RATE, seconds=2)
-        found[FULL] = await _suffering(proxies, CASES["all three gone"], port, callers)
+    with customers(secret) as callers:
+        with pinned(router, environment, folder / "router.log"):
+            await listening(port)
+            await callers.ring(port, rate=RATE, seconds=2)
+            well = await callers.ring(port, rate=RATE, seconds=SECONDS)
+            for case, toxics in CASES.items():
+                found[case] = await _suffering(proxies, toxics, port, callers)
+        port = free_port()
+        # The snapshot is the one that the first router left; its journal takes nothing.
+        environment = settings(addresses, name, port, folder / "router") | {
+            "TRUNKLINE_TELEPHONY_ROUTER_JOURNAL_MAX_BYTES": "1"
+        }
+        with pinned(router, environment, folder / "full.log"):
+            await listening(port)
+            await callers.ring(port, rate=RATE, seconds=2)
+            found[FULL] = await _suffering(proxies, CASES["all three gone"], port, callers)
     return [_result(case, rings, well) for case, rings in found.items()]
 
 
