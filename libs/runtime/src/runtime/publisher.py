@@ -114,8 +114,9 @@ class Publisher:
                 "enable.idempotence": True,
                 "enable.gapless.guarantee": True,
                 "acks": "all",
-                # While more waits: what is settled is flushed, and does not linger.
-                "linger.ms": 30,
+                # While more waits: what is settled is flushed, and does not linger. A longer wait makes larger batches
+                # and lets the broker idle meanwhile.
+                "linger.ms": 5,
                 "delivery.timeout.ms": 0,
                 "allow.auto.create.topics": False,
                 # The partitioner of the Java clients and of aiokafka: a key has one partition for every producer.

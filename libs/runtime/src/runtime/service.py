@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import json
 import signal
 import time
@@ -20,6 +19,7 @@ from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, genera
 from kit.metrics import child, counter, histogram
 from kit.telemetry import METRICS, exemplar, get_logger
 from runtime.background import Background
+from runtime.garbage import collect_seldom
 from runtime.slow_senders import TimedProtocol
 from runtime.tasks import end
 from runtime.tracing import RequestTrace
@@ -283,9 +283,7 @@ async def _serve(
         METRICS.component_errors.labels(component.name)
     starting = [asyncio.create_task(_start(component, probes)) for component in components]
     stopped = asyncio.create_task(stop.wait())
-    # What was loaded by now stays: collections need not look through it again and again.
-    gc.collect()
-    gc.freeze()
+    collect_seldom()
     log.info("service_started", port=port)
     await asyncio.wait([serving, stopped], return_when=asyncio.FIRST_COMPLETED)
     probes.draining = True

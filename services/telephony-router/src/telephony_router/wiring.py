@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -362,10 +361,6 @@ def serve(settings: Settings) -> None:
     configure_logging(settings.service, settings.log_level)
     configure_tracing(settings.service, settings.otlp_endpoint)
     wired = build(settings)
-    # What is loaded by now stays; a collection that walks all of it would hold up whoever rings at that moment.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
     run(
         name=settings.service,
         http=wired.http,
