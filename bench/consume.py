@@ -7,7 +7,6 @@ loop that reads the same records and looks at nothing.
 from __future__ import annotations
 
 import asyncio
-import gc
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -23,17 +22,18 @@ from bench.relay import SERVICE, as_superuser, make_topic
 from bench.results import Addresses, Result, own_rss_mb
 from contracts.event import Event
 from contracts.registry import Registry
+from kit.broker import MAX_RECORDS
 from kit.consume import Consumer, Received, on, on_batch
 from kit.delivery import Subscription, claim_many
 from kit.handling import LANES, TOGETHER
 from kit.ids import uuid7
 from kit.postgres import Database, Transaction
 from kit.testing import eventually, fresh_database
+from runtime.garbage import collect_seldom
 from runtime.publisher import Publisher
 
 SINGLE, BATCH = 10_000, 100_000
 KEYS = 1_000
-MAX_RECORDS = 500
 TIME = "2026-01-01T00:00:00.000000Z"
 ROUNDS = 3
 TABLE = """
@@ -147,9 +147,7 @@ async def ground(addresses: Addresses, events: int) -> AsyncIterator[Ground]:
         await superuser.execute("RESET ROLE")
         it = Ground(addresses, database, superuser, topic, event, uuid4())
         await asyncio.to_thread(_fill_topic, it, events)
-        # As a service does once it has started: collections do not look through what was loaded by now.
-        gc.collect()
-        gc.freeze()
+        collect_seldom()  # as a started service does
         yield it
         await superuser.close()
 
@@ -188,7 +186,7 @@ async def consume(it: Ground, subscription: Subscription, events: int) -> float:
     await it.forget()
     consumer = Consumer(
         group=f"bench-{uuid4()}", database=it.database, registry=Registry([it.event]),
-        kafka_bootstrap=it.addresses.kafka_bootstrap, subscriptions=[subscription], max_records=MAX_RECORDS,
+        kafka_bootstrap=it.addresses.kafka_bootstrap, subscriptions=[subscription],
     )  # fmt: skip
     await consumer.start()
     await eventually(lambda: consumer.status()["partitions"], within=30, every=0.001)

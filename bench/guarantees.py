@@ -86,8 +86,8 @@ def _echo(it: Ground) -> Subscription:
 
 @asynccontextmanager
 async def _no_inbox(_: Ground) -> AsyncIterator[None]:
-    async def all_new(tx: Any, consumer: str, envelopes: Any) -> set[tuple[str, str]]:
-        return {(envelope.replayid, envelope.id) for envelope in envelopes}
+    async def all_new(tx: Any, consumer: str, envelopes: Any) -> set[str]:
+        return {envelope.id for envelope in envelopes}
 
     with patch.object(kit.handling, "claim_many", all_new):
         yield

@@ -63,7 +63,7 @@ from kit.delivery import claim_many
 
 class Nothing:
     tenant = None
-    async def fetch(self, *_):
+    async def fetchval(self, *_):
         return []
 
 async def main():

@@ -332,7 +332,7 @@ async def test_a_hole_is_a_loss_only_when_kafka_begins_after_it(bench: Bench, ea
             return dict.fromkeys(places, earliest)
 
     for offset in (9, 10):
-        await watch.received(Client(), [type("Record", (), {"topic": bench.topic, "partition": 0, "offset": offset})])
+        await watch.received(Client(), {place: range(offset, offset + 1)})
     assert missed(group, bench) == lost
 
 

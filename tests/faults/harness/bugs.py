@@ -94,14 +94,14 @@ def relay_that_does_not_lead(patch: pytest.MonkeyPatch) -> None:
 
 
 def no_inbox_claim(patch: pytest.MonkeyPatch) -> None:
-    async def all_new(tx: Any, consumer: str, envelopes: Any) -> set[tuple[str, str]]:
-        return {(envelope.replayid, envelope.id) for envelope in envelopes}
+    async def all_new(tx: Any, consumer: str, envelopes: Any) -> set[str]:
+        return {envelope.id for envelope in envelopes}
 
     patch.setattr(kit.handling, "claim_many", all_new)
 
 
 def claim_in_another_transaction(patch: pytest.MonkeyPatch) -> None:
-    async def apart(tx: Any, consumer: str, envelopes: Any) -> set[tuple[str, str]]:
+    async def apart(tx: Any, consumer: str, envelopes: Any) -> set[str]:
         async with tx._database.transaction(tx.tenant) as own:
             return await claim_many(own, consumer, envelopes)
 

@@ -25,7 +25,7 @@ from kit.membership import Membership
 from kit.progress import Progress, offsets_of
 from kit.telemetry import METRICS, get_logger
 
-__all__ = ["ACK_POLICY", "BatchSource"]
+__all__ = ["ACK_POLICY", "MAX_RECORDS", "BatchSource"]
 
 log = get_logger(__name__)
 
@@ -34,6 +34,9 @@ ACK_POLICY = AckPolicy.NACK_ON_ERROR
 # its session outlasts one; what is left of it when it does not come back waits that much longer.
 SESSION_SECONDS = 10.0
 STATIC_SESSION_SECONDS = 45.0
+# Polled and committed at a time, and so at most in one transaction of a set-based handler: by half as many, the commits
+# of Postgres and of Kafka cost an event a tenth more.
+MAX_RECORDS = 1000
 COMMIT_SECONDS = 30.0
 # A Kafka that starts may say that it has no topics, which the client by itself believes for five minutes.
 METADATA_SECONDS = 10.0
@@ -87,7 +90,7 @@ class BatchSource:
         group: str,
         topics: Sequence[str],
         handle: Callable[[Sequence[Any]], Awaitable[None]],
-        max_records: int = 500,
+        max_records: int = MAX_RECORDS,
         instance_id: str | None = None,
     ) -> None:
         self._group = group
@@ -154,29 +157,29 @@ class BatchSource:
 
     async def _on_batch(self, message: KafkaMessage) -> None:
         records, term = message.raw_message, self._term
+        offsets = offsets_of(records)
         self._membership.idle.clear()
         try:
-            await self._progress.received(message.consumer, records)
+            await self._progress.received(message.consumer, offsets)
             await self._handle(records)
-            await self._commit(message, records, term)
+            await self._commit(message, {partition: each.stop for partition, each in offsets.items()}, term)
         except Exception as error:
             log.info("batch_comes_again", consumer=self._group, records=len(records), error=type(error).__name__)
-            self._seek_back(message, records if self._membership.holds(term) else ())
+            self._seek_back(message, offsets if self._membership.holds(term) else {})
         finally:
             self._progress.finished()
             self._membership.idle.set()
 
-    def _seek_back(self, message: KafkaMessage, records: Any) -> None:
+    def _seek_back(self, message: KafkaMessage, offsets: dict[TopicPartition, range]) -> None:
         """Have the batch come again. The library's own way stops at the first partition that is no longer ours, and
         would leave the records of the others unread behind their position."""
         consumer: Any = message.consumer
-        for partition, offsets in offsets_of(records).items():
+        for partition, each in offsets.items():
             with contextlib.suppress(IllegalStateError):
-                consumer.seek(partition, offsets[0])
+                consumer.seek(partition, each.start)
         message.committed = AckStatus.NACKED
 
-    async def _commit(self, message: KafkaMessage, records: Any, term: int) -> None:
-        offsets = {partition: offsets[-1] + 1 for partition, offsets in offsets_of(records).items()}
+    async def _commit(self, message: KafkaMessage, offsets: dict[TopicPartition, int], term: int) -> None:
         try:
             # The client tries for ever while it finds no coordinator.
             async with asyncio.timeout(COMMIT_SECONDS):

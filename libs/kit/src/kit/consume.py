@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from contracts.registry import REGISTRY, Registry
-from kit.broker import BatchSource
+from kit.broker import MAX_RECORDS, BatchSource
 from kit.dead_letters import DeadLetterLimits
 from kit.delivery import Deletion, Poison, Received, Retry, Subscription, on, on_batch, on_deleted
 from kit.handling import Halted, Handling
@@ -49,7 +49,7 @@ class Consumer:
         group: str | None = None,
         registry: Registry = REGISTRY,
         limits: DeadLetterLimits | None = None,
-        max_records: int = 500,
+        max_records: int = MAX_RECORDS,
         instance_id: str | None = None,
     ) -> None:
         self.group = group or database.service

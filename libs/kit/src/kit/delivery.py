@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeVar
 from uuid import UUID
 
 from contracts.envelope import Envelope
@@ -106,16 +106,16 @@ def on_deleted(event_class: type[Event], handler: Callable[[Deletion, Transactio
     return Subscription(event_class.topic(), "deleted", handler)
 
 
+# Which are new need not be sent back when all are, as nearly always.
 _CLAIM = """
-INSERT INTO inbox (consumer, tenant_id, replay_id, event_id)
-SELECT $1, $2, e.replay_id, e.event_id FROM unnest($3::text[], $4::text[]) AS e (replay_id, event_id)
-ON CONFLICT DO NOTHING RETURNING replay_id, event_id
+WITH new AS (INSERT INTO inbox (consumer, tenant_id, replay_id, event_id)
+             SELECT $1, $2, $3, e.id FROM unnest($4::text[]) AS e (id) ON CONFLICT DO NOTHING RETURNING event_id)
+SELECT coalesce(array_agg(event_id), '{}') FROM new HAVING count(*) < cardinality($4)
 """
 
 
-async def claim_many(tx: Transaction, consumer: str, envelopes: Sequence[Envelope]) -> set[tuple[str, str]]:
-    """Enter events into the inbox; return the (replay id, event id) of those that are new."""
-    rows: list[Any] = await tx.fetch(
-        _CLAIM, consumer, tx.tenant, [e.replayid for e in envelopes], [e.id for e in envelopes]
-    )
-    return set(map(tuple, rows))
+async def claim_many(tx: Transaction, consumer: str, envelopes: Sequence[Envelope]) -> set[str]:
+    """Enter events, of one replay or of none, into the inbox; return the ids of those that are new."""
+    ids = [envelope.id for envelope in envelopes]
+    new = await tx.fetchval(_CLAIM, consumer, tx.tenant, envelopes[0].replayid, ids) if ids else ids
+    return set(ids if new is None else new)

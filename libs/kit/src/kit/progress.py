@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
@@ -23,11 +22,12 @@ ASK_SECONDS = 5.0
 _partition = attrgetter("topic", "partition")
 
 
-def offsets_of(records: Iterable[Any]) -> dict[TopicPartition, list[int]]:
-    """The offsets of a polled batch by partition, ascending as Kafka gives them."""
-    offsets: dict[TopicPartition, list[int]] = defaultdict(list)
+def offsets_of(records: Iterable[Any]) -> dict[TopicPartition, range]:
+    """From where to where a polled batch goes in each partition. What is polled of one is together, in its order."""
+    offsets: dict[TopicPartition, range] = {}
     for partition, run in groupby(records, _partition):
-        offsets[TopicPartition(*partition)].extend([record.offset for record in run])
+        each = list(run)
+        offsets[TopicPartition(*partition)] = range(each[0].offset, each[-1].offset + 1)
     return offsets
 
 
@@ -59,14 +59,13 @@ class Progress:
         if self._looking is not None:
             self._looking.cancel()
 
-    async def received(self, consumer: Any, records: Sequence[Any]) -> None:
-        """A batch is about to be handled. Counts what is missing before it."""
+    async def received(self, consumer: Any, offsets: dict[TopicPartition, range]) -> None:
+        """A batch of these offsets is about to be handled. Counts what is missing before it."""
         self._busy_since = time.monotonic()
         if self._looking is not None:
             await asyncio.wait([self._looking], timeout=3 * ASK_SECONDS)
-        first = {partition: offsets[0] for partition, offsets in offsets_of(records).items()}
         # Compaction and transactions leave holes as well; only Kafka's earliest offset tells them from a loss.
-        await self._count_gaps(consumer, {p for p, offset in first.items() if offset > self._next.get(p, offset)})
+        await self._count_gaps(consumer, {p for p, at in offsets.items() if at.start > self._next.get(p, at.start)})
 
     def finished(self) -> None:
         """The batch has been handled or has failed; either way the consumer moves."""
