@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -19,7 +18,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from tests.faults.harness.proxy import HEALTHY, Proxy, Toxics
 
-from bench.midring import customers, directory, free_port, listening, pinned, settings
+from bench.midring import ROUTER, customers, directory, free_port, listening, pinned, settings
 from bench.results import Addresses, Result, percentile
 from bench.ringing import Callers, Rings
 from kit.postgres import Database
@@ -68,9 +67,8 @@ async def _measure(
     found: dict[str, Rings] = {}
     port = free_port()
     environment = settings(addresses, name, port, folder / "router")
-    router = [sys.executable, "-m", "telephony_router"]
     with customers(secret) as callers:
-        with pinned(router, environment, folder / "router.log"):
+        with pinned(ROUTER, environment, folder / "router.log"):
             await listening(port)
             await callers.ring(port, rate=RATE, seconds=2)
             well = await callers.ring(port, rate=RATE, seconds=SECONDS)
@@ -81,7 +79,7 @@ async def _measure(
         environment = settings(addresses, name, port, folder / "router") | {
             "TRUNKLINE_TELEPHONY_ROUTER_JOURNAL_MAX_BYTES": "1"
         }
-        with pinned(router, environment, folder / "full.log"):
+        with pinned(ROUTER, environment, folder / "full.log"):
             await listening(port)
             await callers.ring(port, rate=RATE, seconds=2)
             found[FULL] = await _suffering(proxies, CASES["all three gone"], port, callers)

@@ -218,7 +218,10 @@ def run_import(dsn: str, backup: Path, key: Path, account: Account) -> _Ran:
     }
     arguments = ["import", str(backup), "--account", str(account.id), "--key-file", str(key), "--json"]
     began = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-c", COMMAND, *arguments], stdout=subprocess.PIPE, env=environment)
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, *arguments], stdout=subprocess.PIPE, env=environment,
+        start_new_session=True,  # as in a terminal of its own
+    )  # fmt: skip
     if process.stdout is None:
         raise RuntimeError("no output to read")
     watched = _Transactions(dsn)

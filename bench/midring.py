@@ -36,9 +36,10 @@ SECONDS = 6
 WRK_CONNECTIONS = 32
 DID = "+914842000100"
 ANYWHERE = -1
-BEHIND = ["nice", "-n", "10", sys.executable, "-m", "telephony_router"]
-"""What understands webhooks yields to what answers them, as it would on a machine of its own."""
+ROUTER = [sys.executable, "-m", "telephony_router"]
 ANSWERS_ONLY = {"TRUNKLINE_TELEPHONY_ROUTER_ANSWERS_ONLY": "true"}
+BEHIND = {"TRUNKLINE_NICENESS": "10"}
+"""What understands webhooks lets what answers them go first."""
 CUSTOMERS = 2000
 NUMBERS = tuple(f"+9198470{each:05}" for each in range(CUSTOMERS))
 HELLO = """
@@ -110,8 +111,7 @@ async def _replicas(addresses: Addresses, name: str, secret: str, folder: Path, 
         for port in ports:
             data = folder / f"replica-{count}-{port}"
             environment = settings(addresses, name, port, data) | ANSWERS_ONLY
-            command = [sys.executable, "-m", "telephony_router"]
-            running.enter_context(pinned(command, environment, data.with_suffix(".log"), core=ANYWHERE))
+            running.enter_context(pinned(ROUTER, environment, data.with_suffix(".log"), core=ANYWHERE))
         for port in ports:
             await listening(port)
             await callers.ring(port, rate=RATE, seconds=1)
@@ -126,10 +126,8 @@ async def _router(
     behind = settings(addresses, name, free_port(), folder / "behind")
     with (
         # What was taken in is understood and published meanwhile, by another process on the other core.
-        pinned(BEHIND, behind, folder / "behind.log", core=0),
-        pinned(
-            [sys.executable, "-m", "telephony_router"], environment | ANSWERS_ONLY, folder / "router.log"
-        ) as process,
+        pinned(ROUTER, behind | BEHIND, folder / "behind.log", core=0),
+        pinned(ROUTER, environment | ANSWERS_ONLY, folder / "router.log") as process,
     ):
         await listening(port)
         await callers.ring(port, rate=RATE, seconds=2)
@@ -212,7 +210,10 @@ def pinned(
     """A process on one core, by default the last; the load is made on the first."""
     prefix = _on(cores() - 1 if core is None else core)
     with log.open("wb") as output:
-        process = subprocess.Popen([*prefix, *command], env={**os.environ, **environment}, stderr=output, stdout=output)
+        process = subprocess.Popen(
+            [*prefix, *command], env={**os.environ, **environment}, stderr=output, stdout=output,
+            start_new_session=True,  # as whatever supervises a service does: Linux weighs sessions against each other
+        )  # fmt: skip
         try:
             yield process
         finally:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -20,7 +19,7 @@ from uuid import UUID
 import asyncpg
 from redis.asyncio import Redis
 
-from bench.midring import ANSWERS_ONLY, BEHIND, free_port, listening, pinned, rss_mb, settings, webhook
+from bench.midring import ANSWERS_ONLY, BEHIND, ROUTER, free_port, listening, pinned, rss_mb, settings, webhook
 from bench.results import Addresses, Result, percentile
 from bench.ringing import Callers, Line, Rings
 from kit.postgres import Database, schema_of
@@ -121,7 +120,6 @@ async def _seed(addresses: Addresses, database: Database) -> list[Line]:
 async def _rings(addresses: Addresses, database: Database, lines: list[Line]) -> tuple[Rings, float]:
     async with database.system() as tx:
         name = str(await tx.fetchval("SELECT current_database()"))
-    command = [sys.executable, "-m", "telephony_router"]
     numbers = [f"+91984{each:07}" for each in range(CALLERS)]
     with tempfile.TemporaryDirectory(prefix="fleet") as folder:
         behind = settings(addresses, name, free_port(), Path(folder) / "behind")
@@ -129,8 +127,8 @@ async def _rings(addresses: Addresses, database: Database, lines: list[Line]) ->
         ours = settings(addresses, name, port, Path(folder) / "router") | ANSWERS_ONLY
         with (
             Callers(lines, numbers, connections=CONNECTIONS, core=0) as callers,
-            pinned(BEHIND, behind, Path(folder) / "behind.log", core=0),
-            pinned(command, ours, Path(folder) / "router.log") as process,
+            pinned(ROUTER, behind | BEHIND, Path(folder) / "behind.log", core=0),
+            pinned(ROUTER, ours, Path(folder) / "router.log") as process,
         ):
             await listening(port)
             await callers.ring(port, rate=RATE, seconds=3)

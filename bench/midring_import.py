@@ -8,13 +8,23 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from bench.importing import an_archive, relaying, run_import, sample_of
-from bench.midring import ANSWERS_ONLY, ANYWHERE, BEHIND, customers, directory, free_port, listening, pinned, settings
+from bench.midring import (
+    ANSWERS_ONLY,
+    ANYWHERE,
+    BEHIND,
+    ROUTER,
+    customers,
+    directory,
+    free_port,
+    listening,
+    pinned,
+    settings,
+)
 from bench.results import Addresses, Result, percentile
 from bench.ringing import Callers, Rings
 from kit.testing import fresh_database
@@ -65,8 +75,8 @@ async def _measure(addresses: Addresses, router: str, folder: Path, callers: Cal
     sample = await asyncio.to_thread(sample_of, folder / "sample", MESSAGES)
     # Nothing is kept to a core: the import is to be in the way of whatever it can be in the way of.
     with (
-        pinned(BEHIND, behind, folder / "behind.log", core=ANYWHERE),
-        pinned([sys.executable, "-m", "telephony_router"], answering, folder / "router.log", core=ANYWHERE),
+        pinned(ROUTER, behind | BEHIND, folder / "behind.log", core=ANYWHERE),
+        pinned(ROUTER, answering, folder / "router.log", core=ANYWHERE),
     ):
         await listening(port)
         await callers.ring(port, rate=RATE, seconds=2)

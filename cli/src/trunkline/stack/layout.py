@@ -21,20 +21,22 @@ ROLES = ("owner", "app", "system", "ro")
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One of the six: its name, its Python package and its port's distance from the base."""
+    """One of the six: its name, its Python package, its port's distance from the base, and how far it lets others go
+    first: nobody waits at a telephone or a page for those that do."""
 
     name: str
     package: str
     offset: int
+    niceness: int = 0
 
 
 SERVICES = (
     Service("front-desk", "front_desk", 80),
     Service("telephony-router", "telephony_router", 81),
-    Service("vault-importer", "vault_importer", 82),
-    Service("brain-distiller", "brain_distiller", 83),
-    Service("anomaly-engine", "anomaly_engine", 84),
-    Service("notifier", "notifier", 85),
+    Service("vault-importer", "vault_importer", 82, niceness=5),
+    Service("brain-distiller", "brain_distiller", 83, niceness=5),
+    Service("anomaly-engine", "anomaly_engine", 84, niceness=5),
+    Service("notifier", "notifier", 85, niceness=5),
 )
 
 #: What watches the stack, when it was asked for, by the distance of its port from the base.

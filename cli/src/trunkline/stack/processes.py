@@ -50,7 +50,7 @@ def services(layout: Layout) -> list[Process]:
         Process(
             name=service.name,
             argv=(sys.executable, "-m", service.package),
-            environment=environment,
+            environment=environment | {"TRUNKLINE_NICENESS": str(service.niceness)},
             ready_url=f"{layout.url(service.name)}/readyz",
         )
         for service in SERVICES

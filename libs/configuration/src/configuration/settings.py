@@ -26,9 +26,9 @@ class ConfigurationError(Exception):
     """What is wrong with the environment, every problem on a line of its own."""
 
 
-def shared(default: Any, *, description: str = "", pattern: str | None = None) -> Any:
+def shared(default: Any, *, description: str = "", **limits: Any) -> Any:
     """A setting that all services read under the same name, ``TRUNKLINE_<NAME>``."""
-    return Field(default, description=description, pattern=pattern, json_schema_extra={"shared": True})
+    return Field(default, description=description, json_schema_extra={"shared": True}, **limits)
 
 
 class ServiceSettings(BaseModel):
@@ -52,6 +52,9 @@ class ServiceSettings(BaseModel):
         None,
         pattern=r"^[A-Za-z0-9._-]{1,60}$",
         description="Which of several replicas this is, e.g. a pod's ordinal: a restart then moves no partition.",
+    )
+    niceness: int = shared(
+        0, ge=0, le=19, description="How far it lets others on its machine go first: 0 as anything else, 19 always."
     )
     admin_token: SecretStr = shared(SecretStr(""), description="Bearer token of the admin APIs.")
 

@@ -20,6 +20,7 @@ from kit.metrics import child, counter, histogram
 from kit.telemetry import METRICS, exemplar, get_logger
 from runtime.background import Background
 from runtime.garbage import collect_seldom
+from runtime.priority import give_way
 from runtime.slow_senders import TimedProtocol
 from runtime.tasks import end
 from runtime.tracing import RequestTrace
@@ -243,14 +244,23 @@ class _Server(uvicorn.Server):
 
 
 def run(
-    *, name: str, http: AsgiApp, host: str, port: int, components: Sequence[Component], drain_seconds: float = 25.0
+    *,
+    name: str,
+    http: AsgiApp,
+    host: str,
+    port: int,
+    components: Sequence[Component],
+    niceness: int = 0,
+    drain_seconds: float = 25.0,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain. Blocks.
 
     The components start together in the background and are tried again until they succeed, so a service comes
     up with its servers down. On a signal ``/readyz`` turns red, components stop in reverse order, then HTTP.
-    A component with ``optional = True`` does not keep the service from being ready.
+    A component with ``optional = True`` does not keep the service from being ready. ``niceness``, 0 to 19, is how far
+    the process lets others on its machine go first.
     """
+    give_way(niceness)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(name, http, host, port, components, drain_seconds))
 

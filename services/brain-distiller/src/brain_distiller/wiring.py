@@ -64,4 +64,7 @@ def run_service(settings: Settings) -> None:
     configure_logging(SERVICE, settings.log_level)
     configure_tracing(SERVICE, settings.otlp_endpoint)
     service = build(settings)
-    run(name=SERVICE, http=service.app, host=settings.bind_host, port=settings.http_port, components=service.components)
+    run(
+        name=SERVICE, http=service.app, host=settings.bind_host, port=settings.http_port,
+        components=service.components, niceness=settings.niceness,
+    )  # fmt: skip

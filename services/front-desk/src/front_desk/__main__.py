@@ -18,8 +18,8 @@ def main() -> None:
     configure_logging(settings.service, settings.log_level)
     configure_tracing(settings.service, settings.otlp_endpoint)
     service = build(settings)
-    host, port = settings.bind_host, settings.http_port
-    run(name=settings.service, http=service.app, host=host, port=port, components=service.components)
+    host, port, niceness = settings.bind_host, settings.http_port, settings.niceness
+    run(name=settings.service, http=service.app, host=host, port=port, components=service.components, niceness=niceness)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ def main() -> None:
     configure_logging(settings.service, settings.log_level)
     configure_tracing(settings.service, settings.otlp_endpoint)
     wired = build(settings)
-    host, port = settings.bind_host, settings.http_port
-    run(name=settings.service, http=wired.http, host=host, port=port, components=wired.components)
+    host, port, niceness = settings.bind_host, settings.http_port, settings.niceness
+    run(name=settings.service, http=wired.http, host=host, port=port, components=wired.components, niceness=niceness)
 
 
 if __name__ == "__main__":

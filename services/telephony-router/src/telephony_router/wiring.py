@@ -367,4 +367,5 @@ def serve(settings: Settings) -> None:
         host=settings.bind_host,
         port=settings.http_port,
         components=wired.components,
+        niceness=settings.niceness,
     )

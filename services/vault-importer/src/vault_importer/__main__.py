@@ -14,7 +14,7 @@ def main() -> None:
     wired = build(settings)
     run(
         name=settings.service, http=wired.http, host=settings.bind_host, port=settings.http_port,
-        components=wired.components,
+        components=wired.components, niceness=settings.niceness,
     )  # fmt: skip
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from uuid import UUID
 import typer
 
 from runtime.commands import complete, fail, settings_of
+from runtime.priority import giving_way
 from vault_importer.erasure.commands import app as erasure_app
 from vault_importer.erasure.hold_commands import app as hold_app
 from vault_importer.links.commands import app as links_app
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 # Imports of what does the work stand in the commands: finding out that a file is unchanged must not take longer to
 # start than to do.
 
-YIELDS = 5
+YIELDS = 10
 app = typer.Typer(name="vault", help="The WhatsApp archive: accounts, imports, verification.", no_args_is_help=True)
 account_app = typer.Typer(help="The WhatsApp numbers whose backups are archived.", no_args_is_help=True)
 app.add_typer(account_app, name="account")
@@ -191,7 +191,8 @@ def import_(
     began = time.monotonic()
     bar = _progress_bar()
     try:
-        with bar as progress:
+        # A caller is answered on the same machine perhaps, and an import can wait.
+        with giving_way(YIELDS), bar as progress:
             key, export = _read_key(key_file), _export_options(zone, date_order)
             work = _import(settings, file, account, key, address_book, folders, export, progress)
             run = complete(settings, work)
@@ -247,8 +248,6 @@ async def _import(
     from vault_importer.store import alone_with_account
     from vault_importer.wiring import limits_of, make_database, sealing_of, stored_key, suppression_key
 
-    # A caller is answered on the same machine perhaps, and an import can wait.
-    os.nice(YIELDS)
     database = make_database(settings)
     try:
         account = await find_account(database, account_id)
