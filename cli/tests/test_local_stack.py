@@ -74,6 +74,12 @@ def test_the_table_of_processes_survives_its_file(layout: Layout) -> None:
     assert [process.name for process in table[:4]] == ["kafka", "postgres", "redis", "smtp-sink"]
 
 
+def test_who_answers_a_telephone_or_a_page_goes_first(layout: Layout) -> None:
+    niceness = {process.name: int(process.environment["TRUNKLINE_NICENESS"]) for process in services(layout)}
+    assert {name for name, each in niceness.items() if each == 0} == {"front-desk", "telephony-router"}
+    assert len(niceness) == 6
+
+
 def test_kafka_has_a_small_heap_and_makes_no_topic_by_itself(layout: Layout) -> None:
     heap = next(part for part in kafka.command(layout) if part.startswith("-Xmx"))
     assert int(heap.removeprefix("-Xmx").removesuffix("m")) <= 384

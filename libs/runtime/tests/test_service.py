@@ -164,7 +164,7 @@ async def test_requests_are_counted_by_route_and_never_by_what_was_asked_for(mon
 
 
 PROGRAM = """
-import asyncio, sys
+import asyncio, gc, sys
 from runtime.service import run
 
 class Slow:
@@ -175,7 +175,7 @@ class Slow:
             raise OSError("server is down")
     async def stop(self):
         await asyncio.sleep(0.3)
-        print("drained", flush=True)
+        print("drained, looked for cycles every", gc.get_threshold()[0], flush=True)
     def alive(self): return None
     def ready(self): return None
     def status(self): return {}
@@ -184,7 +184,7 @@ async def app(scope, receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"hello"})
 
-run(name="t", http=app, host="127.0.0.1", port=int(sys.argv[1]), components=[Slow()])
+run(name="t", http=app, host="127.0.0.1", port=int(sys.argv[1]), components=[Slow()], niceness=3)
 """
 
 
@@ -204,8 +204,9 @@ def test_a_service_serves_at_once_starts_its_parts_with_retries_and_drains_on_si
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(PROGRAM), str(port)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
+        [sys.executable, "-c", textwrap.dedent(PROGRAM), str(port)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
     try:
         codes = []
         deadline = time.monotonic() + 60
@@ -214,9 +215,10 @@ def test_a_service_serves_at_once_starts_its_parts_with_retries_and_drains_on_si
             time.sleep(0.02)
         assert get(port, "/readyz") == 200
         assert get(port, "/x") == 200
+        assert os.getpriority(os.PRIO_PROCESS, process.pid) == os.nice(0) + 3
         os.kill(process.pid, signal.SIGTERM)
         out, _ = process.communicate(timeout=60)
         assert process.returncode == 0
-        assert b"drained\n" in out
+        assert b"drained, looked for cycles every 20000\n" in out
     finally:
         process.kill()
