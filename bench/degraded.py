@@ -19,7 +19,7 @@ from urllib.parse import urlsplit, urlunsplit
 from tests.faults.harness.proxy import HEALTHY, Proxy, Toxics
 
 from bench.midring import ROUTER, customers, directory, free_port, listening, pinned, settings
-from bench.results import Addresses, Result, percentile
+from bench.results import Addresses, Result, percentile, percentiles
 from bench.ringing import Callers, Rings
 from kit.postgres import Database
 from kit.testing import fresh_database
@@ -103,7 +103,7 @@ async def _suffering(proxies: Mapping[str, Proxy], toxics: Mapping[str, Toxics],
 
 
 def _result(case: str, rings: Rings, well: Rings) -> Result:
-    p50, p95, p99 = (percentile(rings.latencies, share) for share in (0.5, 0.95, 0.99))
+    p50, p95, p99 = percentiles(rings.latencies)
     limit = percentile(well.latencies, 0.99)
     return Result(
         name=f"ring, {case}", value=p99, unit="ms p99", limit_name="ms p99 with everything well", limit=limit,

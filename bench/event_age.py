@@ -15,7 +15,7 @@ from uuid import uuid4
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from bench.relay import make_topic
-from bench.results import Addresses, Result, percentile
+from bench.results import Addresses, Result, percentile, percentiles
 from contracts.event import Event
 from contracts.registry import Registry
 from kit import outbox
@@ -47,7 +47,7 @@ async def _run(addresses: Addresses) -> list[Result]:
     raw = await _raw(addresses, bare)
     async with fresh_database(addresses.postgres_dsn, service="front-desk", package="kit") as database:
         ages = await _ours(addresses, topic, database)
-    p50, p95, p99 = (percentile(ages, share) for share in (0.5, 0.95, 0.99))
+    p50, p95, p99 = percentiles(ages)
     limit = percentile(raw, 0.99)
     return [
         Result(

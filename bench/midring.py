@@ -25,7 +25,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
-from bench.results import Addresses, Result, cores, percentile
+from bench.results import Addresses, Result, cores, percentiles
 from bench.ringing import Callers, Line, Rings
 from contracts.directory import CustomerV1, DidV1, RoutingV1, StaffV1, TenantV1
 from kit.postgres import Database
@@ -81,7 +81,7 @@ async def _run(addresses: Addresses) -> list[Result]:
                 alone, together = [
                     await _replicas(addresses, name, secret, Path(folder), callers, count) for count in (1, 2)
                 ]
-    p50, p95, p99 = (percentile(rings.latencies, share) for share in (0.5, 0.95, 0.99))
+    p50, p95, p99 = percentiles(rings.latencies)
     return [
         Result(
             name="midring", value=ours, unit="rps", limit_name="rps, bare FastAPI hello", limit=hello,

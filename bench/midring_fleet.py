@@ -20,7 +20,7 @@ import asyncpg
 from redis.asyncio import Redis
 
 from bench.midring import ANSWERS_ONLY, BEHIND, ROUTER, free_port, listening, pinned, rss_mb, settings, webhook
-from bench.results import Addresses, Result, percentile
+from bench.results import Addresses, Result, percentiles
 from bench.ringing import Callers, Line, Rings
 from kit.postgres import Database, schema_of
 from kit.testing import fresh_database
@@ -78,7 +78,7 @@ async def _run(addresses: Addresses) -> list[Result]:
             await redis.flushdb()
             await redis.aclose()
             await view.close()
-    p50, p95, p99 = (percentile(rings.latencies, share) for share in (0.5, 0.95, 0.99))
+    p50, p95, p99 = percentiles(rings.latencies)
     return [
         Result(
             name="midring_fleet", value=len(rings.latencies) / SECONDS, unit="rps", p50_ms=p50, p95_ms=p95, p99_ms=p99,

@@ -25,14 +25,13 @@ from bench.midring import (
     pinned,
     settings,
 )
-from bench.results import Addresses, Result, percentile
+from bench.results import Addresses, Result, percentiles
 from bench.ringing import Callers, Rings
 from kit.testing import fresh_database
 
 RATE = 50
 SECONDS = 20
 MESSAGES = int(os.environ.get("TRUNKLINE_BENCH_MESSAGES", "100000"))
-SHARES = (0.5, 0.95, 0.99)
 
 
 def run(addresses: Addresses) -> Sequence[Result]:
@@ -48,8 +47,7 @@ async def _run(addresses: Addresses) -> list[Result]:
             router = await directory(addresses, database, secret)
             with customers(secret) as callers:
                 alone, beside, imported = await _measure(addresses, router, folder, callers)
-    without = [percentile(alone.latencies, share) for share in SHARES]
-    p50, p95, p99 = (percentile(beside.latencies, share) for share in SHARES)
+    without, (p50, p95, p99) = percentiles(alone.latencies), percentiles(beside.latencies)
     return [
         Result(
             name="midring_import",

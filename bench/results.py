@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-__all__ = ["TARGETS", "Addresses", "Result", "Target", "percentile"]
+__all__ = ["TARGETS", "Addresses", "Result", "Target", "percentile", "percentiles"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +99,11 @@ def percentile(values: Sequence[float], share: float) -> float:
     """The value that ``share`` of the values do not exceed (nearest rank)."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, max(0, round(share * len(ordered)) - 1))]
+
+
+def percentiles(values: Sequence[float]) -> tuple[float, float, float]:
+    """What half of the values, 95 and 99 of a hundred do not exceed."""
+    return percentile(values, 0.5), percentile(values, 0.95), percentile(values, 0.99)
 
 
 def own_rss_mb() -> float:
