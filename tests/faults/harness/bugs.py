@@ -25,6 +25,7 @@ import runtime.relay
 import telephony_router.record
 import vault_importer.audit_store
 from kit.delivery import claim_many
+from kit.progress import offsets_of
 
 __all__ = ["BUGS", "Bug"]
 
@@ -126,7 +127,7 @@ def offset_before_outcome(patch: pytest.MonkeyPatch) -> None:
     # The signature is read by the library that calls it.
     @functools.wraps(ours)
     async def commit_first(self: Any, message: Any) -> None:
-        await self._commit(message, message.raw_message, self._term)
+        await self._commit(message, offsets_of(message.raw_message), self._term)
         await ours(self, message)
 
     patch.setattr(kit.broker.BatchSource, "_on_batch", commit_first)

@@ -162,7 +162,7 @@ class BatchSource:
         try:
             await self._progress.received(message.consumer, offsets)
             await self._handle(records)
-            await self._commit(message, {partition: each.stop for partition, each in offsets.items()}, term)
+            await self._commit(message, offsets, term)
         except Exception as error:
             log.info("batch_comes_again", consumer=self._group, records=len(records), error=type(error).__name__)
             self._seek_back(message, offsets if self._membership.holds(term) else {})
@@ -179,11 +179,12 @@ class BatchSource:
                 consumer.seek(partition, each.start)
         message.committed = AckStatus.NACKED
 
-    async def _commit(self, message: KafkaMessage, offsets: dict[TopicPartition, int], term: int) -> None:
+    async def _commit(self, message: KafkaMessage, offsets: dict[TopicPartition, range], term: int) -> None:
+        ends = {partition: each.stop for partition, each in offsets.items()}
         try:
             # The client tries for ever while it finds no coordinator.
             async with asyncio.timeout(COMMIT_SECONDS):
-                why = "" if await self._membership.commit(term, offsets) else "Rebalanced"
+                why = "" if await self._membership.commit(term, ends) else "Rebalanced"
         except Exception as error:
             why = type(error).__name__
         if why:
@@ -191,7 +192,7 @@ class BatchSource:
             METRICS.commit_failures.labels(self._group).inc()
             log.warning("offsets_not_committed", consumer=self._group, error=why)
         else:
-            self._progress.committed(offsets)
+            self._progress.committed(ends)
         # Committed by exact offsets, so the library must not commit its position once more.
         message.committed = AckStatus.ACKED
 
