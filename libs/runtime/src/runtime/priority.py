@@ -48,13 +48,9 @@ def _session() -> int | None:
 
 
 def _set_session(niceness: int) -> None:
-    for pause in (AGAIN_SECONDS, None):
+    with contextlib.suppress(OSError):
         try:
             SESSION.write_text(str(niceness))
         except BlockingIOError:
-            if pause:
-                time.sleep(pause)
-        except OSError:
-            return
-        else:
-            return
+            time.sleep(AGAIN_SECONDS)
+            SESSION.write_text(str(niceness))
