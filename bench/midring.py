@@ -20,10 +20,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
+
+from redis.asyncio import Redis
 
 from bench.results import Addresses, Result, cores, percentiles
 from bench.ringing import Callers, Line, Rings
@@ -38,6 +40,7 @@ DID = "+914842000100"
 ANYWHERE = -1
 ROUTER = [sys.executable, "-m", "telephony_router"]
 ANSWERS_ONLY = {"TRUNKLINE_TELEPHONY_ROUTER_ANSWERS_ONLY": "true"}
+ANSWERING = ANSWERS_ONLY | {"TRUNKLINE_TELEPHONY_ROUTER_REALTIME": "true"}
 BEHIND = {"TRUNKLINE_NICENESS": "10"}
 """What understands webhooks lets what answers them go first."""
 CUSTOMERS = 2000
@@ -71,9 +74,10 @@ def run(addresses: Addresses) -> list[Result]:
 async def _run(addresses: Addresses) -> list[Result]:
     with tempfile.TemporaryDirectory(prefix="midring") as folder:
         hello = await _hello(Path(folder))
-        async with fresh_database(
-            addresses.postgres_dsn, service="telephony-router", package="telephony_router"
-        ) as database:
+        async with (
+            redis_in_real_time(addresses),
+            fresh_database(addresses.postgres_dsn, service="telephony-router", package="telephony_router") as database,
+        ):
             secret = secrets.token_urlsafe(16)
             name = await directory(addresses, database, secret)
             with customers(secret, core=0) as callers:
@@ -105,7 +109,10 @@ async def _hello(folder: Path) -> float:
 
 
 async def _replicas(addresses: Addresses, name: str, secret: str, folder: Path, callers: Callers, count: int) -> float:
-    """What so many workers answer together, each with a sender of its own, wherever the machine lets them run."""
+    """What so many workers answer together, each with a sender of its own, wherever the machine lets them run.
+
+    Not in real time: as many of those as there are cores would leave none to the servers and the senders.
+    """
     ports = [free_port() for _ in range(count)]
     with contextlib.ExitStack() as running:
         for port in ports:
@@ -127,7 +134,7 @@ async def _router(
     with (
         # What was taken in is understood and published meanwhile, by another process on the other core.
         pinned(ROUTER, behind | BEHIND, folder / "behind.log", core=0),
-        pinned(ROUTER, environment | ANSWERS_ONLY, folder / "router.log") as process,
+        pinned(ROUTER, environment | ANSWERING, folder / "router.log") as process,
     ):
         await listening(port)
         await callers.ring(port, rate=RATE, seconds=2)
@@ -185,6 +192,22 @@ async def directory(addresses: Addresses, database: Database, secret: str) -> st
     await rebuild_view(database, view)
     await view.close()
     return name
+
+
+@contextlib.asynccontextmanager
+async def redis_in_real_time(addresses: Addresses) -> AsyncIterator[None]:
+    """With Redis in real time, as docs/howto/run-replicas.md says for routers that are, where that is allowed."""
+    async with Redis.from_url(addresses.redis_url) as redis:
+        process = int((await redis.info("server"))["process_id"])
+    try:
+        os.sched_setscheduler(process, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+    except PermissionError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(process, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0))
 
 
 def webhook(secret: str) -> str:

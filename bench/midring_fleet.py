@@ -19,7 +19,18 @@ from uuid import UUID
 import asyncpg
 from redis.asyncio import Redis
 
-from bench.midring import ANSWERS_ONLY, BEHIND, ROUTER, free_port, listening, pinned, rss_mb, settings, webhook
+from bench.midring import (
+    ANSWERING,
+    BEHIND,
+    ROUTER,
+    free_port,
+    listening,
+    pinned,
+    redis_in_real_time,
+    rss_mb,
+    settings,
+    webhook,
+)
 from bench.results import Addresses, Result, percentiles
 from bench.ringing import Callers, Line, Rings
 from kit.postgres import Database, schema_of
@@ -73,7 +84,8 @@ async def _run(addresses: Addresses) -> list[Result]:
         rebuilt = time.perf_counter() - began
         memory = (await _used(redis) - before) / 2**20
         try:
-            rings, rss = await _rings(addresses, database, lines)
+            async with redis_in_real_time(addresses):
+                rings, rss = await _rings(addresses, database, lines)
         finally:
             await redis.flushdb()
             await redis.aclose()
@@ -124,7 +136,7 @@ async def _rings(addresses: Addresses, database: Database, lines: list[Line]) ->
     with tempfile.TemporaryDirectory(prefix="fleet") as folder:
         behind = settings(addresses, name, free_port(), Path(folder) / "behind")
         port = free_port()
-        ours = settings(addresses, name, port, Path(folder) / "router") | ANSWERS_ONLY
+        ours = settings(addresses, name, port, Path(folder) / "router") | ANSWERING
         with (
             Callers(lines, numbers, connections=CONNECTIONS, core=0) as callers,
             pinned(ROUTER, behind | BEHIND, Path(folder) / "behind.log", core=0),

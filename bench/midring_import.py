@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench.importing import an_archive, relaying, run_import, sample_of
 from bench.midring import (
-    ANSWERS_ONLY,
+    ANSWERING,
     ANYWHERE,
     BEHIND,
     ROUTER,
@@ -23,14 +23,18 @@ from bench.midring import (
     free_port,
     listening,
     pinned,
+    redis_in_real_time,
     settings,
 )
 from bench.results import Addresses, Result, percentiles
 from bench.ringing import Callers, Rings
 from kit.testing import fresh_database
+from runtime.priority import giving_way
 
 RATE = 50
 SECONDS = 20
+RELAY_YIELDS = 5
+"""As `trunkline up` has the vault-importer yield, whose relay it is."""
 MESSAGES = int(os.environ.get("TRUNKLINE_BENCH_MESSAGES", "100000"))
 
 
@@ -41,9 +45,10 @@ def run(addresses: Addresses) -> Sequence[Result]:
 async def _run(addresses: Addresses) -> list[Result]:
     with tempfile.TemporaryDirectory(prefix="midring-import") as name:
         folder, secret = Path(name), secrets.token_urlsafe(16)
-        async with fresh_database(
-            addresses.postgres_dsn, service="telephony-router", package="telephony_router"
-        ) as database:
+        async with (
+            redis_in_real_time(addresses),
+            fresh_database(addresses.postgres_dsn, service="telephony-router", package="telephony_router") as database,
+        ):
             router = await directory(addresses, database, secret)
             with customers(secret) as callers:
                 alone, beside, imported = await _measure(addresses, router, folder, callers)
@@ -68,7 +73,7 @@ async def _run(addresses: Addresses) -> list[Result]:
 
 async def _measure(addresses: Addresses, router: str, folder: Path, callers: Callers) -> tuple[Rings, Rings, int]:
     port = free_port()
-    answering = settings(addresses, router, port, folder / "router") | ANSWERS_ONLY
+    answering = settings(addresses, router, port, folder / "router") | ANSWERING
     behind = settings(addresses, router, free_port(), folder / "behind")
     sample = await asyncio.to_thread(sample_of, folder / "sample", MESSAGES)
     # Nothing is kept to a core: the import is to be in the way of whatever it can be in the way of.
@@ -79,10 +84,12 @@ async def _measure(addresses: Addresses, router: str, folder: Path, callers: Cal
         await listening(port)
         await callers.ring(port, rate=RATE, seconds=2)
         alone = await callers.ring(port, rate=RATE, seconds=SECONDS)
-        async with an_archive(addresses) as (database, account, dsn), relaying(addresses, database):
-            importing = asyncio.create_task(asyncio.to_thread(run_import, dsn, sample.backup, sample.key, account))
-            beside = Rings()
-            while not importing.done() and len(beside.latencies) < RATE * SECONDS * 3:
-                beside += await callers.ring(port, rate=RATE, seconds=2)
-            ran = await importing
+        # After the routers, which would be nice by inheritance.
+        with giving_way(RELAY_YIELDS):
+            async with an_archive(addresses) as (database, account, dsn), relaying(addresses, database):
+                importing = asyncio.create_task(asyncio.to_thread(run_import, dsn, sample.backup, sample.key, account))
+                beside = Rings()
+                while not importing.done() and len(beside.latencies) < RATE * SECONDS * 3:
+                    beside += await callers.ring(port, rate=RATE, seconds=2)
+                ran = await importing
     return alone, beside, int(ran.answer["messages_new"])

@@ -1,7 +1,9 @@
-"""Who gives way does so before other sessions too, and a terminal gets back what it had."""
+"""Who gives way does so before other sessions too, and a terminal gets back what it had; who goes first does with all
+its threads."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -41,3 +43,47 @@ except KeyError:
     tell()
 """
     assert told(program) == [["9", session(7)], ["9", session(2)]]
+
+
+ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root may hand real time out")
+
+
+@ROOT
+def test_who_goes_first_does_with_the_threads_that_it_starts() -> None:
+    program = """
+import threading
+from runtime.priority import go_first
+go_first()
+def tell_of_me(): print(os.sched_getscheduler(0) == os.SCHED_RR)
+for each in (threading.Thread(target=tell_of_me) for _ in range(2)):
+    each.start(); each.join()
+"""
+    assert told(program) == [["True"], ["True"]]
+
+
+@ROOT
+def test_another_process_goes_first() -> None:
+    program = """
+import subprocess
+from runtime.priority import go_first
+other = subprocess.Popen(["sleep", "60"])
+go_first(other.pid)
+print(os.sched_getscheduler(other.pid) == os.SCHED_RR, os.sched_getscheduler(0) == os.SCHED_RR)
+other.kill()
+"""
+    assert told(program) == [["True", "False"]]
+
+
+def test_who_may_not_go_first_is_told_so() -> None:
+    program = """
+import resource
+from runtime.priority import go_first
+if os.geteuid() == 0:
+    resource.setrlimit(resource.RLIMIT_RTPRIO, (0, 0))
+    os.setuid(65534)
+try:
+    go_first()
+except PermissionError:
+    print("refused")
+"""
+    assert told(program) == [["refused"]]

@@ -231,6 +231,25 @@ async def test_a_router_that_only_answers_leaves_the_rest_to_another(world: Worl
         assert await calls() == 5
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may hand real time out")
+async def test_a_router_in_real_time_takes_along_who_records_and_nobody_else(world: World) -> None:
+    async def serving() -> dict[str, bool]:
+        """Postgres' processes for the router by what they are for, and whether each is in real time."""
+        async with world.database.system() as tx:
+            rows = await tx.fetch(
+                "SELECT pid, application_name FROM pg_stat_activity WHERE datname = current_database()"
+            )
+        return {row["application_name"]: os.sched_getscheduler(row["pid"]) == os.SCHED_RR for row in rows}
+
+    async with world.router("front", answers_only="true", realtime="true", **PATIENT) as front:
+        assert (await front.ring("first")).status_code == 200
+        threads = await asyncio.to_thread(os.listdir, f"/proc/{front.process.pid}/task")
+        assert {os.sched_getscheduler(int(each)) for each in threads} == {os.SCHED_RR}
+        in_real_time = await serving()
+        assert in_real_time.pop("telephony-router intake")
+        assert not any(in_real_time.values())
+
+
 async def _none(count: Callable[[], Awaitable[int]]) -> bool:
     return await count() == 0
 

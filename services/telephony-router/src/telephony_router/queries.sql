@@ -27,6 +27,10 @@ SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::uuid[],
 ON CONFLICT (tenant_id, identity) DO UPDATE SET repeats = intake.repeats + 1
 RETURNING tenant_id, identity, CASE WHEN repeats > 0 THEN answer END AS answer, repeats
 
+-- name: server_process
+-- Postgres' process behind this connection, and the port from which it sees its client; none by a socket.
+SELECT pg_backend_pid() AS process, inet_client_port() AS port
+
 -- name: waiting_intake
 -- What has not been processed yet, oldest first.
 -- A call that we placed may be told of under the vendor's own id: it is the same call. Looked up for those that are taken,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -67,16 +67,21 @@ class Intakes(Protocol):
 class PostgresIntakes:
     """One statement on a connection of its own, outside any transaction block: one round trip is one commit.
 
-    A pooled transaction would be four. A connection that failed or was abandoned is thrown away.
+    A pooled transaction would be four. A connection that failed or was abandoned is thrown away. A new one is given to
+    ``prepare`` first.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, prepare: Callable[[Any], Awaitable[None]] | None = None) -> None:
         self._database = database
+        self._prepare = prepare
         self._idle: list[Any] = []
 
     async def take_in(self, rows: Sequence[Intake]) -> _Stored:
+        prepare = None if self._idle else self._prepare
         connection = self._idle.pop() if self._idle else await self._database.dedicated("intake")
         try:
+            if prepare is not None:
+                await prepare(connection)
             stored = await store.take_in(connection, rows)
         except BaseException:
             connection.terminate()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from configuration import ServiceSettings
 from telephony_router.peers import networks
@@ -26,6 +26,8 @@ class Settings(ServiceSettings, service="telephony-router"):
     answers_only: bool = False
     """Whether understanding webhooks, publishing and following the directory are left to other replicas, of which there
     must be one at least: then whoever answers callers does nothing else."""
+    realtime: bool = False
+    """Whether it goes before all that is not in real time (``telephony_router.realtime``), if it answers only."""
 
     deadline_ms: int = 220
     """Ours; what is left of the promised 250 ms is for the way and for a busy machine."""
@@ -80,6 +82,13 @@ class Settings(ServiceSettings, service="telephony-router"):
     """CIDR blocks by commas that recordings may come from although they are private: the PBX's own."""
     recording_ca_file: str = ""
     """Certificates that are trusted besides the system's."""
+
+    @field_validator("realtime")
+    @classmethod
+    def _answers(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and not info.data.get("answers_only"):
+            raise ValueError("what else a router does can wait: leave it to other replicas with ANSWERS_ONLY=true")
+        return value
 
     @field_validator("trusted_proxies", "recording_allow_networks")
     @classmethod

@@ -17,7 +17,7 @@ from telephony_router.peers import networks
 from telephony_router.seal import Seal, hash_of_secret
 from telephony_router.vendors.base import Account
 
-__all__ = ["Change", "Intake", "IntakeRow", "StoredAccount", "add_account", "find_account", "take_in"]
+__all__ = ["Change", "Intake", "IntakeRow", "StoredAccount", "add_account", "find_account", "server_process", "take_in"]
 
 Q = load_queries("telephony_router")
 _Json = dict[str, Any]
@@ -111,6 +111,12 @@ async def take_in(tx: Fetches, rows: Sequence[Intake]) -> dict[tuple[UUID, str],
         [row.traceparent for row in ordered],
     )
     return {(row["tenant_id"], row["identity"]): (row["answer"], row["repeats"]) for row in stored}
+
+
+async def server_process(connection: Fetches) -> tuple[int, int | None]:
+    """The id of Postgres' process behind a connection, on its machine, and its client's port; none by a socket."""
+    [row] = await connection.fetch(Q.server_process)
+    return row["process"], row["port"]
 
 
 async def add_account(

@@ -18,6 +18,7 @@ from runtime.logs import configure_logging
 from runtime.relay import Relay
 from runtime.service import AsgiApp, Component, Every, run
 from runtime.tracing import configure_tracing
+from telephony_router import realtime
 from telephony_router.accounts import AccountTable
 from telephony_router.answer_ring import Answers, RingAnswerer
 from telephony_router.api import admin_app, router_app
@@ -129,7 +130,7 @@ def build(settings: Settings) -> Wired:
     keeper.load()
     budget = Budget(settings.postgres_budget_ms / 1000, failures=DATABASE_FAILURES)
     journal = Journal(data / "journal", max_bytes=settings.journal_max_bytes)
-    intakes = PostgresIntakes(ringing)
+    intakes = PostgresIntakes(ringing, realtime.take_along if settings.realtime else None)
     recorder = Recorder(intakes, budget, journal)
     ladder = _ladder(settings, view, snapshot, PostgresView(ringing, budget))
     answerer = _answerer(settings, ladder, snapshot, recorder, leases)
@@ -359,6 +360,9 @@ class Closing:
 def serve(settings: Settings) -> None:
     """Run until SIGTERM."""
     configure_logging(settings.service, settings.log_level)
+    if settings.realtime:
+        # Before there are other threads: one that holds the interpreter's lock must not wait for a core either.
+        realtime.begin()
     configure_tracing(settings.service, settings.otlp_endpoint)
     wired = build(settings)
     run(
