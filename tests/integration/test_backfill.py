@@ -33,12 +33,13 @@ RELEASE_WITH_A_BUG = """
 from dataclasses import replace
 from brain_distiller.distillers.gstin import Gstin
 from brain_distiller.settings import Settings
-from brain_distiller.wiring import run_service
+from brain_distiller.wiring import build
+from runtime.service import main
 
 find = Gstin.find
 Gstin.extractor = "gstin/2"
 Gstin.find = lambda self, *said: [replace(each, value=each.value[2:]) for each in find(self, *said)]
-run_service(Settings.load())
+main(Settings, build)
 """
 FACTS = "SELECT value, state FROM {table} WHERE tenant_id = $1::text::uuid AND key = 'gstin'"
 

@@ -188,6 +188,44 @@ run(name="t", http=app, host="127.0.0.1", port=int(sys.argv[1]), components=[Slo
 """
 
 
+MAIN = """
+import threading
+from configuration import ServiceSettings
+from runtime.service import Wired, main
+
+class Settings(ServiceSettings, service="toy"):
+    http_port: int = 1
+
+def first(settings):
+    print("first, threads:", threading.active_count(), flush=True)
+
+def build(settings):
+    print("then built for", settings.http_port, flush=True)
+    raise SystemExit(0)
+
+main(Settings, build, first=first)
+"""
+
+
+def started(**environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", MAIN], capture_output=True, text=True, check=False, env={**os.environ, **environment}
+    )
+
+
+def test_a_service_is_built_from_its_environment_after_what_comes_first() -> None:
+    done = started(TRUNKLINE_TOY_HTTP_PORT="7", TRUNKLINE_OTLP_ENDPOINT="http://127.0.0.1:9")
+    assert (done.returncode, done.stdout.splitlines()) == (0, ["first, threads: 1", "then built for 7"])
+
+
+def test_a_service_with_a_wrong_environment_says_what_is_wrong_and_nothing_else() -> None:
+    done = started(TRUNKLINE_TOY_HTTP_PROT="7", TRUNKLINE_NICENESS="99")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "TRUNKLINE_TOY_HTTP_PROT is not a setting of toy; did you mean TRUNKLINE_TOY_HTTP_PORT?" in done.stderr
+    assert "TRUNKLINE_NICENESS" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def get(port: int, path: str) -> int:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=2) as answer:

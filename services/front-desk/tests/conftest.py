@@ -156,7 +156,7 @@ async def desk(make_database: Callable[..., Awaitable[Database]]) -> AsyncIterat
         service_urls="front-desk=http://desk.test,notifier=http://127.0.0.1:9",
     )  # fmt: skip
     service = build(settings, database=database)
-    transport = httpx.ASGITransport(app=service.app)
+    transport = httpx.ASGITransport(app=service.http)
     letters = _part(service, "dead letters")
     neighbours = {"http://desk.test": transport}
     letters._client = httpx.AsyncClient(mounts=neighbours, timeout=2, trust_env=False)

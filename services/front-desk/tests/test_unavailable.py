@@ -16,7 +16,7 @@ def http() -> httpx.AsyncClient:
     settings = Settings(
         postgres_dsn="postgresql://127.0.0.1:1/nothing", admin_token=SecretStr("a token of ours"), secure_cookies=False
     )
-    transport = httpx.ASGITransport(app=build(settings).app)
+    transport = httpx.ASGITransport(app=build(settings).http)
     return httpx.AsyncClient(transport=transport, base_url="http://desk.test")
 
 
@@ -43,14 +43,14 @@ async def test_the_sign_in_page_needs_no_database(http: httpx.AsyncClient) -> No
 
 async def test_a_demo_shows_its_sign_ins() -> None:
     settings = Settings(demo=True, demo_logins="owner@malabar.example:demo words")
-    transport = httpx.ASGITransport(app=build(settings).app)
+    transport = httpx.ASGITransport(app=build(settings).http)
     async with httpx.AsyncClient(transport=transport, base_url="http://desk.test") as client:
         page = await client.get("/")
     assert "demo words" in page.text
 
 
 async def test_without_an_admin_token_nobody_is_admin() -> None:
-    transport = httpx.ASGITransport(app=build(Settings()).app)
+    transport = httpx.ASGITransport(app=build(Settings()).http)
     async with httpx.AsyncClient(transport=transport, base_url="http://desk.test") as client:
         for headers in ({}, {"Authorization": "Bearer "}, {"Authorization": "Bearer x"}):
             answer = await client.get("/v1/tenants", headers=headers)

@@ -64,13 +64,14 @@ async def test_a_connection_is_used_as_it_is_when_that_fails(
 def test_a_router_that_may_not_says_what_it_needs_and_goes_on() -> None:
     program = """
 import os, resource
+from types import SimpleNamespace
 from runtime.logs import configure_logging
 from telephony_router import realtime
 configure_logging("telephony-router", "INFO")
 if os.geteuid() == 0:
     resource.setrlimit(resource.RLIMIT_RTPRIO, (0, 0))
     os.setuid(65534)
-realtime.begin()
+realtime.begin(SimpleNamespace(realtime=True))
 print("on it goes")
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

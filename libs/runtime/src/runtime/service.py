@@ -6,26 +6,30 @@ import asyncio
 import contextlib
 import json
 import signal
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import uvicorn
 import uvloop
 from prometheus_client import REGISTRY
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from configuration import ConfigurationError, ServiceSettings
 from kit.metrics import child, counter, histogram
 from kit.telemetry import METRICS, exemplar, get_logger
 from runtime.background import Background
 from runtime.garbage import collect_seldom
+from runtime.logs import configure_logging
 from runtime.priority import give_way
 from runtime.slow_senders import TimedProtocol
 from runtime.tasks import end
-from runtime.tracing import RequestTrace
+from runtime.tracing import RequestTrace, configure_tracing
 
-__all__ = ["Component", "Every", "Probes", "run"]
+__all__ = ["Component", "Every", "Probes", "Wired", "main", "run"]
 
 log = get_logger(__name__)
 
@@ -54,6 +58,14 @@ class Component(Protocol):
 
     def status(self) -> dict[str, object]:
         """Figures for a person."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wired:
+    """A service put together, with nothing started yet."""
+
+    http: AsgiApp
+    components: Sequence[Component]
 
 
 class Every(Background):
@@ -241,6 +253,28 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         # Signals are ours: a drain stops the components before it stops the server.
         yield
+
+
+S = TypeVar("S", bound=ServiceSettings)
+
+
+def main(settings: type[S], build: Callable[[S], Wired], *, first: Callable[[S], None] = lambda settings: None) -> None:
+    """Serve what ``build`` makes of the environment, until SIGTERM or SIGINT. Exits with all that is wrong with it.
+
+    ``first`` is called while there is no thread but this one.
+    """
+    try:
+        loaded = settings.load()
+    except ConfigurationError as error:
+        sys.exit(str(error))
+    configure_logging(loaded.service, loaded.log_level)
+    first(loaded)
+    configure_tracing(loaded.service, loaded.otlp_endpoint)
+    wired = build(loaded)
+    run(
+        name=loaded.service, http=wired.http, host=loaded.bind_host, port=loaded.http_port,
+        components=wired.components, niceness=loaded.niceness,
+    )  # fmt: skip
 
 
 def run(

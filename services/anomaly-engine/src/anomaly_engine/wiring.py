@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,17 +14,11 @@ from kit.postgres import Database
 
 if TYPE_CHECKING:
     from anomaly_engine.settings import Settings
-    from runtime.service import AsgiApp, Component
+    from runtime.service import Wired
 
-__all__ = ["Wired", "build", "make_database", "make_detector"]
+__all__ = ["build", "make_database", "make_detector"]
 
 FORGET_EVERY_SECONDS = 3600.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wired:
-    http: AsgiApp
-    components: list[Component]
 
 
 def make_database(settings: Settings) -> Database:
@@ -63,7 +56,7 @@ def build(settings: Settings) -> Wired:
     from recovery.dead_letters.api import beside
     from recovery.parts import consuming
     from runtime.relay import Relay
-    from runtime.service import Every
+    from runtime.service import Every, Wired
 
     database = make_database(settings)
     detector = make_detector(settings, database)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from brain_distiller.api import make_app
 from brain_distiller.consumers import DIRECTORY, MESSAGES
 from brain_distiller.settings import Settings
@@ -11,20 +9,12 @@ from kit.consume import Consumer
 from kit.postgres import Database
 from recovery.dead_letters.api import beside
 from recovery.parts import consuming
-from runtime.logs import configure_logging
 from runtime.relay import Relay
-from runtime.service import AsgiApp, Component, run
-from runtime.tracing import configure_tracing
+from runtime.service import Wired
 
-__all__ = ["Service", "build", "database_of", "run_service"]
+__all__ = ["build", "database_of"]
 
 SERVICE = "brain-distiller"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Service:
-    app: AsgiApp
-    components: tuple[Component, ...]
 
 
 def database_of(settings: Settings, *, app_pool: int = 10) -> Database:
@@ -37,7 +27,7 @@ def database_of(settings: Settings, *, app_pool: int = 10) -> Database:
     )
 
 
-def build(settings: Settings, *, database: Database | None = None) -> Service:
+def build(settings: Settings, *, database: Database | None = None) -> Wired:
     database = database or database_of(settings)
     directory = Consumer(
         group=f"{SERVICE}.directory",
@@ -56,15 +46,4 @@ def build(settings: Settings, *, database: Database | None = None) -> Service:
     relay = Relay(database=database, kafka_bootstrap=settings.kafka_bootstrap, service=SERVICE)
     token = settings.admin_token.get_secret_value()
     app = beside(make_app(database, admin_token=token), database, admin_token=token)
-    return Service(app=app, components=(database, relay, *consuming(database, directory, messages)))
-
-
-def run_service(settings: Settings) -> None:
-    """Run until SIGTERM. Blocks."""
-    configure_logging(SERVICE, settings.log_level)
-    configure_tracing(SERVICE, settings.otlp_endpoint)
-    service = build(settings)
-    run(
-        name=SERVICE, http=service.app, host=settings.bind_host, port=settings.http_port,
-        components=service.components, niceness=settings.niceness,
-    )  # fmt: skip
+    return Wired(http=app, components=(database, relay, *consuming(database, directory, messages)))

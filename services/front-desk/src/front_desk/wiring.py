@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from fastapi import FastAPI
@@ -32,19 +30,13 @@ from recovery.dead_letters.api import beside
 from recovery.parts import consuming
 from runtime.bodies import BodyLimit
 from runtime.relay import Relay
-from runtime.service import Component, Every
+from runtime.service import Component, Every, Wired
 from runtime.tracing import QUIET
 
-__all__ = ["Service", "build", "open_database"]
+__all__ = ["build", "open_database"]
 
 SERVICE = "front-desk"
 GIVE_BACK_SECONDS = 15.0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Service:
-    app: ASGIApp
-    components: Sequence[Component]
 
 
 class _Front:
@@ -85,7 +77,7 @@ def rest_app(database: Database, admin_token: str) -> FastAPI:
     return rest
 
 
-def build(settings: Settings, *, database: Database | None = None) -> Service:
+def build(settings: Settings, *, database: Database | None = None) -> Wired:
     database = database or open_database(settings)
     renderer = Renderer()
     live = LiveBoard(database, renderer, followers_max=settings.streams_max)
@@ -109,7 +101,7 @@ def build(settings: Settings, *, database: Database | None = None) -> Service:
     front = BodyLimit(_Front(rest_app(database, token), console), longest=longest, refusal=too_long(longest))
     # The dead letters have a limit of their own: a value may be longer than what people and partners send.
     app = SecurityHeaders(beside(front, database, admin_token=token, longest=None), https_only=secure)
-    return Service(app=app, components=_components(settings, database, live, others))
+    return Wired(http=app, components=_components(settings, database, live, others))
 
 
 def _components(settings: Settings, database: Database, live: LiveBoard, others: Neighbours) -> list[Component]:

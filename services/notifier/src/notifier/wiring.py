@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -18,15 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from notifier.settings import Settings
-    from runtime.service import AsgiApp, Component
+    from runtime.service import Component, Wired
 
-__all__ = ["Wired", "build", "make_database", "make_deliverer"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wired:
-    http: AsgiApp
-    components: list[Component]
+__all__ = ["build", "make_database", "make_deliverer"]
 
 
 def make_database(settings: Settings) -> Database:
@@ -71,7 +64,7 @@ def build(settings: Settings) -> Wired:
     from recovery.dead_letters.api import beside
     from recovery.parts import consuming
     from runtime.relay import Relay
-    from runtime.service import Every
+    from runtime.service import Every, Wired
 
     database = make_database(settings)
     token = settings.admin_token.get_secret_value()

@@ -1,14 +1,9 @@
-"""Run the router: settings from the environment, parts from the wiring, until SIGTERM."""
+"""Runs the router: ``python -m telephony_router``."""
 
-import sys
-
-from configuration import ConfigurationError
+from runtime.service import main
+from telephony_router import realtime
 from telephony_router.settings import Settings
-from telephony_router.wiring import serve
+from telephony_router.wiring import build
 
 if __name__ == "__main__":
-    try:
-        settings = Settings.load()
-    except ConfigurationError as error:
-        sys.exit(str(error))
-    serve(settings)
+    main(Settings, build, first=realtime.begin)

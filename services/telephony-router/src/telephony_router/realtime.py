@@ -11,6 +11,7 @@ from typing import Any
 
 from kit.telemetry import get_logger
 from runtime.priority import go_first
+from telephony_router.settings import Settings
 from telephony_router.store import server_process
 
 __all__ = ["begin", "take_along"]
@@ -21,8 +22,13 @@ PROCESSES = Path("/proc")
 NEEDED = "CAP_SYS_NICE (systemd: AmbientCapabilities=CAP_SYS_NICE)"
 
 
-def begin() -> None:
-    """Go first, with all threads that are started from now on."""
+def begin(settings: Settings) -> None:
+    """Go first, if it is set so, with all threads that are started from now on.
+
+    All of them: one that holds the interpreter's lock must not wait for a core either.
+    """
+    if not settings.realtime:
+        return
     try:
         go_first()
     except PermissionError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
@@ -14,10 +13,8 @@ from kit.postgres import Database
 from kit.telemetry import get_logger
 from recovery.dead_letters.api import beside
 from recovery.parts import consuming
-from runtime.logs import configure_logging
 from runtime.relay import Relay
-from runtime.service import AsgiApp, Component, Every, run
-from runtime.tracing import configure_tracing
+from runtime.service import AsgiApp, Component, Every, Wired
 from telephony_router import realtime
 from telephony_router.accounts import AccountTable
 from telephony_router.answer_ring import Answers, RingAnswerer
@@ -54,15 +51,9 @@ from telephony_router.vendor_tokens import VendorTokens
 from telephony_router.vendors import VENDORS
 from telephony_router.view import RedisView
 
-__all__ = ["Behind", "Wired", "build", "make_blob_store", "make_database", "make_view", "serve"]
+__all__ = ["Behind", "build", "make_blob_store", "make_database", "make_view"]
 
 log = get_logger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wired:
-    http: AsgiApp
-    components: list[Component]
 
 
 class Behind:
@@ -355,21 +346,3 @@ class Closing:
 
     def status(self) -> dict[str, object]:
         return {}
-
-
-def serve(settings: Settings) -> None:
-    """Run until SIGTERM."""
-    configure_logging(settings.service, settings.log_level)
-    if settings.realtime:
-        # Before there are other threads: one that holds the interpreter's lock must not wait for a core either.
-        realtime.begin()
-    configure_tracing(settings.service, settings.otlp_endpoint)
-    wired = build(settings)
-    run(
-        name=settings.service,
-        http=wired.http,
-        host=settings.bind_host,
-        port=settings.http_port,
-        components=wired.components,
-        niceness=settings.niceness,
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
 
-    from runtime.service import AsgiApp, Component
+    from runtime.service import Component, Wired
     from vault_importer.erasure.case import SuppressionKey
     from vault_importer.erasure.run import Erasing
     from vault_importer.seal import Sealing
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from vault_importer.timestamps import Authority
 
 __all__ = [
-    "Wired",
     "authority_of",
     "build",
     "erasing_of",
@@ -47,12 +45,6 @@ LINK_SECONDS = 5.0
 SWEEP_SECONDS = 3600.0
 #: Between two looks at what is to be erased, and at who has answered.
 ERASE_SECONDS = 5.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wired:
-    http: AsgiApp
-    components: list[Component]
 
 
 def make_database(settings: Settings) -> Database:
@@ -155,9 +147,9 @@ def build(settings: Settings) -> Wired:
     from recovery.dead_letters.api import beside
     from recovery.parts import consuming
     from runtime.relay import Relay
+    from runtime.service import Wired
     from vault_importer.api import make_api
     from vault_importer.consumers import SUBSCRIPTIONS
-    from vault_importer.watch import Watch, WatchOptions
 
     database = make_database(settings)
     sealing = sealing_of(settings)
@@ -175,24 +167,7 @@ def build(settings: Settings) -> Wired:
     ]
     if settings.watch_dir is not None:
         components.append(_old_backups(settings.watch_dir, settings.keep_backups_days))
-        components.append(
-            Watch(
-                database=database,
-                key_of=lambda account: stored_key(account, settings),
-                options=WatchOptions(
-                    folder=settings.watch_dir,
-                    every_seconds=settings.watch_seconds,
-                    settle_seconds=settings.watch_settle_seconds,
-                    attempts=settings.watch_attempts,
-                    temporary=settings.temporary_dir,
-                    limits=limits_of(settings),
-                    sealing=sealing,
-                    media_store=settings.media_dir,
-                    largest_media_bytes=settings.max_media_bytes,
-                    suppression_key=suppression_key(settings),
-                ),
-            )
-        )
+        components.append(_watching(settings, settings.watch_dir, database, sealing))
     if sealing is not None:
         components.append(_checkpoints(database, sealing, settings.checkpoint_seconds))
     components += [_indexing(database), _linking(database)]
@@ -200,6 +175,27 @@ def build(settings: Settings) -> Wired:
         components.append(_erasures(erasing))
     http = beside(make_api(database, token), database, admin_token=token)
     return Wired(http=http, components=components)
+
+
+def _watching(settings: Settings, folder: Path, database: Database, sealing: Sealing | None) -> Component:
+    from vault_importer.watch import Watch, WatchOptions
+
+    return Watch(
+        database=database,
+        key_of=lambda account: stored_key(account, settings),
+        options=WatchOptions(
+            folder=folder,
+            every_seconds=settings.watch_seconds,
+            settle_seconds=settings.watch_settle_seconds,
+            attempts=settings.watch_attempts,
+            temporary=settings.temporary_dir,
+            limits=limits_of(settings),
+            sealing=sealing,
+            media_store=settings.media_dir,
+            largest_media_bytes=settings.max_media_bytes,
+            suppression_key=suppression_key(settings),
+        ),
+    )
 
 
 def _indexing(database: Database) -> Component:
