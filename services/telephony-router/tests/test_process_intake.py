@@ -447,15 +447,12 @@ async def test_outbound_calls_are_nobodys_quarantine(office: Office) -> None:
     assert await office.last_agents() == {}
 
 
-async def test_a_thousand_webhooks_a_second_are_no_problem(office: Office) -> None:
+async def test_a_thousand_webhooks_at_once_are_each_told_of(office: Office) -> None:
     calls = [replace(signal, call_id=f"c{n}") for n in range(250) for signal in (RING, *COURSE)]
     for start in range(0, len(calls), 500):
         await office.takes(*calls[start : start + 500])
-    began = asyncio.get_running_loop().time()
     while await process_some(office.database):
         pass
-    # Far above the promised 500 a second on an idle machine; the bound allows for a busy one.
-    assert asyncio.get_running_loop().time() - began < 4
     assert len(await office.events()) == 1000
 
 

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -70,10 +69,8 @@ async def test_a_sample_is_imported_recognised_and_verified(operator: Operator, 
     assert (listed[account]["number"], listed[account]["has_key"]) == ("+919847000002", True)
     first = operator.run("import", made["backup"], "--account", account)
     assert (first["state"], first["messages_new"]) == ("completed", 300)
-    began = time.monotonic()
     again = operator.run("import", made["backup"], "--account", account)
     assert again["state"] == "unchanged"
-    assert time.monotonic() - began < 5.0
     verdict = operator.run("verify", "--tenant", vault.tenant)
     assert (verdict["ok"], verdict["records"]) == (True, 6)
     assert operator.run("verify", "--tenant", vault.tenant, "--head", verdict["head"])["ok"]
