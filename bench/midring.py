@@ -199,15 +199,13 @@ async def redis_in_real_time(addresses: Addresses) -> AsyncIterator[None]:
     """With Redis in real time, as docs/howto/run-replicas.md says for routers that are, where that is allowed."""
     async with Redis.from_url(addresses.redis_url) as redis:
         process = int((await redis.info("server"))["process_id"])
-    try:
-        os.sched_setscheduler(process, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
-    except PermissionError:
+    with contextlib.ExitStack() as afterwards:
+        with contextlib.suppress(PermissionError):
+            # What Redis forks to save itself can wait.
+            os.sched_setscheduler(process, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+            back = os.SCHED_OTHER | os.SCHED_RESET_ON_FORK
+            afterwards.callback(os.sched_setscheduler, process, back, os.sched_param(0))
         yield
-        return
-    try:
-        yield
-    finally:
-        os.sched_setscheduler(process, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0))
 
 
 def webhook(secret: str) -> str:

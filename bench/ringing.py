@@ -23,6 +23,7 @@ from multiprocessing import get_context
 from typing import Self
 
 from bench.results import cores, percentile
+from runtime.priority import go_first
 
 __all__ = ["Callers", "Line", "Rings"]
 
@@ -106,7 +107,7 @@ def _settle(core: int | None) -> None:
     gc.collect()
     gc.freeze()
     with contextlib.suppress(PermissionError):
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+        go_first()
 
 
 def _ring(calls: _Calls) -> Rings:

@@ -77,11 +77,11 @@ class PostgresIntakes:
         self._idle: list[Any] = []
 
     async def take_in(self, rows: Sequence[Intake]) -> _Stored:
-        prepare = None if self._idle else self._prepare
-        connection = self._idle.pop() if self._idle else await self._database.dedicated("intake")
+        new = not self._idle
+        connection = await self._database.dedicated("intake") if new else self._idle.pop()
         try:
-            if prepare is not None:
-                await prepare(connection)
+            if new and self._prepare is not None:
+                await self._prepare(connection)
             stored = await store.take_in(connection, rows)
         except BaseException:
             connection.terminate()
