@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -143,7 +144,7 @@ async def test_what_arrives_late_has_no_effect_and_what_is_new_has(desk: Any, ma
     assert await found(desk.database, tenant) - FOR_A_WHILE == set()
     # What the rule found stays, without them.
     [found_by_rule] = await rows_of(desk, tenant, "SELECT evidence::text FROM board_anomaly")
-    assert found_by_rule["evidence"].replace(" ", "") == '[{"subject":"contact:+0"}]'
+    assert found_by_rule["evidence"].replace(" ", "") == '[{"subject":"[erased]"}]'
     later = datetime.now(UTC) + timedelta(minutes=1)
     await desk.show(tenant, board.show_inbound_calls, make.call("c9", asked_at=later))
     await desk.show_one(tenant, board.show_mail, make.mail("n9", recipient=EMAIL, at=later))
@@ -191,6 +192,84 @@ async def test_what_others_say_of_a_customer_stays_where_only_messages_are_erase
     )
     await erase(desk, tenant, subject(scope=scope, customer_ids=("c-17",), message_ids=("m1",)))
     assert [row["fact_id"] for row in await rows_of(desk, tenant, "SELECT fact_id FROM board_fact")] == left
+
+
+#: What a rule found: of the person by number, by customer and by address, and of somebody else.
+FINDINGS: tuple[dict[str, str | int | float | bool | None], ...] = (
+    {"subject": f"contact:{NUMBER}", "fact_key": "pan", "found_values": "ABCDE1234F, FGHIJ5678K", "times": 2},
+    {"subject": "customer:c-17", "fact_key": "gstin", "found_values": "32AAACK1234A1ZJ", "times": 1},
+    {"subject": "mail", "to": EMAIL.upper(), "times": 3},
+    {"subject": "a call", "digits": int(NUMBER[3:]), "times": 4},
+    {"subject": f"contact:{OTHER}", "fact_key": "pan", "found_values": "KLMNO9012P", "times": 5},
+)
+MARKED = [
+    {"subject": "[erased]", "fact_key": "[erased]", "found_values": "[erased]", "times": 2},
+    {"subject": "[erased]", "fact_key": "[erased]", "found_values": "[erased]", "times": 1},
+    {"subject": "[erased]", "to": "[erased]", "times": 3},
+    {"subject": "[erased]", "digits": 0, "times": 4},
+    FINDINGS[-1],
+]
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["found before", "told late"])
+async def test_of_what_a_rule_found_the_whole_row_about_the_person_is_marked(desk: Any, make: Any, late: bool) -> None:
+    tenant = (await desk.open("malabar")).tenant
+    anomaly = make.anomaly(evidence=FINDINGS, description=f"Two values.\nSeen at {NUMBER}.")
+    person = subject(customer_ids=("c-17",), effective_at=datetime.now(UTC) + timedelta(minutes=1))
+    if late:
+        await erase(desk, tenant, person)
+    await desk.show_one(tenant, board.show_anomaly, anomaly)
+    if not late:
+        receipt = await erase(desk, tenant, person)
+        assert {each.store: each.rows for each in receipt.erased}["board_anomaly"] == 1
+    [row] = await rows_of(desk, tenant, "SELECT evidence::text, description FROM board_anomaly")
+    assert json.loads(row["evidence"]) == MARKED
+    assert row["description"] == "Two values.\n[erased]"
+    assert await found(desk.database, tenant, ["ABCDE1234F", NUMBER[3:], EMAIL]) - FOR_A_WHILE == set()
+
+
+async def test_what_was_found_later_in_what_is_older_is_marked_too(desk: Any, make: Any) -> None:
+    tenant = (await desk.open("malabar")).tenant
+    await erase(desk, tenant, subject())
+    now = datetime.now(UTC)
+    rows = (
+        {"caller": NUMBER, "at": (now - timedelta(days=2)).isoformat()},
+        {"caller": NUMBER, "at": (now + timedelta(minutes=1)).isoformat()},
+    )
+    await desk.show_one(tenant, board.show_anomaly, make.anomaly(evidence=rows, as_of=now + timedelta(minutes=2)))
+    [row] = await rows_of(desk, tenant, "SELECT evidence::text FROM board_anomaly")
+    assert json.loads(row["evidence"]) == [{"caller": "[erased]", "at": "[erased]"}, rows[1]]
+
+
+async def test_what_only_facts_of_the_person_said_is_marked_in_findings(desk: Any, make: Any) -> None:
+    tenant = (await desk.open("malabar")).tenant
+    await desk.show(tenant, board.show_facts, make.fact())
+    rows = ({"values": "32AAACK1234A1ZJ, 32AAACZ9999A1Z1"}, {"values": "29AAACZ9999A1Z1"})
+    await desk.show_one(tenant, board.show_anomaly, make.anomaly(evidence=rows))
+    await erase(desk, tenant, subject(part=2, numbers=(), emails=(), chat_ids=(), message_ids=("m1",)))
+    [row] = await rows_of(desk, tenant, "SELECT evidence::text FROM board_anomaly")
+    assert json.loads(row["evidence"]) == [{"values": "[erased]"}, rows[1]]
+
+
+@pytest.mark.parametrize(
+    ("type_", "value"),
+    [("phone", NUMBER), ("email", EMAIL), ("upi", f"{NUMBER[3:]}@upi"), ("upi", f"{NUMBER[1:]}@upi")],
+)
+async def test_of_facts_about_others_those_go_whose_value_is_the_person(
+    desk: Any, make: Any, type_: str, value: str
+) -> None:
+    tenant = (await desk.open("malabar")).tenant
+    other = make.fact().evidence.model_copy(update={"source_id": "m9"})
+    await desk.show(
+        tenant,
+        board.show_facts,
+        make.fact("f1", subject=f"contact:{OTHER}", value=value, raw_value=value, value_type=type_, evidence=other),
+        make.fact("f2", subject=f"contact:{OTHER}", value="x", raw_value="x", value_type=type_, evidence=other),
+    )
+    await erase(desk, tenant, subject(scope="messages"))
+    assert len(await rows_of(desk, tenant, "SELECT FROM board_fact")) == 2
+    await erase(desk, tenant, subject())
+    assert [row["fact_id"] for row in await rows_of(desk, tenant, "SELECT fact_id FROM board_fact")] == ["f2"]
 
 
 async def test_twice_is_once_and_another_tenant_keeps_theirs(desk: Any, make: Any) -> None:

@@ -60,20 +60,24 @@ DELETE FROM board_missed WHERE tenant_id = $1 AND caller = ANY ($2::text[]) AND 
 -- What was sent to a person by then.
 DELETE FROM board_mail WHERE tenant_id = $1 AND lower(recipient) = ANY ($2::text[]) AND at <= $3
 
--- name: mask_anomalies
--- Zeros in the place of a person's digits in what rules found.
-UPDATE board_anomaly SET changed = this_change(),
-    evidence = regexp_replace(regexp_replace(evidence::text, $2, '\10\3', 'g'), $2, '\10\3', 'g')::json,
-    description = regexp_replace(description, $2, '\10\3', 'g')
-WHERE tenant_id = $1 AND (evidence::text ~ $2 OR description ~ $2)
+-- name: anomalies_with
+-- What rules found that has one of these texts in it.
+SELECT anomaly_id, evidence::text AS evidence, description FROM board_anomaly WHERE tenant_id = $1
+    AND EXISTS (SELECT FROM unnest($2::text[]) AS part WHERE position(part IN lower(evidence::text || description)) > 0)
 
--- name: erase_facts_of
--- Facts about a person from before.
-DELETE FROM board_fact WHERE tenant_id = $1 AND subject = ANY ($2::text[]) AND at <= $3
+-- name: put_anomaly
+-- What a rule found, without what was erased.
+UPDATE board_anomaly SET changed = this_change(), evidence = $3::json, description = $4
+WHERE tenant_id = $1 AND anomaly_id = $2
 
--- name: erase_facts_from
--- Facts that were read in messages which are gone.
-DELETE FROM board_fact WHERE tenant_id = $1 AND source_type = 'message' AND source_id = ANY ($2::text[])
+-- name: erase_facts
+-- Facts that were read in messages which are gone; those of these subjects, or that name a person by these values, from
+-- before.
+DELETE FROM board_fact WHERE tenant_id = $1 AND (source_type = 'message' AND source_id = ANY ($2::text[])
+    OR at <= $5 AND (subject = ANY ($3::text[])
+        OR value_type IN ('phone', 'email') AND lower(value) = ANY ($4::text[])
+        OR value_type = 'upi' AND split_part(value, '@', 1) = ANY ($6::text[])))
+RETURNING value
 
 -- name: erase_messages
 -- That messages were counted.

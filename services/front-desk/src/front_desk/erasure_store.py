@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from kit.postgres import Transaction, load_queries
+from recovery.marks import national_of
 
 __all__ = [
+    "Found",
     "Named",
+    "anomalies_with",
     "blocked",
     "empty_chats",
     "erase_calls",
     "erase_chats",
-    "erase_facts_from",
-    "erase_facts_of",
+    "erase_facts",
     "erase_mails",
     "erase_messages",
     "erase_missed",
     "is_vip",
-    "mask_anomalies",
     "named_entities",
+    "put_anomaly",
     "take_out",
     "take_out_of_routing",
 ]
@@ -37,6 +41,15 @@ class Named:
     ref: str
     id: str
     is_them: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a rule found: its rows, and the sentence about it."""
+
+    anomaly_id: str
+    evidence: Sequence[Mapping[str, Any]]
+    description: str
 
 
 async def named_entities(
@@ -81,16 +94,23 @@ async def erase_mails(tx: Transaction, emails: Sequence[str], *, until: datetime
     return _rows(await tx.execute(Q.erase_mails, tx.tenant, list(emails), until))
 
 
-async def mask_anomalies(tx: Transaction, pattern: str) -> int:
-    return _rows(await tx.execute(Q.mask_anomalies, tx.tenant, pattern))
+async def anomalies_with(tx: Transaction, parts: Sequence[str]) -> list[Found]:
+    rows = await tx.fetch(Q.anomalies_with, tx.tenant, list(parts))
+    return [Found(row["anomaly_id"], json.loads(row["evidence"]), row["description"]) for row in rows]
 
 
-async def erase_facts_of(tx: Transaction, subjects: Sequence[str], *, until: datetime) -> int:
-    return _rows(await tx.execute(Q.erase_facts_of, tx.tenant, list(subjects), until))
+async def put_anomaly(tx: Transaction, found: Found) -> None:
+    evidence = json.dumps(found.evidence, ensure_ascii=False)
+    await tx.execute(Q.put_anomaly, tx.tenant, found.anomaly_id, evidence, found.description)
 
 
-async def erase_facts_from(tx: Transaction, messages: Sequence[str]) -> int:
-    return _rows(await tx.execute(Q.erase_facts_from, tx.tenant, list(messages)))
+async def erase_facts(
+    tx: Transaction, *, sources: Sequence[str], subjects: Sequence[str], values: Sequence[str], until: datetime
+) -> list[str]:
+    """What the facts said that were erased."""
+    accounts = [form for value in values for form in national_of(value)]
+    named = (list(sources), list(subjects), list(values), until, accounts)
+    return [row["value"] for row in await tx.fetch(Q.erase_facts, tx.tenant, *named)]
 
 
 async def erase_messages(tx: Transaction, messages: Sequence[str]) -> int:

@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 
 from contracts.anomalies import AnomalyFiredV1
 from contracts.erasure import KeptRows, SubjectErasedV1
 from front_desk import board_store, erasure_store, store
-from front_desk.erasure_store import Named
+from front_desk.erasure_store import Found, Named
 from front_desk.kinds import KINDS, ROUTING_ID
 from kit import outbox
 from kit.postgres import Transaction
-from recovery.erasure import Forgotten, digits_pattern, erased_at
-from recovery.marks import fact_subjects
+from recovery.erasure import Forgotten, erased_at
+from recovery.marks import ERASED, Marks, fact_subjects
 
 __all__ = ["entities_of", "forget", "without_erased_digits"]
 
-DIGITS = re.compile(r"(?<![0-9])[0-9]{7,15}(?![0-9])")
+Cell = str | int | float | bool | None
+
+_LINE = re.compile(r"[^\n]+")
+_DIGITS = re.compile(r"(?<![0-9])[0-9]{7,15}(?![0-9])")
+_NAMED = (
+    re.compile(r"[\w.%+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){0,4}", re.ASCII),
+    re.compile(r"(?<=customer:)[^\s,;]{1,200}|(?<=contact:)[^\s,;]{1,200}|(?<=chat:)[^\s,;]{1,200}"),
+    re.compile(r"(?<![\w-])[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?![\w-])"),
+)
+"""Addresses, ids of which it is said whose they are, and ids by themselves."""
 SHUT_OUT = "Whom the business has shut out stays shut out; the list holds the number and nothing else."
 
 
@@ -33,7 +43,10 @@ async def entities_of(subject: SubjectErasedV1, tx: Transaction) -> Iterable[str
 async def forget(subject: SubjectErasedV1, tx: Transaction) -> Forgotten:
     """Erase what is named. A customer or lead that is the person goes whole; of others only the person's numbers and
     addresses do, and they themselves when nothing is left."""
-    counts = Counter(await _forget_written(subject, tx))
+    said = await _forget_facts(subject, tx)
+    counts = Counter({"board_fact": len(said), **await _forget_written(subject, tx)})
+    if marks := Marks(subject, values=said):
+        counts["board_anomaly"] = await _mark_anomalies(tx, marks)
     kept: list[KeptRows] = []
     if subject.scope == "person":
         counts.update(await _forget_in_directory(subject, tx))
@@ -43,20 +56,26 @@ async def forget(subject: SubjectErasedV1, tx: Transaction) -> Forgotten:
         counts["board_mail"] = await erasure_store.erase_mails(tx, subject.emails, until=until)
         if blocked := await erasure_store.blocked(tx, subject.numbers):
             kept.append(KeptRows(store="routing", rows=blocked, reason=SHUT_OUT))
-    if (pattern := digits_pattern(subject)) is not None:
-        counts["board_anomaly"] = await erasure_store.mask_anomalies(tx, pattern)
     await board_store.ring(tx)
     return Forgotten(dict(counts), kept)
 
 
+async def _forget_facts(subject: SubjectErasedV1, tx: Transaction) -> list[str]:
+    """What the facts said that rest on the person's words, are about them, or whose value they are."""
+    return await erasure_store.erase_facts(
+        tx,
+        sources=subject.message_ids,
+        subjects=fact_subjects(subject),
+        values=(*subject.numbers, *subject.emails) if subject.scope == "person" else (),
+        until=subject.effective_at,
+    )
+
+
 async def _forget_written(subject: SubjectErasedV1, tx: Transaction) -> dict[str, int]:
-    """What was written, and what was read in it."""
-    about = fact_subjects(subject)
-    facts = await erasure_store.erase_facts_of(tx, about, until=subject.effective_at) if about else 0
+    """What was written."""
     chats = await erasure_store.erase_chats(tx, subject.chat_ids, subject.numbers)
     messages = subject.message_ids
     return {
-        "board_fact": facts + await erasure_store.erase_facts_from(tx, messages),
         "board_chat": chats + await erasure_store.empty_chats(tx, messages),
         "board_message": await erasure_store.erase_messages(tx, messages),
     }
@@ -92,22 +111,66 @@ async def _named(subject: SubjectErasedV1, tx: Transaction) -> list[Named]:
     )  # fmt: skip
 
 
+# What rules found -------------------------------------------------------------------------------------------------
+
+
+async def _mark_anomalies(tx: Transaction, marks: Marks) -> int:
+    """Of how many findings something was marked."""
+    count = 0
+    for found in await erasure_store.anomalies_with(tx, marks.parts):
+        evidence = [_marked(row, lambda cell: marks.name(str(cell))) for row in found.evidence]
+        description = _LINE.sub(lambda line: ERASED if marks.name(line[0]) else line[0], found.description)
+        if evidence != found.evidence or description != found.description:
+            await erasure_store.put_anomaly(tx, Found(found.anomaly_id, evidence, description))
+            count += 1
+    return count
+
+
+def _marked(row: Mapping[str, Cell], names_person: Callable[[Cell], bool]) -> dict[str, Cell]:
+    """A row that names the person is about them in all that it says in words; what it counts stays."""
+    named = {name for name, cell in row.items() if names_person(cell)}
+    if not named:
+        return dict(row)
+    return {name: ERASED if isinstance(cell, str) else 0 if name in named else cell for name, cell in row.items()}
+
+
 async def without_erased_digits(event: AnomalyFiredV1, tx: Transaction) -> AnomalyFiredV1:
-    """What a rule found, with a zero in the place of the digits of whoever was erased since."""
-    names = {name: found for found in DIGITS.findall(event.model_dump_json()) for name in (f"+{found}", f"+91{found}")}
-    gone = await erased_at(tx, names)
-    digits = {names[name] for name, until in gone.items() if event.as_of <= until}
-    if not digits:
+    """What a rule found; rows about whoever was erased since are marked, and so are lines that name them."""
+    cells = [str(cell) for row in event.evidence for cell in row.values()]
+    gone = await erased_at(tx, {name for text in (*cells, event.description) for name in _names(text)})
+    if not gone:
         return event
 
-    def masked(value: str) -> str:
-        return DIGITS.sub(lambda found: "0" if found[0] in digits else found[0], value)
+    def marked(row: Mapping[str, Cell]) -> dict[str, Cell]:
+        at = _said_at(row, event.as_of)
+        return _marked(row, lambda cell: _is_gone(str(cell), gone, at))
 
-    evidence = tuple(
-        {
-            key: masked(value) if isinstance(value, str) else 0 if str(value) in digits else value
-            for key, value in row.items()
-        }
-        for row in event.evidence
-    )
-    return event.model_copy(update={"evidence": evidence, "description": masked(event.description)})
+    description = _LINE.sub(lambda line: ERASED if _is_gone(line[0], gone, event.as_of) else line[0], event.description)
+    return event.model_copy(update={"evidence": tuple(map(marked, event.evidence)), "description": description})
+
+
+def _is_gone(text: str, gone: Mapping[str, datetime], at: datetime) -> bool:
+    return any(name in gone and at <= gone[name] for name in _names(text))
+
+
+def _names(text: str) -> Iterator[str]:
+    """By what a text may name somebody: numbers with and without the country's code, addresses, ids."""
+    for digits in _DIGITS.findall(text):
+        yield from (f"+{digits}", f"+91{digits}")
+    for pattern in _NAMED:
+        for name in pattern.findall(text):
+            yield from (name, name.lower())
+
+
+def _said_at(row: Mapping[str, Cell], as_of: datetime) -> datetime:
+    """The latest time that the row tells: what was found later may be of long before."""
+    times = [time for cell in row.values() if isinstance(cell, str) and (time := _time(cell)) is not None]
+    return max(times, default=as_of)
+
+
+def _time(cell: str) -> datetime | None:
+    try:
+        time = datetime.fromisoformat(cell)
+    except ValueError:
+        return None
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
