@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import GCM
 
-from vault_importer.apart import Allowance
+from vault_importer.apart.backup import Allowance
 from vault_importer.containers import identify
 from vault_importer.containers.base import START_BYTES, TAG_BYTES, Container, Header
 from vault_importer.refusals import BackupRefused

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kit.postgres import Database
 from vault_importer.accounts import Account, open_key, parse_sealing_key
-from vault_importer.apart import Allowance
+from vault_importer.apart.backup import Allowance
 from vault_importer.decrypt import Limits
 from vault_importer.media_files import MediaFolders
 
@@ -173,7 +173,7 @@ def build(settings: Settings) -> Wired:
     components += [_indexing(database), _linking(database)]
     if (erasing := erasing_of(settings, database)) is not None:
         components.append(_erasures(erasing))
-    http = beside(make_api(database, token), database, admin_token=token)
+    http = beside(make_api(database, token, media_store=settings.media_dir), database, admin_token=token)
     return Wired(http=http, components=components)
 
 
