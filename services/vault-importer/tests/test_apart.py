@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import subprocess
 import sys
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vault_importer.apart import Allowance, Reader, backup, open_apart
+from vault_importer.apart import backup
 from vault_importer.apart.__main__ import Answers
+from vault_importer.apart.backup import Allowance, Reader, open_apart
 from vault_importer.apart.wire import LENGTH, decode
 from vault_importer.decrypt import Limits
 from vault_importer.formats import recognise
 from vault_importer.formats.sqlite_source import SqliteSource
 from vault_importer.refusals import BackupRefused, ReaderLost
+from vault_importer.samples import SampleOptions, write_msgstore
 
 MIB = 1024 * 1024
 PAGE = 4096
@@ -29,12 +32,13 @@ FAN_OUT = (PAGE - 8) // 6
 
 
 def _open(path: Path, **allowed: int) -> Any:
-    reader = Reader(Allowance(**allowed))
-    try:
-        return open_apart(path, address_book=None, known_aliases={}, reader=reader)[0]
-    except BaseException:
-        reader.close()
-        raise
+    with ExitStack() as refused:
+        readers = [Reader(Allowance(**allowed)) for _ in range(2)]
+        for reader in readers:
+            refused.callback(reader.close)
+        opened, _ = open_apart(path, address_book=None, known_aliases={}, reader=readers[0], beside=readers[1])
+        refused.pop_all()
+        return opened
 
 
 def _endless(stores: Any, table: str = "message", depth: int = 5) -> Path:
@@ -79,6 +83,56 @@ def test_a_view_in_the_place_of_a_table_is_not_run_when_parts_are_left_out(store
         assert "receipt_device_of" not in left_out.rows
         opened_again = [row for row in opened.messages() if hasattr(row, "text")]
         assert len(opened_again) + left_out.rows.get("message", 0) >= 4
+    finally:
+        opened.close()
+
+
+def test_two_processes_find_the_digests_that_one_finds(tmp_path: Path) -> None:
+    path = tmp_path / "msgstore.db"
+    write_msgstore(path, SampleOptions(messages=3_000))
+    salt = bytes(range(32))
+    alone = recognise(path).open(path, address_book=None, known_aliases={})
+    opened = _open(path)
+    try:
+        expected = alone.digests(salt)  # type: ignore[attr-defined]
+        assert len(expected) >= 5
+        assert opened.digests(salt) == expected
+        # While the other process is in the middle of a stream.
+        rows = opened.messages()
+        next(rows)
+        assert opened.digests_beside(salt) == expected
+        assert len(list(rows)) >= 2_999
+    finally:
+        alone.close()
+        opened.close()
+
+
+@pytest.mark.parametrize("shares", [1, 2, 3, 7, 50])
+def test_shares_give_every_part_once(tmp_path: Path, shares: int) -> None:
+    path = tmp_path / "msgstore.db"
+    write_msgstore(path, SampleOptions(messages=3_000))
+    with closing(sqlite3.connect(path)) as connection, connection:
+        # Numbers with a gap, as a phone has them that lost a chat.
+        connection.execute("DELETE FROM message WHERE _id BETWEEN 600 AND 1700")
+    opened = recognise(path).open(path, address_book=None, known_aliases={})
+    try:
+        whole = opened.digests(bytes(32))  # type: ignore[attr-defined]
+        found = [opened.digests(bytes(32), share, shares) for share in range(shares)]  # type: ignore[attr-defined]
+    finally:
+        opened.close()
+    assert sum(map(len, found)) == len(whole)
+    assert {part: digest for each in found for part, digest in each.items()} == whole
+
+
+def test_whoever_waits_for_digests_is_told_when_they_are_wanted_no_more(stores: Any) -> None:
+    opened = _open(stores.plain())
+    try:
+        opened.end_beside()
+        with pytest.raises(ReaderLost):
+            opened.digests_beside(bytes(32))
+        with pytest.raises(ReaderLost):
+            opened.digests(bytes(32))
+        assert opened.rows()["message"] > 0
     finally:
         opened.close()
 
@@ -337,3 +391,8 @@ async def test_the_importer_goes_on_behind_a_file_that_did_harm(vault: Any, stor
     assert failed["state"] == "failed"
     assert "made to do harm" in failed["error"]
     assert (await vault.import_(stores.encrypted())).messages_new == 4
+
+
+def test_the_process_starts_without_what_only_its_parent_needs() -> None:
+    asked = "import sys, vault_importer.apart.__main__; print({'pydantic', 'asyncio', 'asyncpg'} & sys.modules.keys())"
+    assert subprocess.run([sys.executable, "-I", "-c", asked], capture_output=True, check=True).stdout == b"set()\n"

@@ -7,21 +7,24 @@ it left out at first, whatever has come between.
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from kit.postgres import Transaction
+from vault_importer.apart.backup import Comparing
 from vault_importer.erasure.suppression_store import Suppression
-from vault_importer.formats.base import Backup, Compares, LeftOut
+from vault_importer.formats.base import Backup, LeftOut
 from vault_importer.store import Q, lanes_of
 
 if TYPE_CHECKING:
     from vault_importer.load_backup import Loading
 
-__all__ = ["NOTHING", "forget_earlier", "leave_out_what_is_known"]
+__all__ = ["NOTHING", "compared", "forget_earlier"]
 
 NOTHING = LeftOut(rows={}, newest_ms=0)
 SALT_BYTES = 32
@@ -30,30 +33,51 @@ DIGEST_BYTES = 16
 _ENTRY = PART_BYTES + DIGEST_BYTES
 
 
-async def leave_out_what_is_known(loading: Loading, backup: Backup) -> LeftOut:
-    """Before anything else of the backup is read."""
-    if not isinstance(backup, Compares):
-        return NOTHING
+@asynccontextmanager
+async def compared(loading: Loading, backup: Backup) -> AsyncIterator[LeftOut]:
+    """Around the reading of a backup: what of it is not read. When all is read, what the next one is compared with
+    stands in the archive."""
+    if not isinstance(backup, Comparing):
+        yield NOTHING
+        return
     async with loading.database.transaction(loading.account.tenant_id) as tx:
         begun = await tx.fetchrow(Q.memory_of, loading.run.id)
         before = await tx.fetchrow(Q.last_memory, loading.account.id)
         moved = any(lane.rows_done for lane in await lanes_of(tx, loading.run.id))
+    # A part can be a single short message, so its digest must not be one that anybody can guess.
+    salt = before["salt"] if before else os.urandom(SALT_BYTES)
+    under = _under(salt, loading.kept_out.known)
     if begun is not None:
         parts = _unpack_parts(begun["left_out"])
-    elif moved:
-        return NOTHING
+    elif moved or before is None:
+        async with _remembered_beside(loading, backup, salt, under):
+            yield NOTHING
+        return
     else:
-        # A part can be a single short message, so its digest must not be one that anybody can guess.
-        salt = before["salt"] if before else os.urandom(SALT_BYTES)
-        digests = await loading.in_worker(backup.digests, _under(salt, loading.kept_out.known))
-        known = _unpack(before["digests"]) if before else {}
+        digests = await loading.in_worker(backup.digests, under)
+        known = _unpack(before["digests"])
         parts = sorted(part for part, digest in digests.items() if known.get(part) == digest)
-        async with loading.database.transaction(loading.account.tenant_id) as tx:
-            await tx.execute(
-                Q.remember, tx.tenant, loading.run.id, loading.account.id, salt, _pack(digests), _pack_parts(parts)
-            )
-    left_out: LeftOut = await loading.in_worker(backup.leave_out, parts)
-    return left_out
+        await _remember(loading, salt, digests, parts)
+    yield await loading.in_worker(backup.leave_out, parts)
+
+
+@asynccontextmanager
+async def _remembered_beside(loading: Loading, backup: Comparing, salt: bytes, under: bytes) -> AsyncIterator[None]:
+    """With nothing to compare with, what is to be remembered is found while the backup is read."""
+    coming = asyncio.ensure_future(asyncio.to_thread(backup.digests_beside, under))
+    try:
+        yield
+        await _remember(loading, salt, await coming, [])
+    finally:
+        backup.end_beside()
+        await asyncio.gather(coming, return_exceptions=True)
+
+
+async def _remember(loading: Loading, salt: bytes, digests: Mapping[int, bytes], parts: Sequence[int]) -> None:
+    async with loading.database.transaction(loading.account.tenant_id) as tx:
+        await tx.execute(
+            Q.remember, tx.tenant, loading.run.id, loading.account.id, salt, _pack(digests), _pack_parts(parts)
+        )
 
 
 def _under(salt: bytes, kept_out: Suppression) -> bytes:

@@ -26,7 +26,7 @@ from vault_importer.accounts import Account
 from vault_importer.archive import Chat, EventTexts, Person, Staged, settle, settled_id, stage
 from vault_importer.audit_store import append_audit
 from vault_importer.collect import NAME_RANKS, collect_chats, collect_contacts, leave_out, numbers_of, without_erased
-from vault_importer.compare_backup import NOTHING, leave_out_what_is_known
+from vault_importer.compare_backup import NOTHING, compared
 from vault_importer.erasure.keep_out import NOBODY, REASON, Erased, KeptOut
 from vault_importer.erasure.suppression_store import still
 from vault_importer.formats.base import Backup, HasSides, LeftOut, MessageRows, SkippedRow, SourceMessage
@@ -105,23 +105,22 @@ async def load_backup(loading: Loading, backup: Backup, *, format_name: str) -> 
     """Bring the archive up to a backup. May be called again after any interruption."""
     rows = await loading.in_worker(backup.rows)
     loading.manifest = {**loading.run.manifest, "source_rows": dict(rows)}
-    loading.left_out = await leave_out_what_is_known(loading, backup)
-    if loading.left_out.rows:
-        loading.manifest["as_before"] = dict(loading.left_out.rows)
-    await _load_contacts(loading, backup)
-    await _load_chats(loading, backup)
-    run = loading.run
-    async with loading.database.transaction(loading.account.tenant_id) as tx:
-        await store.note_step(
-            tx,
-            run.id,
-            contacts=loading.manifest["contacts"]["seen"],
-            chats=loading.manifest["chats"]["seen"],
-            manifest=loading.manifest,
-            format_name=format_name,
-        )
-    await _load_messages(loading, backup, total=rows["message"])
-    loading.manifest["tables"] = await _load_beside(loading, backup)
+    async with compared(loading, backup) as loading.left_out:
+        if loading.left_out.rows:
+            loading.manifest["as_before"] = dict(loading.left_out.rows)
+        await _load_contacts(loading, backup)
+        await _load_chats(loading, backup)
+        async with loading.database.transaction(loading.account.tenant_id) as tx:
+            await store.note_step(
+                tx,
+                loading.run.id,
+                contacts=loading.manifest["contacts"]["seen"],
+                chats=loading.manifest["chats"]["seen"],
+                manifest=loading.manifest,
+                format_name=format_name,
+            )
+        await _load_messages(loading, backup, total=rows["message"])
+        loading.manifest["tables"] = await _load_beside(loading, backup)
 
 
 # Contacts -------------------------------------------------------------------------------------------------------

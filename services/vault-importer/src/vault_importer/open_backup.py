@@ -10,9 +10,10 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
-from vault_importer.apart import Reader, open_apart
+from vault_importer.apart.backup import Reader, open_apart
 from vault_importer.decrypt import Limits, decrypt
 from vault_importer.formats.base import Backup
 from vault_importer.formats.export_options import ExportOptions
@@ -50,16 +51,18 @@ def open_backup(
     sweep_left_behind(temporary)
     private = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=temporary))
     try:
-        reader = Reader(limits.reading)
-        try:
+        with ExitStack() as refused:
+            reader = Reader(limits.reading)
+            refused.callback(reader.close)
+            beside = None if _is_export(path) else Reader(limits.reading)
+            if beside is not None:
+                refused.callback(beside.close)
             plain, app_version = _plain(path, survey, backup_key, private, limits)
             book = _address_book(address_book, backup_key, private / "address-book", limits) if address_book else None
             backup, name = open_apart(
-                plain, address_book=book, known_aliases=known_aliases, reader=reader, export=export
+                plain, address_book=book, known_aliases=known_aliases, reader=reader, beside=beside, export=export
             )
-        except BaseException:
-            reader.close()
-            raise
+            refused.pop_all()
         return OpenedBackup(backup, format_name=name, app_version=app_version)
     finally:
         shutil.rmtree(private, ignore_errors=True)

@@ -107,8 +107,9 @@ class _Reader:
     def do_rows(self) -> Mapping[str, int]:
         return dict(self._opened.rows())
 
-    def do_digests(self, salt: str) -> list[tuple[int, str]]:
-        return [(part, digest.hex()) for part, digest in self._comparing.digests(bytes.fromhex(salt)).items()]
+    def do_digests(self, salt: str, share: int, shares: int) -> list[tuple[int, str]]:
+        found = self._comparing.digests(bytes.fromhex(salt), share, shares)
+        return [(part, digest.hex()) for part, digest in found.items()]
 
     def do_leave_out(self, parts: list[int]) -> tuple[Mapping[str, int], int]:
         return self._comparing.leave_out(parts)

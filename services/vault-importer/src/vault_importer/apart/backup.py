@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -37,7 +38,7 @@ from vault_importer.formats.export_options import ExportOptions
 from vault_importer.formats.msgstore_tables import LATEST_MS
 from vault_importer.refusals import BackupRefused, ReaderLost, RefusalCode
 
-__all__ = ["Allowance", "Reader", "open_apart"]
+__all__ = ["Allowance", "Comparing", "Reader", "open_apart"]
 
 T = TypeVar("T")
 
@@ -66,25 +67,32 @@ def open_apart(
     address_book: Path | None,
     known_aliases: Mapping[str, str],
     reader: Reader,
+    beside: Reader | None = None,
     export: ExportOptions | None = None,
 ) -> tuple[Backup, str]:
-    """Open a plain file in this process, which goes on to be closed by the backup; also the format's name.
+    """Open a plain file in this process, and in another beside it, which go on to be closed by the backup; also the
+    format's name.
 
-    Raises :class:`BackupRefused`; then whoever started the process ends it. When this returns, the process holds the
-    files open and needs their names no more.
+    Raises :class:`BackupRefused`; then whoever started the processes ends them. When this returns, the processes hold
+    the files open and need their names no more.
     """
-    opened = reader.ask(
-        "open",
-        path=str(path),
-        address_book=None if address_book is None else str(address_book),
-        aliases=dict(known_aliases),
-        export=export or ExportOptions(),
-        memory_bytes=reader.allowance.memory_bytes,
-        seconds=reader.allowance.seconds,
-    )
+    what = {
+        "path": str(path),
+        "address_book": None if address_book is None else str(address_book),
+        "aliases": dict(known_aliases),
+        "export": export or ExportOptions(),
+        "memory_bytes": reader.allowance.memory_bytes,
+        "seconds": reader.allowance.seconds,
+    }
+    opened = reader.ask("open", **what)
     backup: Backup = _Backup(reader)
     if opened["sides"]:
-        backup = _Comparing(reader) if opened["compares"] else _WithSides(reader)
+        backup = _WithSides(reader)
+        if opened["compares"] and beside is not None:
+            beside.ask("open", **what)
+            return Comparing(reader, beside), str(opened["format"])
+    if beside is not None:
+        beside.close()
     return backup, str(opened["format"])
 
 
@@ -128,14 +136,44 @@ class _WithSides(_Backup):
         return _counts(self._reader.ask("unread"))
 
 
-class _Comparing(_WithSides):
+class Comparing(_WithSides):
+    """A backup that can tell what of it is as it was before. A second process takes its part in that, which is most of
+    the work of a nightly import."""
+
+    def __init__(self, reader: Reader, beside: Reader) -> None:
+        super().__init__(reader)
+        self._beside = beside
+
     def digests(self, salt: bytes) -> Mapping[int, bytes]:
-        given = _DIGESTS.validate_python(self._reader.ask("digests", salt=salt.hex()))
-        return {part: bytes.fromhex(digest) for part, digest in given}
+        """Of all parts, half of them by each process."""
+        with ThreadPoolExecutor(1) as other:
+            half = other.submit(_digests, self._beside, salt, 1, 2)
+            try:
+                return {**_digests(self._reader, salt, 0, 2), **half.result()}
+            except BaseException:
+                self._beside.end()
+                raise
+
+    def digests_beside(self, salt: bytes) -> Mapping[int, bytes]:
+        """Of all parts, for a thread of its own: the backup can be read meanwhile."""
+        return _digests(self._beside, salt, 0, 1)
+
+    def end_beside(self) -> None:
+        """Whoever waits for digests waits no longer."""
+        self._beside.end()
 
     def leave_out(self, parts: Sequence[int]) -> LeftOut:
         rows, newest_ms = _LEFT_OUT.validate_python(self._reader.ask("leave_out", parts=list(parts)))
         return LeftOut(rows, newest_ms)
+
+    def close(self) -> None:
+        super().close()
+        self._beside.close()
+
+
+def _digests(reader: Reader, salt: bytes, share: int, shares: int) -> Mapping[int, bytes]:
+    given = _DIGESTS.validate_python(reader.ask("digests", salt=salt.hex(), share=share, shares=shares))
+    return {part: bytes.fromhex(digest) for part, digest in given}
 
 
 _DIGESTS = TypeAdapter(
@@ -263,10 +301,14 @@ class Reader:
             "harmful", f"{STOPPED}: it made the process that reads it crash ({signal.Signals(-status).name})."
         )
 
-    def close(self) -> None:
-        """End the process, whatever it does."""
+    def end(self) -> None:
+        """End the process, whatever it does; another thread may be waiting for its answer."""
         self._process.kill()
         self._process.wait()
+
+    def close(self) -> None:
+        """End the process, and let go of what led to it."""
+        self.end()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 with suppress(BrokenPipeError):

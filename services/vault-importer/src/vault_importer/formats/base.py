@@ -178,8 +178,10 @@ class LeftOut(NamedTuple):
 class Compares(Protocol):
     """A source that can tell what of it is as it was in another backup. Asked before contacts, chats and messages."""
 
-    def digests(self, salt: bytes) -> Mapping[int, bytes]:
-        """Of parts of the store: the same digest under the same salt means that nothing in the part is different."""
+    def digests(self, salt: bytes, share: int = 0, shares: int = 1) -> Mapping[int, bytes]:
+        """Of parts of the store: the same digest under the same salt means that nothing in the part is different.
+
+        All shares together give those of all parts, each once; one share is about as much work as another."""
         ...
 
     def leave_out(self, parts: Sequence[int]) -> LeftOut:

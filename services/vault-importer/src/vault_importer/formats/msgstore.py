@@ -80,9 +80,9 @@ class _Msgstore:
             counts["wa_contacts"] = self._address_book.count("wa_contacts")
         return counts
 
-    def digests(self, salt: bytes) -> Mapping[int, bytes]:
+    def digests(self, salt: bytes, share: int = 0, shares: int = 1) -> Mapping[int, bytes]:
         self._know_chats()
-        return Changes(self._tables).digests(salt)
+        return Changes(self._tables).digests(salt, share, shares)
 
     def leave_out(self, parts: Sequence[int]) -> LeftOut:
         self._know_chats()

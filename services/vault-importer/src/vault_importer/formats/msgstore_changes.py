@@ -29,6 +29,9 @@ DIGEST_BYTES = 16
 MESSAGE = ("_id", "chat_row_id", "from_me", "key_id", "sender_jid_row_id", "timestamp", "received_timestamp",
            "message_type", "text_data")  # fmt: skip
 ADD_ON = "message_add_on"
+_KNOWN = "typeof({key}) = 'integer' AND {key} > 0"
+#: No message has this number.
+_BEHIND = 2**63 - 1
 #: So often rows that are kept may name others that must be kept with them, before nothing is left out.
 ROUNDS = 10
 
@@ -50,23 +53,37 @@ class Changes:
 
     # Digests --------------------------------------------------------------------------------------------------------
 
-    def digests(self, salt: bytes) -> dict[int, bytes]:
+    def digests(self, salt: bytes, share: int, shares: int) -> dict[int, bytes]:
         """By block; none of blocks with a message that cannot be kept, which are to be accounted for every time."""
         hashes: dict[int, Any] = {}
         never = set[int]()
+        within = self._share(share, shares)
         columns = [name for name in MESSAGE if self._store.has("message", name)]
-        for block, rows in self._blocks("message", columns, "t._id"):
+        for block, rows in self._blocks("message", columns, "t._id", within):
             hashes[block] = blake2b(marshal.dumps((READING, columns), 2), digest_size=DIGEST_BYTES, key=salt)
             hashes[block].update(self._content(rows, columns))
             if not self._all_kept(rows, columns):
                 never.add(block)
         for table, key in [*((name, "t.message_row_id") for name in self._of_message), *self._keys_of_add_ons()]:
             columns = sorted(self._store.tables[table])
-            for block, rows in self._blocks(table, columns, key):
+            for block, rows in self._blocks(table, columns, key, within):
                 if block in hashes:
                     hashes[block].update(marshal.dumps((table, columns), 2))
                     hashes[block].update(self._content(rows, columns))
         return {block: each.digest() for block, each in hashes.items() if block not in never}
+
+    def _share(self, share: int, shares: int) -> range:
+        """The messages of a share, whole blocks of them."""
+        [[count]] = self._store.select(f"SELECT count(*) FROM message WHERE {_KNOWN.format(key='_id')}")  # noqa: S608
+
+        def begins(share: int) -> int:
+            found = self._store.select(
+                f"SELECT _id FROM message WHERE {_KNOWN.format(key='_id')} ORDER BY _id LIMIT 1 OFFSET ?",  # noqa: S608
+                count * share // shares,
+            )
+            return next((row >> BLOCK_BITS << BLOCK_BITS for [row] in found), _BEHIND)
+
+        return range(begins(share) if share else 1, begins(share + 1) if share + 1 < shares else _BEHIND)
 
     def _keys_of_add_ons(self) -> Iterator[tuple[str, str]]:
         if self._add_ons:
@@ -74,14 +91,18 @@ class Changes:
         for table in self._of_add_on:
             yield table, f"(SELECT a.parent_message_row_id FROM {ADD_ON} a WHERE a._id = t.message_add_on_row_id)"  # noqa: S608
 
-    def _blocks(self, table: str, columns: Sequence[str], key: str) -> Iterator[tuple[int, list[tuple[Any, ...]]]]:
-        """Rows by the block of the message that they are about, each with that message last. Others are about none, and
-        never left out."""
+    def _blocks(
+        self, table: str, columns: Sequence[str], key: str, within: range
+    ) -> Iterator[tuple[int, list[tuple[Any, ...]]]]:
+        """Rows by the block of the message that they are about, each with that message last, as far as it is one of
+        these. Others are about none, and never left out."""
         own = ", ".join(f"t.{quoted_name(name)}" for name in columns)
         order = "t.rowid" if self._tables.order(table) == "rowid" else "1"
         rows = self._store.select(
             f"SELECT {own}, {key} FROM {quoted_name(table)} t"  # noqa: S608
-            f" WHERE typeof({key}) = 'integer' AND {key} > 0 ORDER BY {key}, {order}"
+            f" WHERE {_KNOWN.format(key=key)} AND {key} >= ? AND {key} < ? ORDER BY {key}, {order}",
+            within.start,
+            within.stop,
         )
         held: list[tuple[Any, ...]] = []
         while more := list(islice(rows, BLOCK)):
