@@ -11,7 +11,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vault_importer.formats import recognise
-from vault_importer.formats.base import Alias, HasSides, SideRow, SkippedRow, SourceChat, SourceContact, SourceMessage
+from vault_importer.formats.base import (
+    Alias,
+    HasSides,
+    LookedUp,
+    SideRow,
+    SkippedRow,
+    SourceChat,
+    SourceContact,
+    SourceMessage,
+)
 from vault_importer.protobuf import encode_field, encode_varint
 from vault_importer.refusals import BackupRefused
 from vault_importer.samples import encrypt
@@ -165,6 +174,48 @@ def test_hidden_identities_are_resolved_wherever_the_pair_stands(tmp_path: Path)
     ).open(tmp_path / "three", address_book=None, known_aliases={}).aliases()  # fmt: skip
 
 
+def test_rows_of_who_is_who_are_told_of_one_by_one(tmp_path: Path) -> None:
+    group = {"_id": 7, "user": "120363000000000001", "server": "g.us"}
+    jids = [{"_id": 5, "user": "77000001", "server": "lid"}, {"_id": 6, "user": DESK[:12], "server": "s.whatsapp.net"}]
+    tables: dict[str, list[Any]] = {
+        "jid": [*jids, group, {"_id": 8}, "no row"],
+        "jid_map": [{"lid_row_id": 5, "jid_row_id": 6}, {"lid_row_id": 5, "jid_row_id": 99}],
+        "chat": [{"_id": 1, "jid_row_id": 7, "subject": "Despatch"}, {"_id": 2, "jid_row_id": 99}],
+        "lid_display_name": [{"lid_row_id": 5, "display_name": "Asha"}, {"lid_row_id": 5, "display_name": " "}, {}],
+    }
+    opened = recognise(_write(tmp_path / "one", _sync(), **tables)).open(
+        tmp_path / "one", address_book=None, known_aliases={}
+    )
+    assert isinstance(opened, HasSides)
+    assert opened.rows() == {"message": 0, "chat": 2, "jid": 5, "jid_map": 2, "lid_display_name": 3}
+    assert list(opened.lookups()) == [
+        LookedUp("jid", DESK),
+        LookedUp("jid", DESK),
+        LookedUp("jid", GROUP),
+        LookedUp("jid", "", reason="no_jid"),
+        LookedUp("jid", "", reason="no_jid"),
+        LookedUp("jid_map", HIDDEN, DESK),
+        LookedUp("jid_map", "", reason="no_pair"),
+        LookedUp("chat", GROUP),
+        LookedUp("chat", "", reason="no_jid"),
+        LookedUp("lid_display_name", DESK),
+        LookedUp("lid_display_name", DESK, reason="no_name"),
+        LookedUp("lid_display_name", "", reason="no_jid"),
+    ]
+    assert SourceContact(jid=DESK, name="Asha", name_source="own_profile") in list(opened.contacts())
+    assert list(opened.chats()) == [SourceChat(jid=GROUP, kind="group", name="Despatch")]
+
+
+def test_names_of_hidden_identities_wait_until_it_is_known_whose_they_are(tmp_path: Path) -> None:
+    tables = {
+        "jid": [{"_id": 5, "user": "77000001", "server": "lid"}],
+        "lid_display_name": [{"lid_row_id": 5, "display_name": "Asha"}],
+    }
+    path = _write(tmp_path / "one", _sync(same=(DESK, HIDDEN)), **tables)
+    opened = recognise(path).open(path, address_book=None, known_aliases={})
+    assert list(opened.contacts()) == [SourceContact(jid=DESK, name="Asha", name_source="own_profile")]
+
+
 def test_lanes_and_skipping_part_the_messages_once_and_in_order(tmp_path: Path) -> None:
     chats = [f"9198470000{n}@s.whatsapp.net" for n in range(20, 25)]
     conversations = [
@@ -287,6 +338,34 @@ async def test_a_reaction_finds_its_message_in_an_earlier_backup(vault: Any, sto
     assert [(row["key_id"], row["reaction"], row["number"]) for row in found] == [
         ("PHOTO1", "+", None), ("POLL1", "!", "+919847000010")
     ]  # fmt: skip
+
+
+@pytest.mark.real
+async def test_the_manifest_tells_of_every_row_of_who_is_who(vault: Any, tmp_path: Path) -> None:
+    tables = {
+        "jid": [
+            {"_id": 5, "user": "77000001", "server": "lid"},
+            {"_id": 6, "user": DESK[:12], "server": "s.whatsapp.net"},
+            {"_id": 7, "user": "120363000000000001", "server": "g.us"},
+        ],
+        "jid_map": [{"lid_row_id": 5, "jid_row_id": 6}],
+        "chat": [{"_id": 1, "jid_row_id": 7, "subject": "Despatch"}, {"_id": 2, "jid_row_id": 99}],
+        "call_log": [{"_id": 1}],
+    }
+    said = _conversation(GROUP, _info(_key(GROUP, "G1", sender=HIDDEN), _text("hello")))
+    plain = _write(tmp_path / "plain", _sync(said), **tables)
+    path = tmp_path / "msgstore-increment-1.db.crypt15"
+    encrypt(plain, path, backup_key=ROOT_KEY, with_md5=False)
+    run = await vault.import_(path)
+    assert run.manifest["source_rows"] == {"message": 1, "jid": 3, "jid_map": 1, "chat": 2}
+    told = {name: (table["seen"], table["new"], table["skipped"]) for name, table in run.manifest["tables"].items()}
+    assert told == {
+        "message": (1, 1, {}),
+        "jid": (3, 2, {"same_address": 1}),
+        "jid_map": (1, 1, {}),
+        "chat": (2, 1, {"no_jid": 1}),
+    }
+    assert run.manifest["unread"] == {"call_log": 1}
 
 
 @pytest.mark.real

@@ -39,7 +39,9 @@ from vault_importer.refusals import BackupRefused
 __all__ = ["Increment"]
 
 HEADER, MESSAGES = "header.json", "messages.bin"
-CHANGED_ROWS = re.compile(r"(jid|jid_map|chat|lid_display_name)_modified_\d{1,9}\.json")
+#: Tables that say who is who.
+LOOKUPS = ("jid", "jid_map", "chat", "lid_display_name")
+CHANGED_ROWS = re.compile(rf"({'|'.join(LOOKUPS)})_modified_\d{{1,9}}\.json")
 OTHER_ROWS = re.compile(r"([a-z0-9_]{1,64})_modified_\d{1,9}\.json")
 MAX_SYNC_BYTES = 64 * 1024 * 1024
 # HistorySync
@@ -70,10 +72,11 @@ class Increment:
             gathering.leave(source, others)
             try:
                 # People's identities can stand behind their messages, so those are looked for first.
-                for wanted in (gathering.identities, gathering.conversations):
-                    with source.open(MESSAGES) as stream:
-                        for sync in _syncs(stream):
-                            wanted(sync)
+                for sync in _all(source):
+                    gathering.identities(sync)
+                gathering.names()
+                for sync in _all(source):
+                    gathering.conversations(sync)
             except (protobuf.Malformed, zipfile.BadZipFile, zlib.error, EOFError):
                 raise damaged() from None
             return gathering.backup()
@@ -83,10 +86,16 @@ class _Increment(Gathered):
     """With the reactions that came, also to messages of an earlier backup."""
 
     def __init__(
-        self, *rows: Any, reactions: Sequence[SideRow | SkippedRow], unread: Mapping[str, int], **given: Any
+        self,
+        *rows: Any,
+        reactions: Sequence[SideRow | SkippedRow],
+        lookups: Sequence[LookedUp],
+        unread: Mapping[str, int],
+        **given: Any,
     ) -> None:
         super().__init__(*rows, **given)
         self._reactions = reactions
+        self._lookups = lookups
         self._unread = unread
 
     def sides(self) -> list[Side]:
@@ -96,7 +105,7 @@ class _Increment(Gathered):
         yield from self._reactions[skip:]
 
     def lookups(self) -> Iterator[LookedUp]:
-        return iter(())
+        return iter(self._lookups)
 
     def unread(self) -> Mapping[str, int]:
         return {table: count for table, count in sorted(self._unread.items()) if count}
@@ -110,6 +119,9 @@ class _Gathering:
         self._chats: dict[str, str] = {}
         self._people: dict[str, str] = {}
         self._reactions: list[SideRow | SkippedRow] = []
+        self._tables: dict[str, list[Mapping[str, Any]]] = {}
+        self._jids: dict[int, str] = {}
+        self._lookups: list[LookedUp] = []
         self._unread: Counter[str] = Counter()
 
     def backup(self) -> Backup:
@@ -126,27 +138,49 @@ class _Gathering:
             chats=chats,
             contacts=contacts,
             aliases=list(self._aliases.values()),
+            found={table: len(rows) for table, rows in self._tables.items() if rows},
             reactions=self._reactions,
+            lookups=self._lookups,
             unread=self._unread,
         )
 
     def tables(self, source: ZipSource, names: list[str]) -> None:
         """The changed rows of tables that say who is who. Row numbers of people outside the increment mean nothing."""
-        rows: dict[str, list[Mapping[str, Any]]] = {}
         for name in names:
             table = name.partition("_modified_")[0]
-            rows.setdefault(table, []).extend(_rows_of(source.read(name), table))
-        jids = {_row(row, "_id"): f"{clean(row.get('user'))}@{clean(row.get('server'))}" for row in rows.get("jid", [])}
-        for row in rows.get("jid_map", []):
-            self._same(jids.get(_row(row, "lid_row_id"), ""), jids.get(_row(row, "jid_row_id"), ""), "jid_map")
-        for row in rows.get("chat", []):
-            jid = address(jids.get(_row(row, "jid_row_id"), ""), self._known)
-            if jid and clean(row.get("subject")):
-                self._chats.setdefault(jid, clean(row.get("subject")).strip())
-        for row in rows.get("lid_display_name", []):
-            jid = address(jids.get(_row(row, "lid_row_id"), ""), self._known)
-            if jid and clean(row.get("display_name")):
-                self._people[jid] = clean(row.get("display_name")).strip()
+            self._tables.setdefault(table, []).extend(_rows_of(source.read(name), table))
+        self._jids = {_row(row, "_id"): _address_of(row) for row in self._tables.get("jid", [])}
+        for row in self._tables.get("jid_map", []):
+            self._same(*self._pair(row), "jid_map")
+
+    def names(self) -> None:
+        """What they call people and chats, once it is known who is who, and what became of each row."""
+        for row in self._tables.get("jid", []):
+            self._looked_up("jid", address(_address_of(row), self._known))
+        for row in self._tables.get("jid_map", []):
+            lid, jid = (address(each, {}) for each in self._pair(row))
+            known = lid.endswith(f"@{LID}") and jid.endswith(f"@{NUMBERED}")
+            self._lookups.append(LookedUp("jid_map", lid, jid) if known else LookedUp("jid_map", "", reason="no_pair"))
+        for row in self._tables.get("chat", []):
+            jid, name = address(self._jid(row, "jid_row_id"), self._known), clean(row.get("subject")).strip()
+            if jid and name:
+                self._chats.setdefault(jid, name)
+            self._looked_up("chat", jid)
+        for row in self._tables.get("lid_display_name", []):
+            jid, name = address(self._jid(row, "lid_row_id"), self._known), clean(row.get("display_name")).strip()
+            if jid and name:
+                self._people[jid] = name
+            self._looked_up("lid_display_name", jid, "" if name else "no_name")
+
+    def _looked_up(self, table: str, jid: str, reason: str = "") -> None:
+        self._lookups.append(LookedUp(table, jid, reason=reason if jid else "no_jid"))
+
+    def _pair(self, row: Mapping[str, Any]) -> tuple[str, str]:
+        return self._jid(row, "lid_row_id"), self._jid(row, "jid_row_id")
+
+    def _jid(self, row: Mapping[str, Any], column: str) -> str:
+        number = _row(row, column)
+        return self._jids.get(number, "") if number > 0 else ""
 
     def leave(self, source: ZipSource, names: list[str]) -> None:
         """Changed rows of other tables: without the whole store nobody knows what their row numbers mean."""
@@ -196,6 +230,11 @@ class _Gathering:
                     self._reactions.append(reaction)
 
 
+def _all(source: ZipSource) -> Iterator[bytes]:
+    with source.open(MESSAGES) as stream:
+        yield from _syncs(stream)
+
+
 def _syncs(stream: IO[bytes]) -> Iterator[bytes]:
     """Each message of a length-delimited stream. Raises :class:`protobuf.Malformed` where it is cut off."""
     while length := _length(stream):
@@ -226,9 +265,14 @@ def _rows_of(data: bytes, table: str) -> list[Mapping[str, Any]]:
     except (ValueError, RecursionError):
         raise damaged() from None
     rows = found.get(table) if isinstance(found, dict) else None
-    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    # A row that is none is one of which nothing is known, so that it is counted.
+    return [row if isinstance(row, dict) else {} for row in rows] if isinstance(rows, list) else []
 
 
 def _row(row: Mapping[str, Any], name: str) -> int:
     number = row.get(name)
     return number if isinstance(number, int) else -1
+
+
+def _address_of(row: Mapping[str, Any]) -> str:
+    return f"{clean(row.get('user'))}@{clean(row.get('server'))}"
