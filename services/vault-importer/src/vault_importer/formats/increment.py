@@ -31,7 +31,16 @@ from vault_importer.formats.base import (
 )
 from vault_importer.formats.gathered import Gathered
 from vault_importer.formats.sqlite_source import clean
-from vault_importer.formats.sync_message import REACTIONS, TABLE, address, message_of, reaction_of, text_of
+from vault_importer.formats.sync_message import (
+    REACTIONS,
+    Author,
+    Known,
+    address,
+    envelope_of,
+    message_of,
+    reaction_of,
+    text_of,
+)
 from vault_importer.formats.zip_source import ZipSource, damaged, is_zip
 from vault_importer.identity import LID, NUMBERED, kind_of_chat
 from vault_importer.refusals import BackupRefused
@@ -75,8 +84,9 @@ class Increment:
                 for sync in _all(source):
                     gathering.identities(sync)
                 gathering.names()
-                for sync in _all(source):
-                    gathering.conversations(sync)
+                for wanted in (gathering.authors, gathering.conversations):
+                    for sync in _all(source):
+                        wanted(sync)
             except (protobuf.Malformed, zipfile.BadZipFile, zlib.error, EOFError):
                 raise damaged() from None
             return gathering.backup()
@@ -115,6 +125,8 @@ class _Gathering:
     def __init__(self, known: Mapping[str, str]) -> None:
         self._aliases: dict[str, Alias] = {}
         self._known = dict(known)
+        self._authors: dict[tuple[str, str], Author] = {}
+        self._own: set[str] = set()
         self._rows: list[SourceMessage | SkippedRow] = []
         self._chats: dict[str, str] = {}
         self._people: dict[str, str] = {}
@@ -202,6 +214,14 @@ class _Gathering:
             self._aliases[lid] = Alias(lid=lid, jid=jid, source=source)
             self._known[lid] = jid
 
+    def authors(self, sync: bytes) -> None:
+        """Whose each message is: another one can name it, a revocation for instance."""
+        for number, value in protobuf.fields(sync):
+            for info in _infos(value) if number == CONVERSATION and isinstance(value, bytes) else ():
+                envelope = envelope_of(info, self._known)
+                self._authors.setdefault((envelope.chat, envelope.key_id), envelope.author)
+                self._own.update(envelope.own)
+
     def conversations(self, sync: bytes) -> None:
         for number, value in protobuf.fields(sync):
             if not isinstance(value, bytes):
@@ -218,16 +238,26 @@ class _Gathering:
         if jid and (jid not in self._chats or text_of(raw, NAME)):
             named = text_of(raw, NAME).strip() if kind_of_chat(jid) != "direct" else ""
             self._chats[jid] = named or self._chats.get(jid, "")
-        for number, value in protobuf.fields(raw):
-            if number == SYNC_MESSAGE and isinstance(value, bytes):
-                info = protobuf.first(value, 1)
-                row = message_of(info, self._known) if isinstance(info, bytes) else SkippedRow(TABLE, "empty")
-                if isinstance(row, SourceMessage):
-                    self._chats.setdefault(row.chat_jid, "")
-                self._rows.append(row)
-                reaction = reaction_of(info, self._known) if isinstance(info, bytes) else None
-                if reaction is not None:
-                    self._reactions.append(reaction)
+        for info in _infos(raw):
+            self._message(info)
+
+    def _message(self, info: bytes) -> None:
+        known = Known(aliases=self._known, authors=self._authors, own=self._own)
+        row = message_of(info, known)
+        if isinstance(row, SourceMessage):
+            self._chats.setdefault(row.chat_jid, "")
+        self._rows.append(row)
+        reaction = reaction_of(info, self._known)
+        if reaction is not None:
+            self._reactions.append(reaction)
+
+
+def _infos(conversation: bytes) -> Iterator[bytes]:
+    """Its messages, an empty one for each that is none."""
+    for number, value in protobuf.fields(conversation):
+        if number == SYNC_MESSAGE and isinstance(value, bytes):
+            info = protobuf.first(value, 1)
+            yield info if isinstance(info, bytes) else b""
 
 
 def _all(source: ZipSource) -> Iterator[bytes]:

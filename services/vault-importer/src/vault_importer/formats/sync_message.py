@@ -6,21 +6,33 @@ The kinds are Android's codes, so that a message which came by an increment is n
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from vault_importer import protobuf
-from vault_importer.formats.android_kinds import KINDS
+from vault_importer.formats.android_kinds import KINDS, REVOKED_KINDS, WAITING
 from vault_importer.formats.base import SideRow, SkippedRow, SourceMessage
 from vault_importer.formats.msgstore_tables import MAX_KEY_CHARACTERS
 from vault_importer.formats.sqlite_source import clean
 from vault_importer.identity import canonical, kind_of_chat
 
-__all__ = ["REACTIONS", "TABLE", "address", "message_of", "reaction_of", "text_of"]
+__all__ = [
+    "REACTIONS",
+    "TABLE",
+    "Author",
+    "Envelope",
+    "Known",
+    "address",
+    "envelope_of",
+    "message_of",
+    "reaction_of",
+    "text_of",
+]
 
 TABLE, REACTIONS = "message", "reaction"
 # WebMessageInfo
-KEY, MESSAGE, TIMESTAMP, PARTICIPANT, STUB_TYPE = 1, 2, 3, 5, 24
+KEY, MESSAGE, TIMESTAMP, PARTICIPANT, STUB_TYPE, OWN_ADDRESS = 1, 2, 3, 5, 24, 51
 # MessageKey
 REMOTE_JID, FROM_ME, ID, KEY_PARTICIPANT = 1, 2, 3, 4
 #: Messages around a message: device-sent, view-once, ephemeral, with caption, edited.
@@ -38,33 +50,92 @@ PROTOCOL, REACTION = 12, 46
 REACTION_KEY, REACTION_TEXT, REACTED_AT_MS = 1, 2, 4
 PROTOCOL_KEY, PROTOCOL_TYPE, EDITED_MESSAGE, EDITED_AT_MS = 1, 2, 14, 15
 REVOKE, EDIT = 0, 14
-REVOKED, SYSTEM = 15, 7
+REVOKED, REVOKED_BY_ADMIN, SYSTEM = 15, 64, 7
+#: What stands in the place of a message that was revoked, or that had not arrived yet; all others are notices.
+STUBS = {1: REVOKED, 2: WAITING, 132: REVOKED_BY_ADMIN}
 LOCATION = {1: "latitude", 2: "longitude", 3: "place_name", 4: "place_address", 5: "url"}
 LATEST_SECONDS = 253_402_214_400
 
 
-def message_of(raw: bytes, aliases: Mapping[str, str]) -> SourceMessage | SkippedRow:
+class Author(NamedTuple):
+    """Whose a message is, as its key has it."""
+
+    from_me: bool
+    sender: str
+    """Empty for our own messages, and for both sides of a direct chat."""
+
+
+class Envelope(NamedTuple):
+    """What is known of a message without opening it."""
+
+    chat: str
+    key_id: str
+    author: Author
+    sent_at: int
+    """Seconds."""
+    own: tuple[str, ...]
+    """Addresses of the account itself that stand on it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Known:
+    """What tells whose a message is that another one names."""
+
+    aliases: Mapping[str, str]
+    authors: Mapping[tuple[str, str], Author]
+    """By chat and key id."""
+    own: Container[str]
+    """Addresses of the account itself."""
+
+
+def envelope_of(raw: bytes, aliases: Mapping[str, str]) -> Envelope:
     """Raises :class:`protobuf.Malformed`."""
     key = _bytes(raw, KEY)
-    chat, sent, key_id = address(text_of(key, REMOTE_JID), aliases), _int(raw, TIMESTAMP), text_of(key, ID)
+    chat = address(text_of(key, REMOTE_JID), aliases)
+    named = address(text_of(key, KEY_PARTICIPANT) or text_of(raw, PARTICIPANT), aliases)
+    from_me, direct = _int(key, FROM_ME) == 1, kind_of_chat(chat) == "direct"
+    own: tuple[str, ...] = ()
+    if from_me and not direct:
+        own = tuple(each for each in (named, address(text_of(raw, OWN_ADDRESS), aliases)) if each)
+    author = Author(from_me, "" if from_me or direct else named)
+    return Envelope(chat, text_of(key, ID), author, _int(raw, TIMESTAMP), own)
+
+
+def message_of(raw: bytes, known: Known) -> SourceMessage | SkippedRow:
+    """Raises :class:`protobuf.Malformed`."""
+    chat, key_id, author, sent, _ = envelope_of(raw, known.aliases)
     if not chat:
         return SkippedRow(TABLE, "no_chat")
     if not key_id or not 0 < sent < LATEST_SECONDS:
         return SkippedRow(TABLE, "no_time" if key_id else "no_key")
-    from_me = _int(key, FROM_ME) == 1
-    sender = ""
-    if not from_me and kind_of_chat(chat) != "direct":
-        sender = address(text_of(key, KEY_PARTICIPANT) or text_of(raw, PARTICIPANT), aliases)
     said = _said(_bytes(raw, MESSAGE), _int(raw, STUB_TYPE), sent * 1000)
     if isinstance(said, str):
         return SkippedRow(TABLE, said)
     earlier, code, text, edited_at_ms, details = said
-    revoked = code == REVOKED
-    kind = KINDS.get(code, "other")
+    if code == REVOKED and earlier:
+        # An administrator revokes what somebody else wrote, and a message is known by whoever wrote it.
+        revoked_by, author = author, _author_of_revoked(_bytes(raw, MESSAGE), chat, author, known)
+        code = REVOKED if author == revoked_by else REVOKED_BY_ADMIN
     return SourceMessage(
-        chat, from_me, key_id, earlier if earlier != (key_id,) else (), sender, sent * 1000, kind, code, text,
-        edited_at_ms, revoked, 0, details,
+        chat, author.from_me, key_id, earlier if earlier != (key_id,) else (), author.sender, sent * 1000,
+        KINDS.get(code, "other"), code, text, edited_at_ms, code in REVOKED_KINDS, 0, details,
     )  # fmt: skip
+
+
+def _author_of_revoked(message: bytes, chat: str, by: Author, known: Known) -> Author:
+    if kind_of_chat(chat) != "group":
+        return by
+    key = _bytes(_bytes(_unwrapped(message)[0], PROTOCOL), PROTOCOL_KEY)
+    found = known.authors.get((chat, text_of(key, ID)))
+    if found is not None:
+        return found
+    # The key is as whoever revokes sees it: "from me" says that they wrote it themselves.
+    named = address(text_of(key, KEY_PARTICIPANT), known.aliases)
+    if _int(key, FROM_ME) == 1:
+        return Author(True, "") if named and named in known.own else by
+    if not named:
+        return by
+    return Author(True, "") if named in known.own else Author(False, named)
 
 
 def reaction_of(raw: bytes, aliases: Mapping[str, str]) -> SideRow | SkippedRow | None:
@@ -124,7 +195,8 @@ def _content(message: bytes, once: bool, stub: int) -> _Said | str:
         details = _place(content) if number in (5, 18) else None
         return (), ONCE_CODES.get(code, code) if once else code, text, 0, details
     if stub:
-        return (), SYSTEM, "", 0, {"stub_type": stub}
+        code = STUBS.get(stub, SYSTEM)
+        return (), code, "", 0, {"stub_type": stub} if code == SYSTEM else None
     return ((), -1, "", 0, None) if message else "empty"
 
 
