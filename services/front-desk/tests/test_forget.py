@@ -13,6 +13,7 @@ import pytest
 from contracts.erasure import ErasureReceiptV1, SubjectErasedV1
 from front_desk import show_on_board as board
 from front_desk.consumers import LIVE
+from front_desk.kinds import KINDS
 from kit.postgres import Database
 
 pytestmark = pytest.mark.real
@@ -78,6 +79,11 @@ async def put(desk: Any, business: Any, kind: str, ref: str, **body: Any) -> dic
     answer = await desk.http.put(f"/v1/{kind}/{ref}", json=body, headers=business.headers)
     assert answer.status_code in (200, 201), answer.text
     return dict(answer.json())
+
+
+async def test_an_id_is_made_of_a_reference_as_the_archive_does_who_asks_by_it() -> None:
+    # The archive's erasure/test_decide.py says the same of its own.
+    assert KINDS["customer"].id(UUID(int=17), "c-17") == "9efe00a8-a03d-54ba-82ee-93e4f8403d0c"
 
 
 async def test_nothing_of_the_person_is_left_on_the_board_or_in_the_directory(desk: Any, make: Any) -> None:

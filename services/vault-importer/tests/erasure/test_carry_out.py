@@ -30,6 +30,7 @@ pytestmark = pytest.mark.real
 #: The outbox leaves by itself, a request knows whom it is about until everybody has answered, and what is still on its
 #: way has to be recognised: the certificate names the day.
 FOR_A_WHILE = {"outbox", "erasure", "erased_lately"}
+CUSTOMER = "00000000-0000-0000-0000-0000000000c1"
 NEEDLES = ("9847000010", "xylophone", "forty bags")
 
 
@@ -105,10 +106,10 @@ async def test_the_others_are_told_who_and_which_messages(
 ) -> None:
     monkeypatch.setattr(running, "MESSAGES_PER_CHUNK", 2)
     gone = {row["id"] for row in await forgetting.vault.rows("SELECT id FROM message")}
-    case = await forgetting.carried_out(numbers=[NUMBER], customers=["c-1"])
+    case = await forgetting.carried_out(numbers=[NUMBER], customers=[CUSTOMER])
     gone -= {row["id"] for row in await forgetting.vault.rows("SELECT id FROM message")}
     first, *others = await forgetting.told()
-    assert (first.part, first.numbers, first.customer_ids) == (1, (NUMBER,), ("c-1",))
+    assert (first.part, first.numbers, first.customer_ids) == (1, (NUMBER,), (CUSTOMER,))
     assert ADDRESS in first.addresses
     assert len(first.contact_ids) == len(first.chat_ids) == 1
     assert first.message_ids == ()

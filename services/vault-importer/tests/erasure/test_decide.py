@@ -18,6 +18,8 @@ from vault_importer.erasure.case import Case, ErasureRefused, SuppressionKey, du
 from vault_importer.erasure.reach import reach_of
 from vault_importer.erasure.run import BESIDE, work_all
 from vault_importer.index_messages import index_tenant
+from vault_importer.links import store as links_store
+from vault_importer.links.decide import Party
 
 from .conftest import KEY, NUMBER, Forgetting
 
@@ -123,6 +125,81 @@ async def test_a_hold_forbids_the_plan_and_stops_what_was_planned(forgetting: Fo
     assert (await forgetting.vault.rows("SELECT count(*) AS n FROM contact WHERE number = $1", NUMBER))[0]["n"] == 1
     await decide.release(vault.database, vault.tenant, later.id, by="owner", why="settled")
     assert (await forgetting.carry_out(begun.id)).state == "told"
+
+
+def test_an_id_is_made_of_a_reference_as_the_directory_makes_it() -> None:
+    # Front-desk's test_forget.py says the same of its own.
+    assert decide.directory_id(UUID(int=17), "customer", "c-17") == "9efe00a8-a03d-54ba-82ee-93e4f8403d0c"
+
+
+async def put_party(forgetting: Forgetting, ref: str, kind: str = "customer", **fields: Any) -> Party:
+    """What the directory tells of an entry that people know by a reference."""
+    party = Party(kind=kind, id=decide.directory_id(forgetting.vault.tenant, kind, ref))
+    told: dict[str, Any] = {"version": 1, "name": "Kottakkal Traders", "numbers": [], "emails": [], "gstin": None}
+    async with forgetting.vault.database.transaction(forgetting.vault.tenant) as tx:
+        await links_store.put_party(tx, party, **(told | fields))
+    return party
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("kind", ["customer", "lead"])
+async def test_a_customer_or_lead_is_named_by_reference_or_id(forgetting: Forgetting, kind: str) -> None:
+    party = await put_party(forgetting, "c-17", kind)
+    for named in ("c-17", party.id, party.id.upper()):
+        case = await forgetting.ask(**{f"{kind}s": [named]})
+        assert (case.who.customer_ids or case.who.lead_ids) == (party.id,)
+    # One that was deleted in the directory is still named by id; that it is not there is said.
+    gone = str(uuid4())
+    case = await forgetting.planned(**{f"{kind}s": [gone]})
+    assert (case.who.customer_ids or case.who.lead_ids) == (gone,)
+    assert case.plan is not None
+    assert case.plan["not in the directory"] == 1
+    for named in ("c-18", ""):
+        with pytest.raises(ErasureRefused, match=f"no {kind} of this reference"):
+            await forgetting.ask(**{f"{kind}s": [named]})
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("kind", ["customer", "lead"])
+@pytest.mark.parametrize("known_by", ["number", "link"])
+async def test_a_hold_on_a_number_holds_the_customer_or_lead_with_it(
+    forgetting: Forgetting, kind: str, known_by: str
+) -> None:
+    vault = forgetting.vault
+    party = await put_party(forgetting, "c-17", kind, numbers=[NUMBER] if known_by == "number" else [])
+    if known_by == "link":
+        async with vault.database.transaction(vault.tenant) as tx:
+            await tx.execute(
+                "INSERT INTO contact_link SELECT tenant_id, id, 'linked', $1, $2, true, 1, '[]', now() FROM contact"
+                " WHERE number = $3", kind, party.id, NUMBER,
+            )  # fmt: skip
+    case = await forgetting.planned(**{f"{kind}s": ["c-17"]})
+    assert case.who.numbers == (NUMBER,)
+    assert case.plan is not None
+    assert case.plan["messages"] == {"author": 4, "conversation": 4, "copy": 1}
+    held = await decide.hold(vault.database, vault.tenant, number=NUMBER, chat_id=None, reason="A claim", by="owner")
+    with pytest.raises(ErasureRefused, match=str(held.id)):
+        await begin(forgetting, case)
+    with pytest.raises(ErasureRefused, match=str(held.id)):
+        await forgetting.planned(**{f"{kind}s": ["c-17"]})
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("whose", ["customer", "wrote it"])
+async def test_a_hold_on_a_number_holds_whoever_has_an_address_with_it(forgetting: Forgetting, whose: str) -> None:
+    vault, email = forgetting.vault, "accounts@kottakkal.example"
+    if whose == "customer":
+        await put_party(forgetting, "c-17", numbers=[NUMBER], emails=["Accounts@Kottakkal.example"])
+    else:
+        await forgetting.import_(f"UPDATE message SET text_data = 'I am {email}' WHERE _id = 9001", name="newer.db")
+    case = await forgetting.planned(emails=[email])
+    # The address is theirs; whether the number is theirs as well nobody has said.
+    assert case.who.numbers == ()
+    held = await decide.hold(vault.database, vault.tenant, number=NUMBER, chat_id=None, reason="A claim", by="owner")
+    with pytest.raises(ErasureRefused, match=str(held.id)):
+        await begin(forgetting, case)
+    await decide.release(vault.database, vault.tenant, held.id, by="owner", why="settled")
+    assert (await begin(forgetting, case)).state == "erasing"
 
 
 @pytest.mark.real

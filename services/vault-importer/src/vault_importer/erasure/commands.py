@@ -74,8 +74,10 @@ def ask(  # long: every option is a way to name somebody
     number: Annotated[list[str] | None, typer.Option(help="A number of theirs; may be given again.")] = None,
     contact: Annotated[list[UUID] | None, typer.Option(help="Their id in the archive.")] = None,
     email: Annotated[list[str] | None, typer.Option(help="An e-mail address of theirs.")] = None,
-    customer: Annotated[list[str] | None, typer.Option(help="The customer that is this person.")] = None,
-    lead: Annotated[list[str] | None, typer.Option(help="The lead that is this person.")] = None,
+    customer: Annotated[
+        list[str] | None, typer.Option(help="The customer that is this person, by reference or id.")
+    ] = None,
+    lead: Annotated[list[str] | None, typer.Option(help="The lead that is this person, by reference or id.")] = None,
     scope: Annotated[
         Scope, typer.Option(help="person: everything. messages: what was written; calls and customer stay.")
     ] = "person",
@@ -373,6 +375,8 @@ def _show_plan(case: Case) -> None:
     typer.echo(f"plan {case.plan_hash}, to be carried out on {plan['due_on']} ({plan['mode']})")
     for name, rows in (*plan["messages"].items(), *plan["beside"].items()):
         typer.echo(f"  would erase, {name}: {rows:,}")
+    if missing := plan.get("not in the directory"):
+        typer.echo(f"  not in the directory, customers and leads that are named: {missing}")
     for name, rows in plan["kept"].items():
         typer.echo(f"  would keep, {name}: {rows:,}")
     typer.echo(f"  would tell {', '.join(plan['told'])}")

@@ -5,7 +5,7 @@ Each is one transaction with its record in the audit log, which names the reques
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from uuid import UUID
 
 from contracts.topics import TOPICS
 from identifiers.phone import to_e164
-from kit.ids import uuid7
+from kit.ids import name_uuid, uuid7
 from kit.postgres import Database, Transaction
 from vault_importer.audit_store import append_audit
 from vault_importer.erasure import store, suppression_store
@@ -38,6 +38,7 @@ __all__ = [
     "ask",
     "begin",
     "cancel",
+    "directory_id",
     "hold",
     "lift",
     "make_plan",
@@ -90,7 +91,7 @@ async def ask(database: Database, tenant: UUID, asked: Asked) -> Case:
     now = datetime.now(UTC)
     async with database.transaction(tenant) as tx:
         try:
-            who = await store.who_is(tx, asked.who)
+            who = await store.who_is(tx, await _with_directory_ids(tx, asked.who))
         except ValueError as error:
             raise ErasureRefused(str(error)) from None
         case = Case(
@@ -108,6 +109,39 @@ async def ask(database: Database, tenant: UUID, asked: Asked) -> Case:
         await store.add_case(tx, case)
         await _audit(tx, "erasure.asked", case.id, by=asked.by, ground=asked.ground, scope=asked.scope)
     return case
+
+
+def directory_id(tenant: UUID, kind: str, reference: str) -> str:
+    """The id of a customer or a lead, as the directory makes it of the reference that people use."""
+    return str(name_uuid(str(tenant), kind, reference))
+
+
+async def _with_directory_ids(tx: Transaction, who: Who) -> Who:
+    """Customers and leads by their ids: by these, and not by references, all services but the directory know them."""
+    return replace(
+        who,
+        customer_ids=await _directory_ids(tx, "customer", who.customer_ids),
+        lead_ids=await _directory_ids(tx, "lead", who.lead_ids),
+    )
+
+
+async def _directory_ids(tx: Transaction, kind: str, named: Sequence[str]) -> tuple[str, ...]:
+    made = {each: directory_id(tx.tenant, kind, each) for each in named}
+    known = await store.known_parties(tx, kind, [*made, *made.values()])
+    found = [next((id_ for id_ in (each, made[each]) if id_ in known), None) or _uuid(each) for each in named]
+    if not all(found):
+        raise ErasureRefused(
+            f"The directory has told the archive of no {kind} of this reference: name the {kind} by the id that"
+            f" front-desk's REST shows, or wait until the archive has heard of it."
+        )
+    return tuple(dict.fromkeys(each for each in found if each))
+
+
+def _uuid(text: str) -> str | None:
+    try:
+        return str(UUID(text))
+    except ValueError:
+        return None
 
 
 async def approve(database: Database, tenant: UUID, id_: UUID, *, by: str) -> Case:
@@ -163,11 +197,20 @@ async def _plan(tx: Transaction, case: Case, *, mode: Mode, due: datetime) -> di
         "first_at": min((each.first_at.isoformat() for each in reached), default=None),
         "last_at": max((each.last_at.isoformat() for each in reached), default=None),
         "beside": await store.reached_beside(tx, case.id, case.who),
+        # An id with a slip in it would erase nothing, and nobody would notice.
+        "not in the directory": await _unknown(tx, case.who),
         "kept": {"messages of others that name the number": await store.named_by_others(tx, case.id)},
         "told": sorted(TOPICS["subject.erased"].consumers),
         "mode": mode,
         "due_on": due.date().isoformat(),
     }
+
+
+async def _unknown(tx: Transaction, who: Who) -> int:
+    """How many of the customers and leads that are named the directory does not have, or not any more."""
+    customers = await store.known_parties(tx, "customer", who.customer_ids)
+    leads = await store.known_parties(tx, "lead", who.lead_ids)
+    return len({*who.customer_ids} - customers) + len({*who.lead_ids} - leads)
 
 
 async def begin(database: Database, tenant: UUID, id_: UUID, *, plan: str, by: str, key: SuppressionKey | None) -> Case:

@@ -71,6 +71,27 @@ UNION SELECT a.lid FROM jid_alias a JOIN near s ON a.jid = s.jid WHERE a.tenant_
 UNION SELECT a.jid FROM jid_alias a JOIN near s ON a.lid = s.jid WHERE a.tenant_id = $1
 ORDER BY 1
 
+-- name: known_parties
+-- Of some customers or leads those of which the directory has told.
+SELECT party_id FROM party WHERE tenant_id = $1 AND kind = $2 AND party_id = ANY ($3::text[])
+
+-- name: numbers_of_parties
+-- The numbers of some customers and leads.
+SELECT DISTINCT n AS number FROM party p CROSS JOIN unnest(p.numbers) n WHERE p.tenant_id = $1
+    AND (p.kind = 'customer' AND p.party_id = ANY ($2::text[]) OR p.kind = 'lead' AND p.party_id = ANY ($3::text[]))
+
+-- name: contacts_of_parties
+-- The archive's people who are some customers and leads.
+SELECT contact_id FROM contact_link WHERE tenant_id = $1 AND state = 'linked'
+    AND (kind = 'customer' AND party_id = ANY ($2::text[]) OR kind = 'lead' AND party_id = ANY ($3::text[]))
+
+-- name: numbers_beside_emails
+-- Numbers of whoever the directory has under some addresses, or who wrote that they are theirs.
+SELECT n AS number FROM party p CROSS JOIN unnest(p.numbers) n
+WHERE p.tenant_id = $1 AND lower(p.emails::text)::text[] && $2::text[]
+UNION SELECT c.number FROM contact_identity i JOIN contact c ON c.tenant_id = i.tenant_id AND c.id = i.contact_id
+WHERE i.tenant_id = $1 AND i.identity = 'email' AND i.value = ANY ($2::text[]) AND c.number IS NOT NULL
+
 -- name: contacts_at
 -- The archive's people at some addresses.
 SELECT id, number FROM contact WHERE tenant_id = $1 AND jid = ANY ($2::text[]) ORDER BY id

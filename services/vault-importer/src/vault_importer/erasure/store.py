@@ -38,6 +38,7 @@ __all__ = [
     "holds",
     "holds_on_case",
     "known_case",
+    "known_parties",
     "media_gone",
     "media_referred",
     "named_by_others",
@@ -73,13 +74,18 @@ Q = load_queries("vault_importer", "erasure/erasure.sql")
 
 
 async def who_is(tx: Transaction, asked: Who) -> Who:
-    """All by which the archive knows the person that is asked for. Raises ``ValueError`` for the business itself."""
+    """All by which the archive knows the person that is asked for: a customer or a lead that is the person, by its
+    numbers and by whoever is linked to it. Raises ``ValueError`` for the business itself."""
+    parties = (list(asked.customer_ids), list(asked.lead_ids))
+    known = {row["number"] for row in await tx.fetch(Q.numbers_of_parties, tx.tenant, *parties)}
+    linked = {row["contact_id"] for row in await tx.fetch(Q.contacts_of_parties, tx.tenant, *parties)}
+    named = sorted({*asked.numbers, *known})
     addresses = [
-        row["jid"] for row in await tx.fetch(Q.addresses_of, tx.tenant, list(asked.numbers), list(asked.contact_ids))
+        row["jid"] for row in await tx.fetch(Q.addresses_of, tx.tenant, named, sorted({*asked.contact_ids, *linked}))
     ]
     contacts = await tx.fetch(Q.contacts_at, tx.tenant, addresses)
     ids = [row["id"] for row in contacts]
-    numbers = sorted({*asked.numbers, *(row["number"] for row in contacts if row["number"])})
+    numbers = sorted({*named, *(row["number"] for row in contacts if row["number"])})
     if await tx.fetchval(Q.is_account, tx.tenant, numbers):
         raise ValueError("That is the number of one of your own accounts.")
     chats = [row["id"] for row in await tx.fetch(Q.chats_with, tx.tenant, ids, addresses)]
@@ -92,6 +98,11 @@ async def who_is(tx: Transaction, asked: Who) -> Who:
         contact_ids=tuple(ids),
         chat_ids=tuple(chats),
     )
+
+
+async def known_parties(tx: Transaction, kind: str, ids: Sequence[str]) -> set[str]:
+    """Of some customers or leads those of which the directory has told."""
+    return {row["party_id"] for row in await tx.fetch(Q.known_parties, tx.tenant, kind, list(ids))}
 
 
 async def page_of_contacts(tx: Transaction, after: UUID, limit: int) -> list[tuple[UUID, str]]:
@@ -349,9 +360,11 @@ async def holds(tx: Transaction) -> list[Hold]:
 
 
 async def holds_on_case(tx: Transaction, case: Case) -> list[Hold]:
-    """What forbids to erase it: once it is known what the request reaches."""
+    """What forbids to erase it: once it is known what the request reaches. Whoever has an address of the person may be
+    the person: what is held of them holds this as well."""
     chats = {*case.who.chat_ids, *(each["id"] for each in await reached_chats(tx, case.id))}
-    return holds_on(await holds(tx), numbers=case.who.numbers, chats=chats)
+    beside = [row["number"] for row in await tx.fetch(Q.numbers_beside_emails, tx.tenant, list(case.who.emails))]
+    return holds_on(await holds(tx), numbers=(*case.who.numbers, *beside), chats=chats)
 
 
 async def release_hold(tx: Transaction, id_: UUID, *, by: str, at: datetime, why: str) -> bool:
