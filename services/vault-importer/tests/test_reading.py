@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -67,6 +68,67 @@ async def test_a_message_comes_with_its_earlier_wordings(archive: Any) -> None:
         (1, "the price is 950"),
         (2, "the price is 990"),
     ]
+
+
+async def test_only_what_said_something_else_is_an_earlier_wording(archive: Any) -> None:
+    [late] = await archive.say("", kind="waiting", raw_kind=11, wording_rank=-1)
+    await archive.say("it came late", id=late, wording_rank=1)
+    [same] = await archive.say("the bill", kind="view_once_image", raw_kind=42)
+    await archive.say("the bill", id=same, kind="image", raw_kind=1, wording_rank=5)
+    [back] = await archive.say("950")
+    await archive.say("990", id=back, wording_rank=5, edited_at=AT)
+    await archive.say("950", id=back, wording_rank=6, edited_at=AT)
+    [chat] = await archive.vault.rows("SELECT id FROM chat")
+    page = await get(archive, f"/v1/chats/{chat['id']}/messages")
+    history = {message["id"]: [each["text"] for each in message["history"]] for message in page["messages"]}
+    assert history == {str(late): [], str(same): [], str(back): ["950", "990"]}
+    assert {message["revision"] for message in page["messages"]} == {2, 3}
+
+
+async def test_places_cards_and_polls_are_told(archive: Any, superuser: Any) -> None:
+    place = {"latitude": 11.0001, "longitude": 76.01, "place_name": "Kottakkal depot", "system_action": 1}
+    [where] = await archive.say("", kind="location", raw_kind=5, details=json.dumps(place))
+    [card] = await archive.say("Ravi", kind="contact", raw_kind=4)
+    [older] = await archive.say("BEGIN:VCARD\nFN:Asha\nTEL:+91 98470 00012", kind="contact", raw_kind=4)
+    [poll] = await archive.say("Which day?", kind="poll", raw_kind=66)
+    [lost] = await archive.say("", kind="media", raw_kind=-1, details=json.dumps({"file_name": "bill.pdf"}))
+    [voter] = await archive.vault.rows("SELECT id FROM contact")
+    own = "00000000-0000-0000-0000-000000000000"
+    votes = ((voter["id"], 1, 0), (voter["id"], 2, 1), (own, 1, 1))
+    await superuser(
+        f"INSERT INTO message_detail SELECT '{archive.vault.tenant}', '{card}', 'message_vcard', n::text,"
+        " jsonb_build_object('vcard', format(E'BEGIN:VCARD\\nFN:Ravi %s\\nTEL:+91984700001%s', n, n)), now(),"
+        " gen_random_uuid() FROM generate_series(0, 1) n",
+        f"INSERT INTO message_poll_option SELECT '{archive.vault.tenant}', '{poll}', n::text, 'Day ' || n, 5, now(),"
+        " gen_random_uuid() FROM generate_series(0, 1) n",
+        *(
+            "INSERT INTO message_poll_vote (tenant_id, message_id, contact_id, voted_at, item, import_id) VALUES"
+            f" ('{archive.vault.tenant}', '{poll}', '{who}', to_timestamp({at}), '{item}', gen_random_uuid())"
+            for who, at, item in votes
+        ),
+    )
+    [chat] = await archive.vault.rows("SELECT id FROM chat")
+    path = f"/v1/chats/{chat['id']}/messages"
+    shown = {message["id"]: message for message in (await get(archive, path))["messages"]}
+    assert shown[str(where)]["place"] == {key: place[key] for key in ("latitude", "longitude", "place_name")}
+    ravi = [{"name": f"Ravi {n}", "numbers": [f"+91984700001{n}"]} for n in range(2)]
+    assert shown[str(card)]["cards"] == ravi
+    assert shown[str(older)]["cards"] == [{"name": "Asha", "numbers": ["+91 98470 00012"]}]
+    # The later vote of a person stands, and no earlier one.
+    assert [(each["name"], each["votes"], each["voters"]) for each in shown[str(poll)]["poll"]] == [
+        ("Day 0", 5, []),
+        ("Day 1", 5, [{"name": "", "from_me": True}, {"name": "Kottakkal Traders", "from_me": False}]),
+    ]
+    assert (shown[str(lost)]["file"], shown[str(lost)]["file_name"]) == ("not_kept", "bill.pdf")
+    assert (shown[str(card)]["place"], shown[str(where)]["file"], shown[str(where)]["poll"]) == (None, None, [])
+    # Whoever waits for their day to be erased is on no card either.
+    await superuser(
+        "INSERT INTO erasure (tenant_id, id, subject_id, state, numbers, asked_by, asked_at, ground, scope)"
+        f" VALUES ('{archive.vault.tenant}', gen_random_uuid(), gen_random_uuid(), 'locked', ARRAY['+919847000011'],"
+        " 'x', now(), 'request', 'person')"
+    )
+    shown = {message["id"]: message for message in (await get(archive, path))["messages"]}
+    assert shown[str(card)]["cards"] == ravi[:1]
 
 
 async def test_messages_come_with_what_stands_beside_them(archive: Any, stores: Any) -> None:

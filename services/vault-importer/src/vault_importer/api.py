@@ -3,6 +3,7 @@
 import hmac
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from runtime.tracing import QUIET
 from vault_importer import reading_store, store
 from vault_importer.erasure.api import erasure_routes
 from vault_importer.links.api import links_routes
+from vault_importer.media_api import media_routes
 from vault_importer.reading_api import reading_routes
 from vault_importer.search_api import search_routes
 
@@ -21,8 +23,8 @@ __all__ = ["make_api"]
 FIRST_PAGE = (datetime.max.replace(tzinfo=UTC), UUID(int=2**128 - 1))
 
 
-def make_api(database: Database, admin_token: str) -> FastAPI:
-    """The admin API. Without an admin token every request is refused."""
+def make_api(database: Database, admin_token: str, *, media_store: Path | None = None) -> FastAPI:
+    """The admin API. Without an admin token every request is refused; without a folder for media no file is given."""
     app = FastAPI(title="Trunkline vault", version="1", openapi_url="/v1/openapi.json", telemetry=QUIET)
 
     async def tenant(
@@ -66,6 +68,7 @@ def make_api(database: Database, admin_token: str) -> FastAPI:
 
     app.include_router(search_routes(database, tenant))
     app.include_router(reading_routes(database, tenant))
+    app.include_router(media_routes(database, tenant, media_store))
     app.include_router(links_routes(database, tenant))
     app.include_router(erasure_routes(database, tenant))
     return app

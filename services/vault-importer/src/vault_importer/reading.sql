@@ -39,8 +39,9 @@ ORDER BY m.sent_at, m.id LIMIT $5
 -- name: media_of
 -- Media of some messages; the hash of the file where it is kept, and whether it is the one that was sent.
 SELECT a.message_id, a.mime_type, a.bytes, a.duration_seconds, a.width, a.height, a.pages, a.name, a.caption, a.file_hash,
-    encode(f.sha256, 'hex') AS sha256, f.hash_agrees
+    encode(f.sha256, 'hex') AS sha256, f.hash_agrees, k.bytes AS kept_bytes
 FROM message_media a LEFT JOIN message_media_file f ON f.tenant_id = a.tenant_id AND f.message_id = a.message_id
+LEFT JOIN media_file k ON k.tenant_id = f.tenant_id AND k.sha256 = f.sha256
 WHERE a.tenant_id = $1 AND a.message_id = ANY($2::uuid[])
 
 -- name: quotes_of
@@ -89,3 +90,46 @@ LEFT JOIN LATERAL (SELECT m.id, m.sent_at, m.from_me, m.kind, m.text, m.revoked 
     ORDER BY m.sent_at DESC, m.id DESC LIMIT 1) l ON true
 WHERE (coalesce(l.sent_at, to_timestamp(0)), h.id) < ($3, $4)
 ORDER BY coalesce(l.sent_at, to_timestamp(0)) DESC, h.id DESC LIMIT $5
+
+-- name: with_media
+-- Those of some messages that have a file, kept here or not.
+SELECT message_id FROM message_media WHERE tenant_id = $1 AND message_id = ANY($2::uuid[])
+
+-- name: details_of
+-- The places that some messages tell, and the file of which only the name is known.
+SELECT id AS message_id, details FROM message WHERE tenant_id = $1 AND id = ANY($2::uuid[]) AND details ?| ARRAY[
+    'latitude', 'longitude', 'place_name', 'place_address', 'file_name']
+
+-- name: cards_of
+-- The contact cards in some messages, but of those who are not shown: their rows are there until they are erased.
+SELECT d.message_id, d.columns ->> 'vcard' AS card FROM message_detail d
+WHERE d.tenant_id = $1 AND d.message_id = ANY($2::uuid[]) AND d.source IN ('message_vcard', 'messages_vcards')
+    AND jsonb_typeof(d.columns -> 'vcard') = 'string' AND NOT EXISTS (SELECT FROM erasure e
+    WHERE e.tenant_id = d.tenant_id AND e.state IN ('locked', 'erasing')
+        AND d.columns::text ~ naming_pattern(e))
+ORDER BY d.message_id, length(d.item), d.item
+
+-- name: poll_options_of
+-- What could be chosen; ``votes`` is the phone's own count.
+SELECT message_id, item, name, votes FROM message_poll_option WHERE tenant_id = $1 AND message_id = ANY($2::uuid[])
+ORDER BY message_id, length(item), item
+
+-- name: poll_votes_of
+-- The votes that stand: all options of the newest time at which a person chose.
+SELECT v.message_id, v.item, coalesce(nullif(c.name, ''), c.number, '') AS name,
+    v.contact_id = '00000000-0000-0000-0000-000000000000' AS from_me
+FROM (SELECT message_id, contact_id, item, voted_at, max(voted_at) OVER (PARTITION BY message_id, contact_id) AS newest
+    FROM message_poll_vote WHERE tenant_id = $1 AND message_id = ANY($2::uuid[])) v
+LEFT JOIN shown_contact c ON c.tenant_id = $1 AND c.id = v.contact_id
+WHERE v.voted_at = v.newest ORDER BY v.message_id, v.voted_at, v.contact_id
+
+-- name: kept_file
+-- The file of a message that is shown, and where its content lies.
+SELECT a.mime_type, a.name, f.sha256 FROM message m
+JOIN message_media_file f ON f.tenant_id = m.tenant_id AND f.message_id = m.id
+JOIN message_media a ON a.tenant_id = m.tenant_id AND a.message_id = m.id
+WHERE m.tenant_id = $1 AND m.id = $2
+    AND NOT EXISTS (SELECT FROM erasure_message e
+    WHERE e.tenant_id = m.tenant_id AND e.message_id = m.id AND e.hidden)
+    AND NOT EXISTS (SELECT FROM erasure e
+    WHERE e.tenant_id = m.tenant_id AND e.state IN ('locked', 'erasing') AND m.chat_id = ANY (e.chat_ids))
