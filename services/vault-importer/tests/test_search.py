@@ -12,6 +12,7 @@ import pytest
 from vault_importer import store
 from vault_importer.accounts import Account
 from vault_importer.index_messages import index_all
+from vault_importer.search_api import ALL_KINDS
 
 pytestmark = pytest.mark.real
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -81,6 +82,50 @@ async def test_a_search_is_narrowed_by_where_when_who_and_what(archive: Any) -> 
     assert await archive.texts("rate", kind="text", direction="in") == ["rate three"]
     moment = {"from": "2026-01-01T00:02:00Z", "to": "2026-01-01T00:03:00Z"}
     assert await archive.texts("rate", **moment) == ["rate two"]
+
+
+async def test_with_a_file_is_whatever_has_one_by_its_kind_or_its_row(archive: Any, superuser: Any) -> None:
+    [note, _, gone, _] = [
+        (await archive.say(text, kind=kind, raw_kind=raw))[0]
+        for text, kind, raw in (
+            ("rate note", "other", 81), ("rate unexplained", "other", 90), ("rate sheet", "document", 9),
+            ("rate exported", "media", -1),
+        )
+    ]  # fmt: skip
+    await archive.say("", id=gone, kind="revoked", raw_kind=15, revoked=True, wording_rank=6)
+    await archive.say("rate said")
+    for id_ in (note, gone):
+        await superuser(
+            "INSERT INTO message_media (tenant_id, message_id, mime_type, name, caption, file_hash, original_file_hash,"
+            f" file_path, as_of, import_id) VALUES ('{archive.vault.tenant}', '{id_}', '', '', '', '', '', '', now(),"
+            " gen_random_uuid())"
+        )
+    await archive.index()
+    expected = ["rate exported", "rate sheet", "rate note"]
+    assert await archive.texts("rate", media=True) == expected
+    assert await archive.texts("rate", media=True, kind="other") == ["rate note"]
+    assert await archive.texts("rate", media=True, kind="text") == []
+    # Page by page, and over what has none.
+    paged: list[str] = []
+    after: dict[str, str] = {}
+    while True:
+        page = await archive.ask("rate", media=True, limit=1, **after)
+        paged += [each["snippet"] for each in page["results"]]
+        if page["next"] is None:
+            break
+        after = {"after": page["next"]}
+    assert paged == expected
+
+
+async def test_every_kind_there_is_can_be_left_out(archive: Any) -> None:
+    kinds = sorted(ALL_KINDS)
+    for kind in kinds:
+        await archive.say(f"rate {kind}", kind=kind)
+    await archive.index()
+    found = await archive.texts("rate", not_kind=["text", "image"], limit=100)
+    assert sorted(found) == [f"rate {kind}" for kind in kinds if kind not in ("text", "image")]
+    assert await archive.texts("rate", kind=["text", "image"], not_kind="text") == ["rate image"]
+    assert await archive.texts("rate", kind="text", not_kind="text") == []
 
 
 @pytest.mark.parametrize("order", ["newest", "rank"])
