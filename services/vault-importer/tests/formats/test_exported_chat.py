@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import zipfile
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vault_importer import store
+from vault_importer.archive import message_key
 from vault_importer.formats import recognise
 from vault_importer.formats.base import SkippedRow, SourceChat, SourceContact, SourceMessage
 from vault_importer.formats.export_options import ExportOptions
@@ -32,6 +34,10 @@ def _read(path: Path, **options: Any) -> list[SourceMessage | SkippedRow]:
     assert isinstance(chosen, ExportedChat)
     opened = chosen.with_options(ExportOptions(**options)).open(path, address_book=None, known_aliases={})
     return list(opened.messages())
+
+
+def _keys(rows: list[SourceMessage | SkippedRow]) -> list[tuple[str, ...]]:
+    return [(*row.earlier_key_ids, row.key_id) for row in rows if isinstance(row, SourceMessage)]
 
 
 def _times(folder: Path, text: str, **options: Any) -> list[str]:
@@ -215,10 +221,11 @@ def test_a_number_is_who_it_is_in_a_backup_and_a_name_is_an_address_of_its_own(t
 
 def test_a_longer_export_holds_the_same_messages_under_the_same_keys(tmp_path: Path) -> None:
     twice = "13/05/24, 9:05 pm - A: ok\n13/05/24, 9:05 pm - A: ok\n"
-    before = _read(_write(tmp_path, twice))
-    after = _read(_write(tmp_path, twice + "14/05/24, 9:05 pm - A: more\n"))
-    assert after[:2] == before
-    assert len({row.key_id for row in after if isinstance(row, SourceMessage)}) == 3
+    before = _keys(_read(_write(tmp_path, twice)))
+    after = _keys(_read(_write(tmp_path, twice + "14/05/24, 9:05 pm - A: more\n")))
+    # The first is the one that the vault makes the message's id of, as earlier releases did of that key alone.
+    assert [keys[0] for keys in after[:2]] == [keys[0] for keys in before]
+    assert len({key for keys in after for key in keys}) == sum(len(keys) for keys in after)
 
 
 def test_other_texts_and_zips_are_no_exports(tmp_path: Path) -> None:
@@ -273,3 +280,164 @@ async def test_an_export_arrives_and_a_longer_one_adds_what_is_new(vault: Any, t
     assert (again.messages_new, again.messages_changed) == (1, 0)
     [place] = await vault.rows("SELECT count(*) AS n FROM contact WHERE name = 'Reception desk'")
     assert place["n"] == 1
+
+
+# Later exports of the same chat ---------------------------------------------------------------------------------
+
+
+def _chat(*lines: str) -> str:
+    return "".join(f"13/05/24, {line}\n" for line in lines)
+
+
+async def _import(vault: Any, folder: Path, *lines: str) -> tuple[int, int]:
+    """How many messages were new and how many changed."""
+    run = await vault.import_(_write(folder, _chat(*lines)), backup_key=None)
+    return run.messages_new, run.messages_changed
+
+
+async def _kept(vault: Any) -> list[tuple[str, str, bool]]:
+    rows = await vault.rows("SELECT kind, text, revoked FROM message ORDER BY sent_at, text, id")
+    return [(row["kind"], row["text"], row["revoked"]) for row in rows]
+
+
+OMITTED, FILE = "<Media omitted>", "IMG-20240513-WA0001.jpg (file attached)"
+EDITED = "price 600 <This message was edited>"
+WORDINGS = ["price 500", EDITED, "This message was deleted"]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    "around",
+    [
+        ([], []),
+        (["9:01 pm - A: before"], ["9:09 pm - A: after"]),
+        ([], ["9:09 pm - A: after"]),
+        (["9:01 pm - A: before"], []),
+        (["9:05 pm - A: ok", "9:05 pm - Messages are encrypted."], ["9:05 pm - A: ok", "9:05 pm - B: price 500"]),
+    ],
+    ids=["alone", "between", "first", "last", "within its minute"],
+)
+async def test_an_edit_and_a_deletion_change_the_message_that_is_there(
+    vault: Any, tmp_path: Path, around: tuple[list[str], list[str]]
+) -> None:
+    before, after = around
+    for n, text in enumerate(WORDINGS):
+        found = await _import(vault, tmp_path, *before, f"9:05 pm - A: {text}", *after)
+        assert found == ((1 + len(before) + len(after), 0) if n == 0 else (0, 1))
+    [row] = await vault.rows("SELECT text, revoked, revision FROM message WHERE revoked")
+    assert (row["text"], row["revision"]) == ("", 3)
+    kept = await vault.rows(
+        "SELECT r.text, r.edited_at, m.sent_at FROM message_revision r JOIN message m ON m.id = r.message_id"
+        " ORDER BY r.revision"
+    )
+    assert [row["text"] for row in kept] == ["price 500", "price 600"]
+    assert kept[0]["edited_at"] is None
+    assert kept[1]["edited_at"] > kept[1]["sent_at"]
+    # An older export that comes late brings no earlier wording back.
+    for text in WORDINGS[:2]:
+        again = await _import(vault, tmp_path, *before, f"9:05 pm - A: {text}", *after, "9:20 pm - A: x")
+        assert again[1] == 0
+    assert [each["text"] for each in await vault.rows("SELECT text FROM message WHERE revoked")] == [""]
+
+
+@pytest.mark.real
+async def test_a_chat_that_grew_since_its_only_message_was_edited_has_it_once(vault: Any, tmp_path: Path) -> None:
+    assert await _import(vault, tmp_path, "9:05 pm - A: price 500") == (1, 0)
+    assert await _import(vault, tmp_path, f"9:05 pm - A: {EDITED}", "9:06 pm - A: more") == (1, 1)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("omitted", [OMITTED, f"{MARK}image omitted", "<media na pinagsama>"])
+async def test_a_file_is_added_to_what_was_exported_without_and_never_taken_away(
+    vault: Any, tmp_path: Path, omitted: str
+) -> None:
+    def lines(text: str) -> list[str]:
+        return [f"9:05 pm - A: {text}", "9:05 pm - A: the invoice", f"9:05 pm - A: {text}".replace("0001", "0002"),
+                "9:07 pm - A: more"]  # fmt: skip
+
+    assert await _import(vault, tmp_path, *lines(omitted)) == (4, 0)
+    assert await _import(vault, tmp_path, *lines(FILE)) == (0, 2)
+    assert await _import(vault, tmp_path, *lines(omitted), "9:08 pm - A: and more") == (1, 0)
+    rows = await vault.rows("SELECT kind, raw_kind, details->>'file_name' AS name FROM message"
+                            " WHERE details ? 'file_name' ORDER BY name")  # fmt: skip
+    assert [(row["kind"], row["raw_kind"], row["name"]) for row in rows] == [
+        ("image", 1, "IMG-20240513-WA0001.jpg"), ("image", 1, "IMG-20240513-WA0002.jpg")
+    ]  # fmt: skip
+
+
+@pytest.mark.real
+async def test_the_second_of_two_deletions_in_a_minute_is_not_taken_for_the_first(vault: Any, tmp_path: Path) -> None:
+    last = "9:06 pm - A: after"
+    await _import(vault, tmp_path, "9:05 pm - A: one", "9:05 pm - A: This message was deleted", last)
+    deleted = "9:05 pm - A: This message was deleted"
+    assert await _import(vault, tmp_path, deleted, deleted, last) == (0, 1)
+    assert [row[2] for row in await _kept(vault)] == [True, True, False]
+
+
+CUT_IN_A_MINUTE = ["9:04 pm - A: zero", "9:05 pm - A: one", f"9:05 pm - A: {OMITTED}", "9:05 pm - B: ok",
+                   "9:05 pm - A: two", "9:06 pm - A: three"]  # fmt: skip
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("first", [1, 2, 3, 4])
+async def test_an_export_that_begins_within_a_minute_doubles_nothing(vault: Any, tmp_path: Path, first: int) -> None:
+    assert await _import(vault, tmp_path, *CUT_IN_A_MINUTE) == (6, 0)
+    cut = [
+        each.replace("two", "2 <This message was edited>").replace(OMITTED, FILE) for each in CUT_IN_A_MINUTE[first:]
+    ]
+    changed = 2 if first <= 2 else 1
+    assert await _import(vault, tmp_path, *cut, "9:07 pm - A: more") == (1, changed)
+    assert ("text", "one", False) in await _kept(vault)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("first", [1, 2, 3, 4])
+async def test_what_an_export_was_cut_behind_is_added_by_a_longer_one(vault: Any, tmp_path: Path, first: int) -> None:
+    await _import(vault, tmp_path, *CUT_IN_A_MINUTE[first:])
+    longer = [each.replace("two", "2 <This message was edited>") for each in CUT_IN_A_MINUTE]
+    assert await _import(vault, tmp_path, *longer) == (first, 1)
+    assert {text for _, text, _ in await _kept(vault)} == {"zero", "one", "", "ok", "2", "three"}
+
+
+@pytest.mark.real
+async def test_a_message_that_arrives_late_is_not_taken_for_another_of_its_minute(vault: Any, tmp_path: Path) -> None:
+    arrived = ["9:04 pm - B: x", "9:05 pm - A: one", "9:06 pm - B: y"]
+    await _import(vault, tmp_path, *arrived)
+    assert await _import(vault, tmp_path, *arrived, "9:05 pm - A: late", "9:07 pm - B: z") == (2, 0)
+
+
+@pytest.mark.real
+async def test_a_message_that_the_phone_lost_moves_no_other(vault: Any, tmp_path: Path) -> None:
+    lines = [f"9:05 pm - A: {text}" for text in ("one", "two", "three")]
+    await _import(vault, tmp_path, "9:04 pm - A: x", *lines, "9:06 pm - A: y")
+    assert await _import(vault, tmp_path, "9:04 pm - A: x", lines[0], lines[2], "9:06 pm - A: y") == (0, 0)
+
+
+def _as_before(at: datetime, sender: str, text: str, nth: int = 1) -> str:
+    """The one key that earlier releases gave a message."""
+    parts = (str(int(at.timestamp() * 1000)), sender, text, str(nth))
+    return f"TXT{sha256(chr(0).join(parts).encode()).hexdigest()[:32].upper()}"
+
+
+@pytest.mark.real
+async def test_an_archive_of_an_earlier_release_doubles_nothing(vault: Any, superuser: Any, tmp_path: Path) -> None:
+    at = datetime(2024, 5, 13, 15, 35, tzinfo=UTC)
+    deleted = "This message was deleted"
+    lines = [*CUT_IN_A_MINUTE[1:], f"9:08 pm - B: {EDITED}", f"9:08 pm - B: {deleted}", f"9:08 pm - B: {FILE}"]
+    assert await _import(vault, tmp_path, *lines) == (8, 0)
+    rows = await vault.rows(
+        "SELECT m.id, m.kind, m.chat_id, c.id AS sender, c.name FROM message m JOIN contact c ON c.id = m.sender_id"
+    )
+    # It has neither the other keys nor the ranks, and knows each message by its wording.
+    await superuser(
+        "DELETE FROM message_alias", "UPDATE message SET wording_rank = 0, edited_at = NULL WHERE NOT revoked",
+        "UPDATE message SET raw_kind = -1 WHERE kind = 'media'", "UPDATE message SET key_id = ''",
+    )  # fmt: skip
+    for kind, text, when in (("media", OMITTED, at), ("revoked", deleted, at.replace(minute=38))):
+        [row] = [row for row in rows if row["kind"] == kind]
+        id_ = message_key(row["chat_id"].bytes, False, _as_before(when, row["name"], text), row["sender"].bytes)
+        await superuser(f"UPDATE message SET id = '{id_}' WHERE id = '{row['id']}'")
+    assert _as_before(at, "A", "one") in _keys(_read(_write(tmp_path, _chat(*lines))))[0]
+    assert await _import(vault, tmp_path, *lines, "9:09 pm - A: more") == (1, 0)
+    later = [each.replace("three", EDITED).replace(OMITTED, FILE) for each in lines]
+    assert await _import(vault, tmp_path, *later, "9:09 pm - A: more") == (0, 2)

@@ -1,25 +1,24 @@
 """An exported chat: ``WhatsApp Chat with X.txt``, or a ZIP of it and its media, as Android and iOS write them.
 
 The text names people as the phone's address book does, or by number; it has no ids, no direction and local times
-without a zone. So a message's key is made of what it says, a person without a number is an address ``name@export``,
-and day and month are told apart by the whole file, or by who gives the file.
+without a zone. So a message's keys are made of when it was sent, by whom and what it says, a person without a number is
+an address ``name@export``, and day and month are told apart by the whole file, or by who gives the file.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from datetime import datetime
-from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from vault_importer.formats.android_kinds import KINDS
+from vault_importer.formats.android_kinds import KINDS, WAITING
 from vault_importer.formats.base import Backup, SkippedRow, SourceChat, SourceContact, SourceMessage
+from vault_importer.formats.export_keys import Line, key_ids
 from vault_importer.formats.export_marks import DELETED, EDITED, OMITTED, attached_file, is_unknown_mark
 from vault_importer.formats.export_options import DEFAULT_ZONE, DateOrder, ExportOptions
 from vault_importer.formats.gathered import Gathered
@@ -49,7 +48,8 @@ _NUMBER = re.compile(r"\+[\d \u00a0\u202f()\-.]{7,25}")
 _OMITTED = re.compile(r"(?:.*[\u200e ])?(image|video|audio|sticker|gif|document|contact card) omitted", re.IGNORECASE)
 #: A text in angle brackets that may be a mark of another language.
 UNKNOWN_MARK = "unknown_mark"
-OMITTED_CODES = {"image": 1, "video": 3, "audio": 2, "sticker": 20, "gif": 13, "document": 9, "contact card": 4}
+#: Else it is the kind's own name.
+OMITTED_KINDS = {"contact card": "contact"}
 FILE_CODES = {
     "jpg": 1, "jpeg": 1, "png": 1, "webp": 20, "mp4": 3, "mov": 3, "3gp": 3, "opus": 2, "ogg": 2, "m4a": 2, "mp3": 2,
     "aac": 2, "vcf": 4,
@@ -217,17 +217,16 @@ def read_text(text: str, title: str, options: ExportOptions) -> Backup:
     title = _named(title, people)
     chat = _chat(title, people)
     rows: list[SourceMessage | SkippedRow] = []
-    seen: Counter[tuple[Any, ...]] = Counter()
+    timed: list[tuple[_Said, _Content, int]] = []
     for each in said:
         day = _day(each.numbers, order)
         clock = each.clock
         if day is None or clock[0] > 23 or clock[1] > 59 or clock[2] > 59:
             rows.append(SkippedRow("message", "no_time"))
             continue
-        at = int(datetime(*day, *clock, tzinfo=zone).timestamp() * 1000)
-        same = (at, each.sender, each.text)
-        seen[same] += 1
-        rows.append(_message(each, at, seen[same], chat, title))
+        timed.append((each, _content(each), int(datetime(*day, *clock, tzinfo=zone).timestamp() * 1000)))
+    keys = key_ids([_line(*each) for each in timed])
+    rows += [_message(*each, of_it, chat, title) for each, of_it in zip(timed, keys, strict=True)]
     contacts = [_contact(name) for name in sorted({*people, title} if chat.kind == "direct" else people)]
     unknown = sum(isinstance(row, SourceMessage) and UNKNOWN_MARK in (row.details or ()) for row in rows)
     return Gathered(rows, chats=[chat], contacts=contacts, found={UNKNOWN_MARK: unknown} if unknown else {})
@@ -264,19 +263,43 @@ def _local(name: str) -> str:
     return clean(name).replace("@", " ")
 
 
-def _message(said: _Said, at: int, nth: int, chat: SourceChat, title: str) -> SourceMessage:
+class _Content(NamedTuple):
+    code: int
+    """Of Android."""
+    text: str
+    details: Mapping[str, Any] | None = None
+    kind: str = ""
+    """Where the code does not say."""
+    edited: bool = False
+
+
+def _line(said: _Said, content: _Content, at: int) -> Line:
+    return Line(
+        at,
+        said.sender,
+        said.text,
+        tells=content.code not in (WAITING, REVOKED),
+        changed=content.edited or content.code == REVOKED,
+        system=content.code == SYSTEM,
+    )
+
+
+def _message(
+    said: _Said, content: _Content, at: int, keys: tuple[str, ...], chat: SourceChat, title: str
+) -> SourceMessage:
     from_me = chat.kind == "direct" and said.sender not in ("", title)
     sender = _address(said.sender) if said.sender and chat.kind != "direct" else ""
-    code, text, details = _content(said)
-    digest = sha256("\0".join((str(at), said.sender, said.text, str(nth))).encode("utf-8", "replace")).hexdigest()
+    code = content.code
+    # Nothing tells when it was edited: after it was sent, by a quarter of an hour at most. The first moment is enough
+    # to be a later wording than what was sent, and the same in every export.
+    edited_at = at + 1 if content.edited else 0
     return SourceMessage(
-        chat.jid, from_me, f"TXT{digest[:32].upper()}", (), sender, at, KINDS.get(code, "media"), code, clean(text), 0,
-        code == REVOKED, 0, details,
+        chat.jid, from_me, keys[-1], keys[:-1], sender, at, content.kind or KINDS[code], code, clean(content.text),
+        edited_at, code == REVOKED, 0, content.details,
     )  # fmt: skip
 
 
-def _content(said: _Said) -> tuple[int, str, Mapping[str, Any] | None]:
-    """Code (of Android; -1 for media of any kind), text and what else is known."""
+def _content(said: _Said) -> _Content:
     marked = said.text.startswith("\u200e")
     text = said.text.strip(MARKS)
     mark = next((each for each in EDITED if text.endswith(each)), None)
@@ -285,18 +308,26 @@ def _content(said: _Said) -> tuple[int, str, Mapping[str, Any] | None]:
     first, _, caption = text.partition("\n")
     first = first.strip(MARKS + " ")
     if not said.sender:
-        return SYSTEM, text, None
+        return _Content(SYSTEM, text)
     if text.lower().rstrip(".") in DELETED:
-        return REVOKED, "", None
+        return _Content(REVOKED, "")
     if first.startswith("<") and first.strip("<> ").lower() in OMITTED:
-        return -1, caption, None
+        return _left_out("media", caption)
     if marked and (omitted := _OMITTED.fullmatch(first)):
-        return OMITTED_CODES[omitted[1].lower()], caption, None
+        kind = omitted[1].lower()
+        return _left_out(OMITTED_KINDS.get(kind, kind), caption)
     if file := attached_file(first, marked=marked).strip(MARKS):
-        return FILE_CODES.get(file.rpartition(".")[2].lower(), DOCUMENT), caption, {"file_name": clean(file)}
+        code = FILE_CODES.get(file.rpartition(".")[2].lower(), DOCUMENT)
+        return _Content(code, caption, {"file_name": clean(file)}, edited=mark is not None)
     if marked:
         # iOS writes what the app says under the chat's name.
-        return SYSTEM, text, None
+        return _Content(SYSTEM, text)
     if is_unknown_mark(text):
-        return TEXT, text, {UNKNOWN_MARK: True}
-    return TEXT, text, {"edited": True} if mark is not None else None
+        return _left_out("text", text)._replace(details={UNKNOWN_MARK: True})
+    return _Content(TEXT, text, {"edited": True} if mark is not None else None, edited=mark is not None)
+
+
+def _left_out(kind: str, text: str) -> _Content:
+    """What another export has: with Android's code of what has not arrived yet it replaces nothing, and is replaced by
+    whatever names the file. So it never counts as edited either."""
+    return _Content(WAITING, text, kind=kind)
