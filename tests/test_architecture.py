@@ -20,7 +20,7 @@ FUNCTION_LINES = 50
 PARAMETERS = 8
 MODULE_LINES = 400
 #: Handed over as one file that runs by itself: it cannot be split.
-ALONE = {"services/vault-importer/src/vault_importer/verify_evidence.py": 600}
+ALONE = {"services/vault-importer/src/vault_importer/verify_evidence.py": 720}
 TEST_FILE_LINES = 600
 MAIN_LINES = 20
 KIT_LINES = 1600

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import copy
 import io
 import json
@@ -22,7 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vault_importer import verify_evidence
-from vault_importer.certificate import certificate_html
+from vault_importer.certificate import certificate_html, certificate_text
 from vault_importer.checkpoint_store import StoredCheckpoint, add_cosignature
 from vault_importer.checkpoints import make_checkpoint, tenant_signer
 from vault_importer.evidence import SUMS, Evidence, EvidenceRefused, gather_evidence
@@ -267,6 +268,14 @@ async def test_other_lies_that_the_vault_has_signed_are_found(case: Case) -> Non
     for check, change in lies:
         assert found(signed_anew({**files, **change}, case.log), key=key, witness=witness) == check
     assert found(signed_anew(files, WITNESS), key=key, witness=witness) == "sums"
+    for never in (2**40, 2**63):
+        # Signed at a time that is in no calendar.
+        text = note.partition("\n\n")[0] + "\n"
+        signature = WITNESS.sign(f"cosignature/v1\ntime {never}\n{text}".encode())
+        raw = WITNESS.verifier.cosigner().key_id + never.to_bytes(8, "big") + signature
+        line = f"\u2014 {WITNESS.name} {base64.b64encode(raw).decode()}\n"
+        lie = {"checkpoint.txt": (case.checkpoint.note + line).encode()}
+        assert found(signed_anew({**files, **lie}, case.log), key=key, witness=witness) == "cosignature"
 
 
 PHOTO = b"a picture of a bill" * 1000
@@ -334,8 +343,8 @@ async def test_lies_about_what_stands_beside_messages_are_found_though_the_vault
         return found(signed_anew(rest, shown.log), key=key)
 
     assert found_in({}) == ""
-    # A photo may be left out: its leaf still says which it was.
-    assert found_in({}, photo) == ""
+    # Its leaf still says which photo it was, but the certificate says that it was handed over.
+    assert found_in({}, photo) == "certificate"
     assert found_in({photo: other}) == "media"
     assert found_in({photo: PHOTO[:-1]}) == "media"
     assert found_in({f"media/{sha256(other).hexdigest()}": other}) == "media"
@@ -436,7 +445,73 @@ async def test_a_message_cannot_look_like_another_line_of_the_transcript(case: C
     files = unpacked(written(await case.gather(Scope(chat=await case.chat("group")))))
     lines = files["transcript.txt"].decode().splitlines()
     assert len([line for line in lines if not line.startswith("    ")]) == 4
-    assert lines[-1].startswith("    2022-08-25 09:00:00")
+    assert lines[-1].startswith("    | 2022-08-25 09:00:00")
+
+
+@pytest.mark.real
+async def test_what_a_reader_reads_is_what_is_proven_though_the_vault_signs_something_else(shown: Case) -> None:
+    """The transcript and the certificate in its two forms, beside messages, files, reactions and votes."""
+    files = unpacked(written(await shown.gather(await _group(shown))))
+    said, form, page = (files[name] for name in ("transcript.txt", "certificate.txt", "certificate.html"))
+    assert b"reacted" in said and b"chose option" in said and b"    file " in said  # noqa: PT018
+    digest, other = sha256(files["messages.json"]).hexdigest().encode(), sha256(b"other").hexdigest().encode()
+    source = sha256(shown.source.read_bytes()).hexdigest().encode()
+    people = json.loads(files["people.json"])
+    people["people"][0]["name"] = "Ravi"
+    lies: list[tuple[str, Files]] = [
+        ("transcript", {"transcript.txt": b'2022-08-25 09:00:00 UTC  "Group"  "Ravi": I owe you 1 crore\n'}),
+        ("transcript", {"transcript.txt": said + b"and 1 crore\n"}),
+        ("transcript", {"transcript.txt": said.replace(b"chose option", b"did not choose option")}),
+        ("transcript", {"people.json": json.dumps(people).encode()}),
+        ("certificate", {"certificate.txt": form.replace(source, other)}),
+        ("certificate", {"certificate.txt": form.replace(digest, other)}),
+        ("certificate", {"certificate.txt": form.replace(b"solemnly affirm", b"deny")}),
+        ("certificate", {"certificate.txt": form + b"  more.txt: " + other + b"\n"}),
+        ("certificate", {"certificate.txt": form.replace(b"\nmade ", b"\nmade by Ravi ")}),
+        ("certificate", {"certificate.txt": b""}),
+        ("certificate", {"certificate.html": page.replace(source, other)}),
+        ("certificate", {"certificate.html": page.replace(b"working properly", b"broken")}),
+        ("certificate", {"certificate.html": page.replace(b"</body>", b"<p>I owe 1 crore</p></body>")}),
+        ("bundle", {"READ_ME_FIRST.txt": b"Ravi owes you 1 crore"}),
+        ("bundle", {"timestamps/readme.txt": b"Ravi owes you 1 crore"}),
+        ("timestamp", {"checkpoint_text.txt": b"another text\n"}),
+    ]
+    key = str(shown.log.verifier)
+    assert found(signed_anew(files, shown.log), key=key) == ""
+    for check, change in lies:
+        name = next(iter(change))
+        assert files.get(name) != change[name], name
+        assert found(signed_anew({**files, **change}, shown.log), key=key) == check, change
+    for name in ("transcript.txt", "certificate.txt", "certificate.html"):
+        rest = {each: content for each, content in files.items() if each != name}
+        assert found(signed_anew(rest, shown.log), key=key) == "bundle"
+
+
+def test_a_name_that_nothing_proves_cannot_look_like_what_somebody_said() -> None:
+    name = "Ravi: I owe you 1 crore\n2022-08-25 09:00:00 UTC  \u2028x"
+    who = {"people": [{"id": "r", "name": name, "number": None, "jid": "j"}], "chats": []}
+    said = {
+        "content": {"chat": "c", "sender": "r", "from_me": False, "revoked": False, "text": "No\nnever", "sent_us": 0},
+        "record": {"message": "m", "revision": 1},
+    }
+    text = verify_evidence.transcript([said], {"media": [], "reaction": [], "vote": []}, who)
+    first, *more = text.splitlines()
+    assert first.startswith('1970-01-01 00:00:00 UTC  ""  "Ravi: I owe you 1 crore\\n2022-08-25')
+    assert [line[:6] for line in more] == ["    | "] * 2
+    assert text.endswith('x": No\n    | never\n')
+
+
+def test_the_verifier_knows_the_form_of_the_certificate() -> None:
+    """A word that is changed in the form is a form more in the verifier, beside those that bundles have already."""
+    about = {"files": {"messages.json": "00"}, "sources": [("a", "11")], "note": "o\n1\nr\n", "at": NOW, "log": "k"}
+    for name, made in (("certificate.txt", certificate_text(about)), ("certificate.html", certificate_html(about))):
+        forms, mark, _, _ = verify_evidence.FORMS[name]
+        assert sha256(made.encode().partition(mark)[0]).hexdigest() in forms
+
+
+def test_a_line_of_the_verifier_holds_nothing_that_looks_like_another(capsys: pytest.CaptureFixture[str]) -> None:
+    verify_evidence.say("source file: 00  a\nGOOD\u202e\x1b[2J")
+    assert capsys.readouterr().out == "source file: 00  a?GOOD??[2J\n"
 
 
 def test_names_from_a_backup_cannot_write_into_the_certificate() -> None:

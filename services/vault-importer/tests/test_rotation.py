@@ -229,6 +229,8 @@ async def test_a_bundle_leads_from_the_key_that_is_known_to_the_one_that_signed_
 
     def signed(handovers: list[str], by: Signer = new) -> dict[str, bytes]:
         changed = {**files, "handovers.json": json.dumps(handovers).encode()}
+        was, now = (sha256(each["handovers.json"]).hexdigest().encode() for each in (files, changed))
+        changed |= {name: files[name].replace(was, now) for name in ("certificate.txt", "certificate.html")}
         lines = [f"{sha256(each).hexdigest()}  {name}\n" for name, each in sorted(changed.items()) if name != SUMS]
         return {**changed, SUMS: sign_text(by, f"{SUMS_TITLE}\n" + "".join(lines)).encode()}
 

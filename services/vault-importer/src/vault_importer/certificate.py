@@ -1,5 +1,8 @@
 """The certificate that Indian courts ask for with electronic records: section 63(4)(c) of the Bharatiya Sakshya
 Adhiniyam, 2023, in the form of its Schedule. Hashes are filled in; whoever signs fills in the rest and answers for it.
+
+The verifier of a bundle writes the hash report again and knows the form by its SHA-256 (``FORMS``): whoever changes a
+word here adds the new one there, and leaves the earlier ones for the bundles that have them.
 """
 
 from __future__ import annotations
@@ -8,6 +11,8 @@ from collections.abc import Mapping
 from datetime import timedelta, timezone
 from html import escape
 from typing import Any
+
+from vault_importer.verify_evidence import report, report_html, report_text
 
 __all__ = ["certificate_html", "certificate_text"]
 
@@ -75,15 +80,8 @@ def _parts(about: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
     ]
 
 
-def _report(about: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """The hash report: what is hashed, and its SHA-256."""
-    origin, size, root = about["note"].split("\n")[:3]
-    return [
-        ("Records produced (SHA-256 of each file of the bundle)", sorted(about["files"].items())),
-        ("Backup files that the messages come from (SHA-256)", [(" ".join(a.split()), b) for a, b in about["sources"]]),
-        ("Signed checkpoint of the archive", [("log", origin), ("leaves", size), ("root, base64", root),
-                                              ("public key of the log", about["log"])]),
-    ]  # fmt: skip
+def _rows(about: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    return report(about["files"], about["sources"], about["note"], about["log"])
 
 
 def certificate_text(about: Mapping[str, Any]) -> str:
@@ -91,10 +89,7 @@ def certificate_text(about: Mapping[str, Any]) -> str:
     lines = [TITLE, UNDER, ""]
     for title, paragraphs in _parts(about):
         lines += [title, "", *(line for each in paragraphs for line in (each, "")), ""]
-    lines += ["HASH REPORT", f"made {_made(about)}", ""]
-    for title, rows in _report(about):
-        lines += [title, *(f"  {name}: {value}" for name, value in rows), ""]
-    return "\n".join(lines)
+    return "\n".join([*lines, "HASH REPORT", f"made {_made(about)}", "", report_text(_rows(about))])
 
 
 def certificate_html(about: Mapping[str, Any]) -> str:
@@ -103,13 +98,7 @@ def certificate_html(about: Mapping[str, Any]) -> str:
     for title, paragraphs in _parts(about):
         body.append(f"<section><h2>{escape(title)}</h2>" + "".join(f"<p>{escape(p)}</p>" for p in paragraphs))
         body.append("</section>")
-    body.append(f"<section><h2>HASH REPORT</h2><p>made {_made(about)}</p>")
-    for title, rows in _report(about):
-        cells = "".join(
-            f"<tr><td>{escape(name)}</td><td><code>{escape(value)}</code></td></tr>" for name, value in rows
-        )
-        body.append(f"<h3>{escape(title)}</h3><table>{cells}</table>")
-    body.append("</section>")
+    body.append(f"<section><h2>HASH REPORT</h2><p>made {_made(about)}</p>{report_html(_rows(about))}</section>")
     style = "body{font:12pt serif;max-width:45em;margin:2em auto}section{page-break-after:always}code{font-size:9pt}"
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Certificate</title>'

@@ -45,7 +45,7 @@ from vault_importer.ledger_store import (
 )
 from vault_importer.signed_note import Signer, sign_text
 from vault_importer.timestamps import stamped_text
-from vault_importer.transcript import transcript
+from vault_importer.verify_evidence import transcript
 from vault_importer.witness_client import WitnessAddress
 
 __all__ = ["Evidence", "EvidenceRefused", "gather_evidence"]

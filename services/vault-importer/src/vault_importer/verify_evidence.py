@@ -11,15 +11,23 @@ KEY is the public key of the log, as you know it from elsewhere than the bundle.
   checkpoint   the checkpoint is signed with the log's key, and when
   handover     from the key that you know the log went over to the one that signed this, by checkpoints of both
   cosignature  witnesses elsewhere signed the same checkpoint, so it is not one of several histories
+  timestamp    each timestamps/*.tsr is an answer about this checkpoint, and checkpoint_text.txt is its text
   source       the messages come from files of these hashes
   media        each media file in the bundle is the one that the archive committed to, by its SHA-256
+  transcript   transcript.txt is what the proven messages, files, reactions and votes make, word for word
+  certificate  the certificate is the unfilled form with the hashes of this bundle, its sources and its checkpoint
 
 Reactions, votes, and which hidden and numbered identities the archive took for one person (identities.json: by which
-table of which import) are checked by commitment and inclusion like messages. What people and chats are called
-(people.json) and what the options of a poll are named is not proven.
+table of which import) are checked by commitment and inclusion like messages. A bundle with any other file is bad.
 
-timestamps/*.tsr are answers of time-stamping authorities. That they are of this checkpoint is checked here, who signed
-them is checked with the authority's certificate:
+What is not proven:
+
+  - whose name and number belong to an id: people.json says it, and the transcript writes names from it in quotes
+  - how the options of a poll are worded; a vote is for the option of a number
+  - that nothing was left out: whoever made the bundle chose what is in it
+  - when the certificate says that it was made
+  - the verifier in the bundle: take this file from elsewhere
+  - who signed timestamps/*.tsr; that is checked with the authority's certificate:
 
     openssl ts -verify -in timestamps/1.tsr -data checkpoint_text.txt -CAfile AUTHORITY.pem
 """
@@ -30,10 +38,12 @@ import argparse
 import base64
 import hashlib
 import hmac
+import html
 import json
+import re
 import sys
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,6 +63,35 @@ BESIDE = {
 }
 MEDIA = "media/"
 READ_BYTES = 1024 * 1024
+PRINTED = {"transcript.txt", "certificate.txt", "certificate.html"}
+#: Not in the hash report of the certificate.
+UNREPORTED = {"certificate.txt", "certificate.html", "verify_evidence.py", SUMS}
+NAMES = {
+    "messages.json", "imports.json", "people.json", "checkpoint.txt", "checkpoint_text.txt", "keys.json",
+    "handovers.json", *PRINTED, *UNREPORTED, *(name for name, _, _ in BESIDE.values()),
+}  # fmt: skip
+STAMP = re.compile(r"timestamps/[1-9][0-9]*\.tsr", re.ASCII)
+#: SHA-256 of what stands before the hash report in each certificate as it was ever written, and what is around it.
+FORMS = {
+    "certificate.txt": (
+        {"6c5855406c58f5bfec6e8476c575cd89e2b82ab79d171957e6b294ea7682dfaf"},
+        b"HASH REPORT\nmade ",
+        b" IST\n\n",
+        b"",
+    ),
+    "certificate.html": (
+        {"794fd2bad3a63472acc4ba1c002693dc0b72ab946dc5db682678416546256854"},
+        b"<h2>HASH REPORT</h2><p>made ",
+        b" IST</p>",
+        b"</section></body></html>\n",
+    ),
+}
+MADE = re.compile(rb"\d\d/\d\d/\d{4} \d\d:\d\d:\d\d")
+UNPROVEN = (
+    "which name and number an id belongs to (people.json, names in quotes in transcript.txt), how options of polls are"
+    " worded, that nothing was left out, when the certificate was made, the verifier in the bundle"
+)
+OURSELVES = "00000000-0000-0000-0000-000000000000"
 
 
 class Bad(Exception):
@@ -257,10 +296,26 @@ def check_sums(files: dict[str, bytes], media: dict[str, Stored], key: Key) -> N
         raise Bad("sums", f"{SUMS} is not signed with the log's key.")
 
 
+def check_names(files: dict[str, bytes]) -> None:
+    """Nothing lies in the bundle that is not looked at, and nothing is missing that a reader looks for."""
+    for name in sorted(set(files) - NAMES):
+        if not STAMP.fullmatch(name):
+            raise Bad("bundle", f"{name} is no file of a bundle: nothing proves what is in it.")
+    for name in sorted(PRINTED - set(files)):
+        raise Bad("bundle", f"{name} is missing.")
+
+
 class Checkpoint(NamedTuple):
     size: int
     root: bytes
     at: datetime
+
+
+def time_of(seconds: int, check: str) -> datetime:
+    try:
+        return EPOCH + timedelta(seconds=seconds)
+    except OverflowError:
+        raise Bad(check, "A signature is of a time that is in no calendar.") from None
 
 
 def check_checkpoint(text: str, key: Key) -> Checkpoint:
@@ -271,7 +326,7 @@ def check_checkpoint(text: str, key: Key) -> Checkpoint:
     seconds = note.cosigned(key)
     if not note.is_signed(key) or seconds is None:
         raise Bad("checkpoint", "The checkpoint is not signed with the log's key.")
-    return Checkpoint(int(lines[1]), base64.b64decode(lines[2], validate=True), EPOCH + timedelta(seconds=seconds))
+    return Checkpoint(int(lines[1]), base64.b64decode(lines[2], validate=True), time_of(seconds, "checkpoint"))
 
 
 def check_handovers(notes: list[str], known: Key | None, log: Key, size: int) -> list[Key]:
@@ -371,6 +426,191 @@ def check_media(entries: list[dict[str, Any]], media: dict[str, Stored]) -> None
             raise Bad("media", f"{name} is not a file that the archive committed to.")
 
 
+def check_witnesses(note: Note, witnesses: Sequence[Key]) -> dict[str, datetime]:
+    """When each of them cosigned the checkpoint."""
+    cosigned = {}
+    for witness in witnesses:
+        seconds = note.cosigned(witness)
+        if seconds is None:
+            raise Bad("cosignature", f"The checkpoint is not cosigned by {witness.name}.")
+        cosigned[str(witness)] = time_of(seconds, "cosignature")
+    return cosigned
+
+
+# Time stamps (RFC 3161) -----------------------------------------------------------------------------------------
+
+SEQUENCE, INTEGER, OCTETS, OID, EXPLICIT = 0x30, 0x02, 0x04, 0x06, 0xA0
+SIGNED_DATA = bytes.fromhex("2a864886f70d010702")
+TST_INFO = bytes.fromhex("2a864886f70d0109100104")
+SHA256 = bytes.fromhex("608648016503040201")
+MAX_TOKEN = 1024 * 1024
+
+
+def der(data: bytes) -> list[tuple[int, bytes]]:
+    """Elements of DER that stand side by side, each with its tag. Raises ``ValueError`` for what is not DER."""
+    found, at = [], 0
+    while at < len(data):
+        if len(data) < at + 2:
+            raise ValueError("it ends too early")
+        tag, size = data[at], data[at + 1]
+        at += 2
+        if size > 127:
+            width, size = size - 128, int.from_bytes(data[at : at + size - 128], "big")
+            at += width
+            if not 1 <= width <= 4:
+                raise ValueError("its length is not told, or too long")
+        if tag & 31 == 31 or size > len(data) - at:
+            raise ValueError("its tag is too long, or it ends too early")
+        found.append((tag, data[at : at + size]))
+        at += size
+    return found
+
+
+def inside(data: bytes, *path: tuple[int, int]) -> bytes:
+    """What lies in an element that is found by places and tags, from outside in."""
+    for place, tag in path:
+        elements = der(data)
+        if place >= len(elements) or elements[place][0] != tag:
+            raise ValueError("this is another structure")
+        data = elements[place][1]
+    return data
+
+
+def imprint_of(token: bytes) -> bytes:
+    """The SHA-256 that an authority's answer is about. Raises ``ValueError`` for what is no such answer."""
+    if len(token) > MAX_TOKEN or len(der(token)) != 1:
+        raise ValueError("too long, or not one answer")
+    status = inside(token, (0, SEQUENCE), (0, SEQUENCE), (0, INTEGER))
+    signed = ((0, SEQUENCE), (1, SEQUENCE))
+    wrapped = (*signed, (1, EXPLICIT), (0, SEQUENCE), (2, SEQUENCE))
+    types = inside(token, *signed, (0, OID)), inside(token, *wrapped, (0, OID))
+    imprint = inside(token, *wrapped, (1, EXPLICIT), (0, OCTETS), (0, SEQUENCE), (2, SEQUENCE))
+    if (
+        status not in (b"\0", b"\1")
+        or types != (SIGNED_DATA, TST_INFO)
+        or inside(imprint, (0, SEQUENCE), (0, OID)) != SHA256
+    ):
+        raise ValueError("not granted, or of another kind")
+    return inside(imprint, (1, OCTETS))
+
+
+def check_stamps(files: dict[str, bytes], text: bytes) -> list[str]:
+    """The names of the time stamps. Whoever checks one with openssl does so against checkpoint_text.txt."""
+    stamps = sorted(each for each in files if each.startswith("timestamps/"))
+    if files.get("checkpoint_text.txt", None if stamps else text) != text:
+        raise Bad("timestamp", "checkpoint_text.txt is not the text of the checkpoint.")
+    for name in stamps:
+        try:
+            imprint = imprint_of(files[name])
+        except ValueError:
+            raise Bad("timestamp", f"{name} is no answer of a time-stamping authority.") from None
+        if imprint != hashlib.sha256(text).digest():
+            raise Bad("timestamp", f"{name} is not of this checkpoint.")
+    return stamps
+
+
+# For a reader ---------------------------------------------------------------------------------------------------
+# The vault writes them with these functions too. Another wording makes earlier bundles bad: keep what reads those.
+
+
+def transcript(
+    messages: Sequence[Mapping[str, Any]], beside: Mapping[Any, Sequence[Mapping[str, Any]]], who: Mapping[str, Any]
+) -> str:
+    """A line for each wording, and under it the file, the reactions and the votes of its message."""
+    names = {each["id"]: each["name"] or each["number"] or each["jid"] for each in who["people"]}
+    chats = {each["id"]: each["name"] or names.get(each["contact_id"]) or each["jid"] for each in who["chats"]}
+    # In quotes, since nothing proves a name: none can look like something that was said.
+    people = {id_: canonical(name).decode() for id_, name in names.items()}
+    under = _under(beside, {**people, OURSELVES: "the account"})
+    lines = []
+    for each in messages:
+        content, record = each["content"], each["record"]
+        author = "the account" if content["from_me"] else people.get(content["sender"], "unknown")
+        said = "[revoked]" if content["revoked"] else content["text"] or f"[{content['kind']}]"
+        later = f" (revision {record['revision']})" if record["revision"] > 1 else ""
+        chat = canonical(chats.get(content["chat"], "")).decode()
+        lines.append(_one(f"{_time(content['sent_us'])}  {chat}  {author}{later}: {said}"))
+        lines += under.pop(record["message"], ())
+    return "\n".join(lines) + "\n"
+
+
+def _under(beside: Mapping[Any, Sequence[Mapping[str, Any]]], people: Mapping[str, str]) -> dict[str, list[str]]:
+    under: dict[str, list[str]] = {}
+    for kind in ("media", "reaction", "vote"):
+        for each in beside[kind]:
+            content = each["content"]
+            if kind == "media":
+                line = f"file {content['sha256']}, {content['bytes']:,} bytes"
+            elif kind == "reaction":
+                what = f"reacted {content['reaction']}" if content["reaction"] else "took the reaction back"
+                line = f"{_time(content['reacted_us'])}  {people.get(content['by'], 'unknown')} {what}"
+            else:
+                what = f"chose option {content['option']}"
+                line = f"{_time(content['voted_us'])}  {people.get(content['by'], 'unknown')} {what}"
+            under.setdefault(each["record"]["message"], []).append("    " + _one(line))
+    return under
+
+
+def _one(line: str) -> str:
+    """Nothing that somebody wrote can look like another line of the transcript."""
+    return "\n    | ".join(line.splitlines())
+
+
+def _time(microseconds: int) -> str:
+    return f"{(EPOCH + timedelta(microseconds=microseconds)).isoformat(' ', 'seconds')[:19]} UTC"
+
+
+def report(
+    files: Mapping[str, str], sources: Sequence[tuple[str, str]], text: str, log: str
+) -> list[tuple[str, list[tuple[str, str]]]]:
+    """The hash report of the certificate: what is hashed, and its SHA-256."""
+    origin, size, root = text.split("\n")[:3]
+    return [
+        ("Records produced (SHA-256 of each file of the bundle)", sorted(files.items())),
+        ("Backup files that the messages come from (SHA-256)", [(" ".join(a.split()), b) for a, b in sources]),
+        ("Signed checkpoint of the archive", [("log", origin), ("leaves", size), ("root, base64", root),
+                                              ("public key of the log", log)]),
+    ]  # fmt: skip
+
+
+def report_text(rows: Sequence[tuple[str, Sequence[tuple[str, str]]]]) -> str:
+    lines = [line for title, each in rows for line in (title, *(f"  {name}: {value}" for name, value in each), "")]
+    return "\n".join(lines)
+
+
+def report_html(rows: Sequence[tuple[str, Sequence[tuple[str, str]]]]) -> str:
+    made = ""
+    for title, each in rows:
+        cells = "".join(
+            f"<tr><td>{html.escape(name)}</td><td><code>{html.escape(value)}</code></td></tr>" for name, value in each
+        )
+        made += f"<h3>{html.escape(title)}</h3><table>{cells}</table>"
+    return made
+
+
+def check_transcript(
+    files: dict[str, bytes], messages: list[dict[str, Any]], beside: dict[str, list[dict[str, Any]]]
+) -> None:
+    people = json.loads(files["people.json"], object_pairs_hook=_once)
+    if files["transcript.txt"] != transcript(messages, beside, people).encode():
+        raise Bad("transcript", "transcript.txt is not what the proven messages say.")
+
+
+def check_certificates(
+    files: dict[str, bytes], media: dict[str, Stored], imports: list[dict[str, Any]], text: str, log: Key
+) -> None:
+    digests = {name: hashlib.sha256(each).hexdigest() for name, each in files.items() if name not in UNREPORTED}
+    digests.update({name: each.digest for name, each in media.items()})
+    rows = report(digests, [(each["file_name"], each["file_sha256"]) for each in imports], text, str(log))
+    for name, written in (("certificate.txt", report_text(rows)), ("certificate.html", report_html(rows))):
+        forms, mark, before, after = FORMS[name]
+        form, _, rest = files[name].partition(mark)
+        if hashlib.sha256(form).hexdigest() not in forms:
+            raise Bad("certificate", f"{name} is not the form that the vault fills hashes into.")
+        if not MADE.fullmatch(rest[:19]) or rest[19:] != before + written.encode() + after:
+            raise Bad("certificate", f"The hashes in {name} are not those of this bundle.")
+
+
 class Found(NamedTuple):
     wordings: int
     beside: dict[str, int]
@@ -379,6 +619,7 @@ class Found(NamedTuple):
     checkpoint: Checkpoint
     cosigned: dict[str, datetime]
     keys: list[Key]
+    stamps: list[str]
 
 
 def verify(
@@ -389,20 +630,14 @@ def verify(
     Raises :class:`Bad`, or any other error for what is not a bundle."""
     keys = json.loads(files["keys.json"], object_pairs_hook=_once)
     log = parse_key(keys["log"])
-    size = int(parse_note(files["checkpoint.txt"].decode()).text.split("\n")[1])
+    note = parse_note(files["checkpoint.txt"].decode())
+    size = int(note.text.split("\n")[1])
     log_keys = check_handovers(json.loads(files.get("handovers.json", b"[]")), key, log, size)
     check_sums(files, media, log)
+    check_names(files)
     checkpoint = check_checkpoint(files["checkpoint.txt"].decode(), log)
-    note = parse_note(files["checkpoint.txt"].decode())
-    cosigned = {}
-    for witness in witnesses or [parse_key(each) for each in keys["witnesses"]]:
-        seconds = note.cosigned(witness)
-        if seconds is None:
-            raise Bad("cosignature", f"The checkpoint is not cosigned by {witness.name}.")
-        cosigned[str(witness)] = EPOCH + timedelta(seconds=seconds)
-    for name in sorted(each for each in files if each.startswith("timestamps/")):
-        if hashlib.sha256(note.text.encode()).digest() not in files[name]:
-            raise Bad("timestamp", f"{name} is not of this checkpoint.")
+    cosigned = check_witnesses(note, witnesses or [parse_key(each) for each in keys["witnesses"]])
+    stamps = check_stamps(files, note.text.encode())
     imports = {}
     for entry in json.loads(files["imports.json"], object_pairs_hook=_once):
         imports[check_import(entry, checkpoint)] = entry["content"]
@@ -416,8 +651,10 @@ def verify(
     unknown = {entry["record"]["import"] for entry in entries} - set(imports)
     if unknown:
         raise Bad("source", f"The bundle does not say from which file import {min(unknown)} came.")
+    check_transcript(files, messages, beside)
+    check_certificates(files, media, list(imports.values()), note.text, log)
     counts = {kind: len(each) for kind, each in beside.items()}
-    return Found(len(seen), counts, len(media), imports, checkpoint, cosigned, log_keys)
+    return Found(len(seen), counts, len(media), imports, checkpoint, cosigned, log_keys, stamps)
 
 
 def check_sources(paths: Sequence[str], sources: dict[str, str]) -> None:
@@ -427,7 +664,10 @@ def check_sources(paths: Sequence[str], sources: dict[str, str]) -> None:
 
 
 def say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
+    """A line, in which nothing from a bundle can look like another line, on whatever a terminal can show."""
+    encoding = sys.stdout.encoding or "utf-8"
+    shown = "".join(each if each.isprintable() else "?" for each in text)
+    sys.stdout.write(shown.encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -458,9 +698,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(f"  cosigned {at} by {name}{'' if given.witness else ' (a key from the bundle: compare it)'}")
     for digest, name in sorted(sources.items()):
         say(f"  source file: SHA-256 {digest}  {name}")
+    for name in found.stamps:
+        say(f"  {name} is of this checkpoint; who signed it is checked with openssl, see the head of this file")
     for before, after in zip(found.keys, found.keys[1:]):  # noqa: B905 - Python 3.9
         say(f"  the log went over from {before} to {after}, signed by both")
     say(f"  log: {found.keys[-1]}{'' if given.key else ' (a key from the bundle: compare it with the one you know)'}")
+    say("  the transcript and the certificate are those of what is proven here")
+    say(f"NOT PROVEN {UNPROVEN}")
     return 0
 
 
