@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from vault_importer import samples
 from vault_importer.formats import recognise
 from vault_importer.formats.base import SideRow, SkippedRow, SourceChat, SourceContact, SourceMessage
 from vault_importer.protobuf import encode_field
@@ -284,9 +285,80 @@ async def test_what_stands_beside_messages_of_ios_arrives_and_adds_up(vault: Any
 
 
 @pytest.mark.real
-async def test_a_store_of_ios_arrives_and_changes_nothing_of_what_came_from_android(vault: Any, tmp_path: Path) -> None:
+async def test_a_store_of_ios_arrives_and_a_longer_one_adds_what_is_new(vault: Any, tmp_path: Path) -> None:
     run = await vault.import_(_write(tmp_path), backup_key=None)
     assert (run.format, run.messages_new, run.chats_seen) == ("ios-chatstorage", 7, 3)
     more = "INSERT INTO ZWAMESSAGE VALUES (8, 1, NULL, NULL, 0, 0, 789292900, '3A08', 'later')"
     again = await vault.import_(_write(tmp_path, more), backup_key=None)
     assert (again.messages_new, again.messages_changed) == (1, 0)
+
+
+#: What iOS does not say in the text: of a card, a poll and a kind that nobody has explained, and of an edit.
+MORE_OF_IOS = (
+    "ALTER TABLE ZWAMEDIAITEM ADD COLUMN ZVCARDNAME VARCHAR",
+    "INSERT INTO ZWAMEDIAITEM (Z_PK, ZMESSAGE, ZVCARDSTRING, ZVCARDNAME)"
+    " VALUES (4, 8, 'BEGIN:VCARD' || char(10) || 'FN:Godown desk', 'Godown desk')",
+    "UPDATE ZWAMEDIAITEM SET ZTITLE = 'Godown' WHERE Z_PK = 2",
+    "UPDATE ZWAGROUPMEMBER SET ZMEMBERJID = '7000@lid'",
+    "INSERT INTO ZWAMESSAGE VALUES (8, 2, 7, 4, 0, 4, 789292807, '3A08', NULL),"
+    " (9, 2, 7, NULL, 0, 46, 789292808, '3A09', 'Which day?'), (10, 2, 7, NULL, 0, 46, 789292809, '3A0A', NULL),"
+    " (11, 1, NULL, NULL, 0, 0, 789292810, '3A0B', 'as edited')",
+)
+SAME_ON_ANDROID = (
+    "INSERT INTO jid (_id, user, server) VALUES (1, '919847000010', 's.whatsapp.net'),"
+    " (2, '919847000011', 's.whatsapp.net'), (3, '7000', 'lid'), (4, '120363000000000001', 'g.us')",
+    "INSERT INTO jid_map (lid_row_id, jid_row_id) VALUES (3, 2)",
+    "INSERT INTO chat (_id, jid_row_id, subject) VALUES (10, 1, NULL), (11, 4, 'Despatch'), (12, 2, NULL)",
+    """INSERT INTO message (_id, chat_row_id, from_me, key_id, sender_jid_row_id, timestamp, message_type, text_data)
+    VALUES (1, 10, 0, '3A01', 1, 1767600000000, 0, 'hello'), (2, 10, 1, '3A02', 0, 1767600001000, 0, 'our answer'),
+    (3, 11, 0, '3A03', 3, 1767600002000, 1, NULL), (4, 11, 1, '3A04', 0, 1767600003000, 15, NULL),
+    (5, 11, 0, '3A05', 3, 1767600004000, 5, NULL), (6, 11, 0, '3A06', 2, 1767600005000, 9, NULL),
+    (7, 11, 0, '3A07', 3, 1767600006000, 92, 'Opening'), (8, 11, 0, '3A08', 3, 1767600007000, 4, 'Godown desk'),
+    (9, 11, 0, '3A09', 3, 1767600008000, 66, 'Which day?'), (10, 11, 0, '3A0A', 3, 1767600009000, 66, 'And which?'),
+    (11, 10, 0, '3A0B2', 1, 1767600010000, 0, 'as edited')""",
+    "INSERT INTO message_media (message_row_id, file_path, mime_type, media_caption, media_name) VALUES"
+    " (3, 'Media/WhatsApp Images/a.jpg', 'image/jpeg', 'the invoice', NULL),"
+    " (6, 'Media/WhatsApp Documents/list.pdf', 'application/pdf', NULL, 'list.pdf')",
+    "INSERT INTO message_location (message_row_id, latitude, longitude, place_name)"
+    " VALUES (5, 9.9312, 76.2673, 'Godown')",
+    "INSERT INTO message_edit_info VALUES (11, '3A0B', 1767600060000, 1767600060000)",
+)
+
+
+def _android(folder: Path) -> Path:
+    path = folder / "msgstore.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript((Path(samples.__file__).parent / "schema.sql").read_text(encoding="utf-8"))
+        for statement in SAME_ON_ANDROID:
+            connection.execute(statement)
+        connection.commit()
+    return path
+
+
+async def _all_messages(vault: Any) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = await vault.rows("SELECT * FROM message ORDER BY sent_at")
+    return rows
+
+
+@pytest.mark.real
+async def test_a_store_of_ios_changes_nothing_of_what_came_from_android(vault: Any, tmp_path: Path) -> None:
+    run = await vault.import_(_android(tmp_path), backup_key=None)
+    assert (run.format, run.messages_new) == ("android-msgstore", 11)
+    before = await _all_messages(vault)
+    again = await vault.import_(_write(tmp_path, *MORE_OF_IOS), backup_key=None)
+    assert (again.messages_seen, again.messages_new, again.messages_changed) == (11, 0, 0)
+    assert await _all_messages(vault) == before
+    assert len(await vault.rows("SELECT * FROM chat")) == 3
+
+
+@pytest.mark.real
+async def test_android_says_what_a_store_of_ios_could_not(vault: Any, tmp_path: Path) -> None:
+    run = await vault.import_(_write(tmp_path, *MORE_OF_IOS), backup_key=None)
+    assert (run.messages_new, run.messages_changed) == (11, 0)
+    again = await vault.import_(_android(tmp_path), backup_key=None)
+    assert (again.messages_new, again.messages_changed) == (0, 2)
+    changed = await vault.rows("SELECT kind, text FROM message WHERE revision > 1 ORDER BY sent_at")
+    assert [(row["kind"], row["text"]) for row in changed] == [("event", "Opening"), ("poll", "And which?")]
+    more = "INSERT INTO ZWAMESSAGE VALUES (12, 1, NULL, NULL, 0, 0, 789292900, '3A0C', 'later')"
+    last = await vault.import_(_write(tmp_path, *MORE_OF_IOS, more), backup_key=None)
+    assert (last.messages_new, last.messages_changed) == (1, 0)

@@ -38,7 +38,7 @@ CHAT, PUSH_NAME = "ZWACHATSESSION", "ZWAPROFILEPUSHNAME"
 BOOKKEEPING = frozenset({"Z_METADATA", "Z_MODELCACHE", "Z_PRIMARYKEY"})
 #: The phone's code: Android's.
 CODES = {0: 0, 1: 1, 2: 3, 3: 2, 4: 4, 5: 5, 6: 7, 7: 0, 8: 9, 11: 13, 14: 15, 15: 20, 38: 42, 39: 43, 46: 66}
-UNKNOWN, REVOKED, LOCATION, DOCUMENT = -1, 15, 5, 9
+UNKNOWN, CONTACT, LOCATION, DOCUMENT, REVOKED, POLL = -1, 4, 5, 9, 15, 66
 CHAT_ROW = "CAST(coalesce(ZCHATSESSION, -1) AS INTEGER)"
 
 
@@ -149,7 +149,7 @@ class _ChatStorage:
     def _query(self) -> str:
         own = ("ZISFROMME", "ZMESSAGETYPE", "ZTEXT", "ZGROUPMEMBER")
         with_media = self._store.has(MEDIA, "Z_PK") and self._store.has(MESSAGE, "ZMEDIAITEM")
-        media = ("ZTITLE", "ZVCARDSTRING", "ZMEDIALOCALPATH", "ZFILESIZE", "ZLATITUDE", "ZLONGITUDE")
+        media = ("ZTITLE", "ZVCARDNAME", "ZVCARDSTRING", "ZMEDIALOCALPATH", "ZFILESIZE", "ZLATITUDE", "ZLONGITUDE")
         columns = ", ".join(
             [
                 "m.Z_PK, m.ZCHATSESSION, m.ZSTANZAID, m.ZMESSAGEDATE",
@@ -165,7 +165,7 @@ class _ChatStorage:
         return f"SELECT {columns} FROM ({ordered}) o CROSS JOIN {MESSAGE} m ON m.Z_PK = o.Z_PK {join}"  # noqa: S608
 
     def _message(self, row: tuple[Any, ...]) -> SourceMessage | SkippedRow:
-        number, chat_row, key_id, date, from_me, own_code, text, member, title, *media = row
+        number, chat_row, key_id, date, from_me, own_code, text, member, title, card, *media = row
         chat = self._chats.get(chat_row)
         if chat is None:
             return SkippedRow("message", "no_chat")
@@ -173,21 +173,30 @@ class _ChatStorage:
         if not clean(key_id) or not sent_at:
             return SkippedRow("message", "no_time" if clean(key_id) else "no_key")
         code = CODES.get(own_code, UNKNOWN) if isinstance(own_code, int) else UNKNOWN
-        # The title of a picture is what was said beside it; of a document it is the file's name.
-        said = text or (title if code != DOCUMENT else None)
+        said = clean(_said(code, text, title, card))
         sender = ""
         if from_me != 1 and kind_of_chat(chat) != "direct":
             sender = self._members.get(member, "") if isinstance(member, int) else ""
         revoked = code == REVOKED
         return SourceMessage(
-            chat, from_me == 1, clean(key_id), (), sender, sent_at, KINDS.get(code, "other"), code,
-            "" if revoked else clean(said), 0, revoked, 0, _details(code, own_code, title, media),
+            chat, from_me == 1, clean(key_id), (), sender, sent_at, KINDS.get(code, "other"),
+            # What cannot be read here must not replace what another phone's store says.
+            UNKNOWN if code in (CONTACT, POLL) and not said else code,
+            "" if revoked else said, 0, revoked, 0, _details(code, own_code, title, media),
             row_number(number),
         )  # fmt: skip
 
 
 def _contact(jid: str, name: str, source: NameSource) -> SourceContact:
     return SourceContact(jid=jid, name=name, name_source=source if name else "none")
+
+
+def _said(code: int, text: object, title: object, card: object) -> object:
+    """What stands in the text of an Android store."""
+    if code == CONTACT:
+        return text or card
+    # The title of a picture is what was said beside it; of a document it is the file's name, of a place the place's.
+    return text or (title if code not in (DOCUMENT, LOCATION) else None)
 
 
 def _details(code: int, own_code: object, title: object, media: list[Any]) -> Mapping[str, Any] | None:
@@ -199,6 +208,8 @@ def _details(code: int, own_code: object, title: object, media: list[Any]) -> Ma
         for name, value in (("latitude", latitude), ("longitude", longitude)):
             if isinstance(value, (int, float)) and abs(value) <= 360:
                 details[name] = value
+        if clean(title):
+            details["place_name"] = clean(title)
     if clean(path):
         details["file_path"] = clean(path)
     # The column was made for contact cards; of media it holds the type.
