@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import json
 import struct
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -25,48 +23,19 @@ from vault_importer.protobuf import encode_field, encode_varint
 from vault_importer.refusals import BackupRefused
 from vault_importer.samples import encrypt
 
-ROOT_KEY = bytes(range(32))
-DESK, GROUP, HIDDEN = "919847000010@s.whatsapp.net", "120363000000000001@g.us", "77000001@lid"
-AT = 1_767_600_000
-
-
-def _key(chat: str, key_id: str, *, from_me: bool = False, sender: str = "") -> bytes:
-    parts = encode_field(1, chat.encode()) + encode_field(2, int(from_me)) + encode_field(3, key_id.encode())
-    return parts + (encode_field(4, sender.encode()) if sender else b"")
-
-
-def _info(key: bytes, message: bytes, at: int = AT, **more: int) -> bytes:
-    stub = encode_field(24, more["stub"]) if "stub" in more else b""
-    return encode_field(1, key) + encode_field(2, message) + encode_field(3, at) + stub
-
-
-def _text(text: str) -> bytes:
-    return encode_field(1, text.encode())
-
-
-def _conversation(chat: str, *infos: bytes, name: str = "", lid: str = "", number: str = "") -> bytes:
-    raw = encode_field(1, chat.encode()) + b"".join(encode_field(2, encode_field(1, info)) for info in infos)
-    for field, value in ((13, name), (39, number), (42, lid)):
-        raw += encode_field(field, value.encode()) if value else b""
-    return raw
-
-
-def _sync(*conversations: bytes, names: dict[str, str] | None = None, same: tuple[str, str] | None = None) -> bytes:
-    raw = encode_field(1, 3) + b"".join(encode_field(2, each) for each in conversations)
-    for jid, name in (names or {}).items():
-        raw += encode_field(7, encode_field(1, jid.encode()) + encode_field(2, name.encode()))
-    if same:
-        raw += encode_field(15, encode_field(1, same[0].encode()) + encode_field(2, same[1].encode()))
-    return encode_varint(len(raw)) + raw
-
-
-def _write(path: Path, messages: bytes, **tables: list[dict[str, Any]]) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as out:
-        out.writestr("header.json", json.dumps({"header": {"app_version": "2.26.1.1"}}))
-        out.writestr("messages.bin", messages)
-        for table, rows in tables.items():
-            out.writestr(f"{table}_modified_1.json", json.dumps({table: rows}))
-    return path
+from .increments import (
+    AT,
+    DESK,
+    GROUP,
+    HIDDEN,
+    ROOT_KEY,
+    conversation_of,
+    info_of,
+    key_of,
+    sync_of,
+    words,
+    write_increment,
+)
 
 
 def _read(path: Path, **known: str) -> list[SourceMessage | SkippedRow]:
@@ -74,14 +43,16 @@ def _read(path: Path, **known: str) -> list[SourceMessage | SkippedRow]:
 
 
 def _only(path: Path, message: bytes, chat: str = DESK, **options: Any) -> SourceMessage | SkippedRow:
-    [row] = _read(_write(path / "one", _sync(_conversation(chat, _info(_key(chat, "A1", **options), message)))))
+    [row] = _read(
+        write_increment(path / "one", sync_of(conversation_of(chat, info_of(key_of(chat, "A1", **options), message))))
+    )
     return row
 
 
 def test_messages_come_with_times_in_milliseconds_and_the_keys_of_a_whole_backup(tmp_path: Path) -> None:
-    group = _conversation(GROUP, _info(_key(GROUP, "G1", sender=DESK), _text("to all")), name="Despatch")
-    direct = _conversation(DESK, _info(_key(DESK, "D1", from_me=True, sender="x@lid"), _text("to one"), AT + 5))
-    path = _write(tmp_path / "one", _sync(group, names={DESK: "Reception desk"}) + _sync(direct))
+    group = conversation_of(GROUP, info_of(key_of(GROUP, "G1", sender=DESK), words("to all")), name="Despatch")
+    direct = conversation_of(DESK, info_of(key_of(DESK, "D1", from_me=True, sender="x@lid"), words("to one"), AT + 5))
+    path = write_increment(tmp_path / "one", sync_of(group, names={DESK: "Reception desk"}) + sync_of(direct))
     backup = recognise(path).open(path, address_book=None, known_aliases={})
     assert recognise(path).name == "android-increment"
     assert list(backup.chats()) == [
@@ -106,10 +77,27 @@ def _caption(field: int, at: int, text: str = "said beside it") -> bytes:
         (encode_field(9, encode_field(7, b"moving") + encode_field(8, 1)), "gif", 13, "moving"),
         (_caption(7, 20), "document", 9, "said beside it"),
         (encode_field(53, encode_field(1, _caption(7, 20))), "document", 9, "said beside it"),
-        (encode_field(40, encode_field(1, _text("for a while"))), "text", 0, "for a while"),
+        (encode_field(40, encode_field(1, words("for a while"))), "text", 0, "for a while"),
         (encode_field(37, encode_field(1, _caption(3, 3))), "view_once_image", 42, "said beside it"),
         (encode_field(8, encode_field(1, b"url")), "audio", 2, ""),
         (_caption(64, 2, "Which day?"), "poll", 66, "Which day?"),
+        (_caption(66, 7), "other", 81, "said beside it"),
+        (_caption(4, 1, "Asha"), "contact", 4, "Asha"),
+        (_caption(28, 6), "group_invite", 24, "said beside it"),
+        (_caption(29, 2, "Yes"), "template_reply", 32, "Yes"),
+        (encode_field(30, _caption(1, 3, "Rice, 5 kg")), "other", 23, "Rice, 5 kg"),
+        (_caption(36, 2, "Pick a day"), "interactive", 45, "Pick a day"),
+        (_caption(36, 1, "Only a title"), "interactive", 45, "Only a title"),
+        (_caption(38, 6, "Two bags"), "order", 44, "Two bags"),
+        (_caption(39, 1, "Monday"), "other", 46, "Monday"),
+        (_caption(42, 6, "Shall we?"), "interactive", 45, "Shall we?"),
+        (_caption(43, 2, "We shall"), "other", 46, "We shall"),
+        (encode_field(45, _caption(2, 1, "Pay here")), "interactive", 45, "Pay here"),
+        (encode_field(25, _caption(4, 6, "Your order is on its way")), "template", -1, "Your order is on its way"),
+        (_caption(111, 2, "Which day?"), "poll", -1, "Which day?"),
+        (_caption(75, 3, "Opening"), "event", 92, "Opening"),
+        (encode_field(83, encode_field(2, 3)), "album", 99, ""),
+        (encode_field(91, encode_field(1, _caption(3, 3))), "image", 1, "said beside it"),
         (encode_field(99, b"what the future brings"), "other", -1, ""),
     ],
 )
@@ -122,18 +110,18 @@ def test_each_kind_is_called_as_a_whole_backup_calls_it(
 
 
 def _protocol(what: int, original: str, more: bytes = b"") -> bytes:
-    return encode_field(12, encode_field(1, _key(DESK, original)) + encode_field(2, what) + more)
+    return encode_field(12, encode_field(1, key_of(DESK, original)) + encode_field(2, what) + more)
 
 
 def test_an_edit_and_a_revocation_name_the_message_that_they_change(tmp_path: Path) -> None:
-    edited = _only(tmp_path, _protocol(14, "OLD", encode_field(14, _text("better")) + encode_field(15, AT * 1000 + 7)))
+    edited = _only(tmp_path, _protocol(14, "OLD", encode_field(14, words("better")) + encode_field(15, AT * 1000 + 7)))
     assert isinstance(edited, SourceMessage)
     assert (edited.key_id, edited.earlier_key_ids, edited.text) == ("A1", ("OLD",), "better")
     assert (edited.edited_at_ms, edited.revoked) == (AT * 1000 + 7, False)
     gone = _only(tmp_path, _protocol(0, "OLD"))
     assert isinstance(gone, SourceMessage)
     assert (gone.earlier_key_ids, gone.revoked, gone.kind) == (("OLD",), True, "revoked")
-    timeless = _only(tmp_path, _protocol(14, "OLD", encode_field(14, _text("x")) + encode_field(15, 2**60)))
+    timeless = _only(tmp_path, _protocol(14, "OLD", encode_field(14, words("x")) + encode_field(15, 2**60)))
     assert isinstance(timeless, SourceMessage)
     assert timeless.edited_at_ms == AT * 1000
 
@@ -161,7 +149,7 @@ def _revocation(original: bytes) -> bytes:
 def test_a_revocation_is_of_whoever_wrote_the_message(
     tmp_path: Path, envelope: dict[str, Any], revoked: dict[str, Any], author: tuple[bool, str], code: int
 ) -> None:
-    row = _only(tmp_path, _revocation(_key(GROUP, "ORIG", **revoked)), GROUP, **envelope)
+    row = _only(tmp_path, _revocation(key_of(GROUP, "ORIG", **revoked)), GROUP, **envelope)
     assert isinstance(row, SourceMessage)
     assert (row.from_me, row.sender_jid) == author
     assert (row.earlier_key_ids, row.raw_kind, row.kind, row.revoked) == (("ORIG",), code, "revoked", True)
@@ -169,27 +157,27 @@ def test_a_revocation_is_of_whoever_wrote_the_message(
 
 def test_an_admin_who_revokes_a_message_of_ours_names_us(tmp_path: Path) -> None:
     ours = "919847000001@s.whatsapp.net"
-    said = _info(_key(GROUP, "OURS", from_me=True, sender=ours), _text("hello"))
+    said = info_of(key_of(GROUP, "OURS", from_me=True, sender=ours), words("hello"))
     # Of the first the increment has the message; of the second only the address on another one tells whose it was.
     infos = [
-        _info(_key(GROUP, f"R-{original}", sender=ADMIN), _revocation(_key(GROUP, original, sender=named)))
+        info_of(key_of(GROUP, f"R-{original}", sender=ADMIN), _revocation(key_of(GROUP, original, sender=named)))
         for original, named in (("OURS", ""), ("BEFORE", ours))
     ]
-    rows = _read(_write(tmp_path / "one", _sync(_conversation(GROUP, *infos, said))))
+    rows = _read(write_increment(tmp_path / "one", sync_of(conversation_of(GROUP, *infos, said))))
     revoked = [row for row in rows if isinstance(row, SourceMessage) and row.revoked]
     assert [(row.from_me, row.sender_jid, row.raw_kind) for row in revoked] == [(True, "", 64)] * 2
 
 
 def test_only_in_a_group_can_another_revoke_a_message(tmp_path: Path) -> None:
-    row = _only(tmp_path, _revocation(_key(DESK, "ORIG", sender=MEMBER)))
+    row = _only(tmp_path, _revocation(key_of(DESK, "ORIG", sender=MEMBER)))
     assert isinstance(row, SourceMessage)
     assert (row.from_me, row.sender_jid, row.raw_kind) == (False, "", 15)
 
 
 @pytest.mark.parametrize(("stub", "kind", "code"), [(1, "revoked", 15), (132, "revoked", 64), (2, "waiting", 11)])
 def test_what_stands_in_the_place_of_a_message_is_no_notice(tmp_path: Path, stub: int, kind: str, code: int) -> None:
-    info = _info(_key(GROUP, "GONE", sender=MEMBER), b"", stub=stub)
-    [row] = _read(_write(tmp_path / "one", _sync(_conversation(GROUP, info))))
+    info = info_of(key_of(GROUP, "GONE", sender=MEMBER), b"", stub=stub)
+    [row] = _read(write_increment(tmp_path / "one", sync_of(conversation_of(GROUP, info))))
     assert isinstance(row, SourceMessage)
     assert (row.kind, row.raw_kind, row.revoked, row.details) == (kind, code, kind == "revoked", None)
 
@@ -206,27 +194,36 @@ def test_rows_that_are_no_messages_say_why(tmp_path: Path) -> None:
     assert _only(tmp_path, encode_field(46, encode_field(2, b"+"))) == SkippedRow("message", "reaction")
     assert _only(tmp_path, _protocol(3, "X")) == SkippedRow("message", "protocol")
     assert _only(tmp_path, b"") == SkippedRow("message", "empty")
-    infos = [_info(_key(DESK, ""), _text("a")), _info(_key(DESK, "T"), _text("a"), 0), _info(_key("", "C"), _text("a"))]
-    rows = _read(_write(tmp_path / "two", _sync(_conversation(DESK, *infos))))
+    # A key, and a vote: no store has a message for either.
+    assert _only(tmp_path, encode_field(2, encode_field(1, b"g"))) == SkippedRow("message", "empty")
+    assert _only(tmp_path, encode_field(50, encode_field(4, 1))) == SkippedRow("message", "add_on")
+    infos = [
+        info_of(key_of(DESK, ""), words("a")),
+        info_of(key_of(DESK, "T"), words("a"), 0),
+        info_of(key_of("", "C"), words("a")),
+    ]
+    rows = _read(write_increment(tmp_path / "two", sync_of(conversation_of(DESK, *infos))))
     assert {row.reason for row in rows if isinstance(row, SkippedRow)} == {"no_key", "no_time", "no_chat"}
-    system = _read(_write(tmp_path / "three", _sync(_conversation(GROUP, _info(_key(GROUP, "S"), b"", stub=27)))))[0]
+    system = _read(
+        write_increment(tmp_path / "three", sync_of(conversation_of(GROUP, info_of(key_of(GROUP, "S"), b"", stub=27))))
+    )[0]
     assert isinstance(system, SourceMessage)
     assert (system.kind, system.details) == ("system", {"stub_type": 27})
 
 
 def test_hidden_identities_are_resolved_wherever_the_pair_stands(tmp_path: Path) -> None:
-    said = _conversation(GROUP, _info(_key(GROUP, "G1", sender=HIDDEN), _text("hello")))
+    said = conversation_of(GROUP, info_of(key_of(GROUP, "G1", sender=HIDDEN), words("hello")))
     jids = [{"_id": 5, "user": "77000001", "server": "lid"}, {"_id": 6, "user": DESK[:12], "server": "s.whatsapp.net"}]
     tables = {"jid": jids, "jid_map": [{"lid_row_id": 5, "jid_row_id": 6}, {"lid_row_id": [], "jid_row_id": {}}]}
-    behind = _sync(said) + _sync(same=(DESK, HIDDEN))
-    for messages, more in ((behind, {}), (_sync(said), tables)):
-        path = _write(tmp_path / "one", messages, **more)
+    behind = sync_of(said) + sync_of(same=(DESK, HIDDEN))
+    for messages, more in ((behind, {}), (sync_of(said), tables)):
+        path = write_increment(tmp_path / "one", messages, **more)
         backup = recognise(path).open(path, address_book=None, known_aliases={})
         assert [(each.lid, each.jid) for each in backup.aliases()] == [(HIDDEN, DESK)]
         assert next(iter(backup.messages())).sender_jid == DESK  # type: ignore[union-attr]
-    assert _read(_write(tmp_path / "two", _sync(said)), **{HIDDEN: DESK})[0].sender_jid == DESK  # type: ignore[union-attr]
+    assert _read(write_increment(tmp_path / "two", sync_of(said)), **{HIDDEN: DESK})[0].sender_jid == DESK  # type: ignore[union-attr]
     assert Alias(lid=HIDDEN, jid=DESK, source="history_sync") in recognise(
-        _write(tmp_path / "three", behind)
+        write_increment(tmp_path / "three", behind)
     ).open(tmp_path / "three", address_book=None, known_aliases={}).aliases()  # fmt: skip
 
 
@@ -239,7 +236,7 @@ def test_rows_of_who_is_who_are_told_of_one_by_one(tmp_path: Path) -> None:
         "chat": [{"_id": 1, "jid_row_id": 7, "subject": "Despatch"}, {"_id": 2, "jid_row_id": 99}],
         "lid_display_name": [{"lid_row_id": 5, "display_name": "Asha"}, {"lid_row_id": 5, "display_name": " "}, {}],
     }
-    opened = recognise(_write(tmp_path / "one", _sync(), **tables)).open(
+    opened = recognise(write_increment(tmp_path / "one", sync_of(), **tables)).open(
         tmp_path / "one", address_book=None, known_aliases={}
     )
     assert isinstance(opened, HasSides)
@@ -267,7 +264,7 @@ def test_names_of_hidden_identities_wait_until_it_is_known_whose_they_are(tmp_pa
         "jid": [{"_id": 5, "user": "77000001", "server": "lid"}],
         "lid_display_name": [{"lid_row_id": 5, "display_name": "Asha"}],
     }
-    path = _write(tmp_path / "one", _sync(same=(DESK, HIDDEN)), **tables)
+    path = write_increment(tmp_path / "one", sync_of(same=(DESK, HIDDEN)), **tables)
     opened = recognise(path).open(path, address_book=None, known_aliases={})
     assert list(opened.contacts()) == [SourceContact(jid=DESK, name="Asha", name_source="own_profile")]
 
@@ -275,10 +272,10 @@ def test_names_of_hidden_identities_wait_until_it_is_known_whose_they_are(tmp_pa
 def test_lanes_and_skipping_part_the_messages_once_and_in_order(tmp_path: Path) -> None:
     chats = [f"9198470000{n}@s.whatsapp.net" for n in range(20, 25)]
     conversations = [
-        _conversation(chat, *(_info(_key(chat, f"{n}-{m}"), _text("x"), AT - m) for m in range(n + 1)))
+        conversation_of(chat, *(info_of(key_of(chat, f"{n}-{m}"), words("x"), AT - m) for m in range(n + 1)))
         for n, chat in enumerate(chats)
     ]
-    path = _write(tmp_path / "one", _sync(*conversations))
+    path = write_increment(tmp_path / "one", sync_of(*conversations))
     backup = recognise(path).open(path, address_book=None, known_aliases={})
     lanes = [list(backup.messages(lane=lane, lanes=2)) for lane in (0, 1)]
     assert sorted(len(lane) for lane in lanes) == [7, 8]
@@ -293,14 +290,14 @@ def test_lanes_and_skipping_part_the_messages_once_and_in_order(tmp_path: Path) 
 
 
 def test_a_zip_that_grows_too_much_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
-    path = _write(tmp_path / "bomb", bytes(64 * 1024 * 1024))
+    path = write_increment(tmp_path / "bomb", bytes(64 * 1024 * 1024))
     with pytest.raises(BackupRefused, match="grows") as caught:
         _read(path)
     assert caught.value.code == "bomb"
 
 
 def test_what_an_entry_claims_is_held_against_the_file(tmp_path: Path) -> None:
-    path = _write(tmp_path / "bomb", _sync())
+    path = write_increment(tmp_path / "bomb", sync_of())
     content = path.read_bytes()
     at = content.rindex(b"messages.bin") - 46
     lying = content[: at + 24] + (900 * 1024 * 1024).to_bytes(4, "little") + content[at + 28 :]
@@ -311,11 +308,11 @@ def test_what_an_entry_claims_is_held_against_the_file(tmp_path: Path) -> None:
 
 
 def test_a_cut_or_damaged_increment_is_refused(tmp_path: Path) -> None:
-    whole = _sync(_conversation(DESK, _info(_key(DESK, "A1"), _text("hello"))))
+    whole = sync_of(conversation_of(DESK, info_of(key_of(DESK, "A1"), words("hello"))))
     for messages in (whole[:-1], whole + b"\x80", b"\xff" * 20, encode_varint(10**12)):
         with pytest.raises(BackupRefused):
-            _read(_write(tmp_path / "one", messages))
-    content = _write(tmp_path / "one", whole).read_bytes()
+            _read(write_increment(tmp_path / "one", messages))
+    content = write_increment(tmp_path / "one", whole).read_bytes()
     (tmp_path / "one").write_bytes(content[:-30])
     with pytest.raises(BackupRefused):
         _read(tmp_path / "one")
@@ -328,13 +325,13 @@ def test_a_cut_or_damaged_increment_is_refused(tmp_path: Path) -> None:
 )
 @given(st.data())
 def test_whatever_stands_in_it_is_read_or_refused(tmp_path: Path, data: st.DataObject) -> None:
-    nested = _protocol(14, "OLD", encode_field(14, _protocol(14, "OLD", encode_field(14, _text("deep")))))
-    content = bytearray(_sync(_conversation(GROUP, _info(_key(GROUP, "A1", sender=HIDDEN), nested), name="G")))
+    nested = _protocol(14, "OLD", encode_field(14, _protocol(14, "OLD", encode_field(14, words("deep")))))
+    content = bytearray(sync_of(conversation_of(GROUP, info_of(key_of(GROUP, "A1", sender=HIDDEN), nested), name="G")))
     for _ in range(data.draw(st.integers(0, 6))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     values = st.one_of(st.none(), st.integers(), st.text(), st.lists(st.integers()))
     rows = data.draw(st.lists(st.dictionaries(st.sampled_from(["_id", "user", "subject", "jid_row_id"]), values)))
-    path = _write(tmp_path / "one", bytes(content), jid=rows, chat=rows)
+    path = write_increment(tmp_path / "one", bytes(content), jid=rows, chat=rows)
     try:
         backup = recognise(path).open(path, address_book=None, known_aliases={})
     except BackupRefused:
@@ -348,11 +345,11 @@ def _reaction(to: bytes, text: str, at_ms: int = AT * 1000 + 5) -> bytes:
 
 
 def test_reactions_are_told_beside_the_messages(tmp_path: Path) -> None:
-    theirs = _info(_key(GROUP, "R1", sender=DESK), _reaction(_key(GROUP, "G1"), "+"))
-    ours = _info(_key(DESK, "R2", from_me=True), _reaction(_key(DESK, "D1"), "", 0))
-    unclear = _info(_key(GROUP, "R3", sender=DESK), _reaction(b"", "+"))
-    rows = _sync(_conversation(GROUP, theirs, unclear), _conversation(DESK, ours))
-    path = _write(tmp_path / "one", rows, call_log=[{"_id": 1}], receipt_user=[{"_id": 1}, {"_id": 2}])
+    theirs = info_of(key_of(GROUP, "R1", sender=DESK), _reaction(key_of(GROUP, "G1"), "+"))
+    ours = info_of(key_of(DESK, "R2", from_me=True), _reaction(key_of(DESK, "D1"), "", 0))
+    unclear = info_of(key_of(GROUP, "R3", sender=DESK), _reaction(b"", "+"))
+    rows = sync_of(conversation_of(GROUP, theirs, unclear), conversation_of(DESK, ours))
+    path = write_increment(tmp_path / "one", rows, call_log=[{"_id": 1}], receipt_user=[{"_id": 1}, {"_id": 2}])
     opened = recognise(path).open(path, address_book=None, known_aliases={})
     assert isinstance(opened, HasSides)
     [side] = opened.sides()
@@ -377,11 +374,11 @@ async def test_a_reaction_finds_its_message_in_an_earlier_backup(vault: Any, sto
     group = chat["jid"]
     # Of what somebody else wrote, of what we wrote though the other calls it not theirs, and of what nobody has.
     infos = [
-        _info(_key(group, "R1", from_me=True), _reaction(_key(group, "PHOTO1", sender=DESK), "+")),
-        _info(_key(group, "R2", sender=DESK), _reaction(_key(group, "POLL1"), "!")),
-        _info(_key(group, "R3", sender=DESK), _reaction(_key(group, "NOWHERE"), "!")),
+        info_of(key_of(group, "R1", from_me=True), _reaction(key_of(group, "PHOTO1", sender=DESK), "+")),
+        info_of(key_of(group, "R2", sender=DESK), _reaction(key_of(group, "POLL1"), "!")),
+        info_of(key_of(group, "R3", sender=DESK), _reaction(key_of(group, "NOWHERE"), "!")),
     ]
-    plain = _write(tmp_path / "plain", _sync(_conversation(group, *infos)))
+    plain = write_increment(tmp_path / "plain", sync_of(conversation_of(group, *infos)))
     path = tmp_path / "msgstore-increment-1.db.crypt15"
     encrypt(plain, path, backup_key=ROOT_KEY, with_md5=False)
     run = await vault.import_(path)
@@ -408,8 +405,8 @@ async def test_the_manifest_tells_of_every_row_of_who_is_who(vault: Any, tmp_pat
         "chat": [{"_id": 1, "jid_row_id": 7, "subject": "Despatch"}, {"_id": 2, "jid_row_id": 99}],
         "call_log": [{"_id": 1}],
     }
-    said = _conversation(GROUP, _info(_key(GROUP, "G1", sender=HIDDEN), _text("hello")))
-    plain = _write(tmp_path / "plain", _sync(said), **tables)
+    said = conversation_of(GROUP, info_of(key_of(GROUP, "G1", sender=HIDDEN), words("hello")))
+    plain = write_increment(tmp_path / "plain", sync_of(said), **tables)
     path = tmp_path / "msgstore-increment-1.db.crypt15"
     encrypt(plain, path, backup_key=ROOT_KEY, with_md5=False)
     run = await vault.import_(path)
@@ -429,11 +426,13 @@ async def test_an_increment_goes_on_where_its_backup_ended(vault: Any, stores: A
     await vault.import_(stores.encrypted("DELETE FROM message_edit_info"))
     chat = "100000000000000001@g.us"
     known = await vault.rows("SELECT key_id, text, from_me FROM message WHERE text = 'Last group message'")
-    again = _info(_key(chat, known[0]["key_id"], from_me=known[0]["from_me"]), _text("Last group message"))
-    edit = encode_field(14, _text("Changed my mind")) + encode_field(15, AT * 1000)
-    changed = _info(_key(chat, "EDITED", from_me=True), _protocol(14, known[0]["key_id"], edit), AT + 1)
-    new = _info(_key(chat, "NEW1", sender=DESK), _text("and another"), AT + 2)
-    plain = _write(tmp_path / "plain", _sync(_conversation(chat, again)) + _sync(_conversation(chat, changed, new)))
+    again = info_of(key_of(chat, known[0]["key_id"], from_me=known[0]["from_me"]), words("Last group message"))
+    edit = encode_field(14, words("Changed my mind")) + encode_field(15, AT * 1000)
+    changed = info_of(key_of(chat, "EDITED", from_me=True), _protocol(14, known[0]["key_id"], edit), AT + 1)
+    new = info_of(key_of(chat, "NEW1", sender=DESK), words("and another"), AT + 2)
+    plain = write_increment(
+        tmp_path / "plain", sync_of(conversation_of(chat, again)) + sync_of(conversation_of(chat, changed, new))
+    )
     path = tmp_path / "msgstore-increment-1.db.crypt15"
     encrypt(plain, path, backup_key=ROOT_KEY, with_md5=False)
     run = await vault.import_(path)
@@ -453,12 +452,12 @@ async def test_an_admins_revocation_reaches_the_message_that_it_revokes(
         "SELECT m.id, h.jid FROM message m JOIN chat h ON h.id = m.chat_id WHERE m.key_id = 'REPLY1'"
     )
     # Who wrote it is named by their hidden identity, as newer groups do.
-    revoked = _revocation(_key(before["jid"], "REPLY1", sender="70000000000301@lid"))
+    revoked = _revocation(key_of(before["jid"], "REPLY1", sender="70000000000301@lid"))
     infos = [
-        _info(_key(before["jid"], "GONE1", sender=DESK), revoked),
-        _info(_key(before["jid"], "GONE2", from_me=True), revoked, AT + 1),
+        info_of(key_of(before["jid"], "GONE1", sender=DESK), revoked),
+        info_of(key_of(before["jid"], "GONE2", from_me=True), revoked, AT + 1),
     ]
-    plain = _write(tmp_path / "plain", _sync(_conversation(before["jid"], *infos)))
+    plain = write_increment(tmp_path / "plain", sync_of(conversation_of(before["jid"], *infos)))
     path = tmp_path / "msgstore-increment-1.db.crypt15"
     encrypt(plain, path, backup_key=ROOT_KEY, with_md5=False)
     run = await vault.import_(path)

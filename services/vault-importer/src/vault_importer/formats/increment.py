@@ -13,6 +13,8 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import IO, Any
 
@@ -31,16 +33,10 @@ from vault_importer.formats.base import (
 )
 from vault_importer.formats.gathered import Gathered
 from vault_importer.formats.sqlite_source import clean
-from vault_importer.formats.sync_message import (
-    REACTIONS,
-    Author,
-    Known,
-    address,
-    envelope_of,
-    message_of,
-    reaction_of,
-    text_of,
-)
+from vault_importer.formats.sync_beside import INTO
+from vault_importer.formats.sync_content import text_of
+from vault_importer.formats.sync_envelope import Author, Known, address, envelope_of
+from vault_importer.formats.sync_message import REACTIONS, message_of, reaction_of
 from vault_importer.formats.zip_source import ZipSource, damaged, is_zip
 from vault_importer.identity import LID, NUMBERED, kind_of_chat
 from vault_importer.refusals import BackupRefused
@@ -55,6 +51,11 @@ OTHER_ROWS = re.compile(r"([a-z0-9_]{1,64})_modified_\d{1,9}\.json")
 MAX_SYNC_BYTES = 64 * 1024 * 1024
 # HistorySync
 CONVERSATION, PUSH_NAME, NUMBER_TO_LID = 2, 7, 15
+#: Of a message, what comes with it and is not read: only counted.
+NOT_READ = {
+    40: "user_receipt", 41: "reactions", 45: "poll_updates", 50: "keep_in_chat", 54: "pin_in_chat",
+    61: "event_responses", 68: "message_add_ons",
+}  # fmt: skip
 # Conversation
 CHAT, SYNC_MESSAGE, NAME, CHAT_NUMBER, CHAT_LID = 1, 2, 13, 39, 42
 
@@ -93,26 +94,27 @@ class Increment:
 
 
 class _Increment(Gathered):
-    """With the reactions that came, also to messages of an earlier backup."""
+    """With what came beside the messages: reactions also to those of an earlier backup."""
 
     def __init__(
         self,
         *rows: Any,
-        reactions: Sequence[SideRow | SkippedRow],
+        beside: Mapping[str, Sequence[SideRow | SkippedRow]],
         lookups: Sequence[LookedUp],
         unread: Mapping[str, int],
         **given: Any,
     ) -> None:
         super().__init__(*rows, **given)
-        self._reactions = reactions
+        self._beside = beside
         self._lookups = lookups
         self._unread = unread
 
     def sides(self) -> list[Side]:
-        return [Side(name=REACTIONS, into="reaction", rows=self._side)] if self._reactions else []
+        targets = {**INTO, REACTIONS: "reaction"}
+        return [Side(name=name, into=targets[name], rows=partial(self._rows, name)) for name in self._beside]
 
-    def _side(self, skip: int) -> SideRows:
-        yield from self._reactions[skip:]
+    def _rows(self, name: str, skip: int) -> SideRows:
+        yield from self._beside[name][skip:]
 
     def lookups(self) -> Iterator[LookedUp]:
         return iter(self._lookups)
@@ -131,14 +133,21 @@ class _Gathering:
         self._chats: dict[str, str] = {}
         self._people: dict[str, str] = {}
         self._reactions: list[SideRow | SkippedRow] = []
+        self._beside: list[tuple[int, str, SideRow]] = []
         self._tables: dict[str, list[Mapping[str, Any]]] = {}
         self._jids: dict[int, str] = {}
         self._lookups: list[LookedUp] = []
         self._unread: Counter[str] = Counter()
 
     def backup(self) -> Backup:
+        beside = self._rows_beside()
         people = {row.sender_jid: "" for row in self._rows if isinstance(row, SourceMessage) and row.sender_jid}
-        people |= {row.person_jid: "" for row in self._reactions if isinstance(row, SideRow) and row.person_jid}
+        people |= {
+            row.person_jid: ""
+            for rows in beside.values()
+            for row in rows
+            if isinstance(row, SideRow) and kind_of_chat(row.person_jid) == "direct"
+        }
         people |= {jid: "" for jid in self._chats if kind_of_chat(jid) == "direct"}
         contacts = [
             SourceContact(jid=jid, name=name, name_source="own_profile" if name else "none")
@@ -151,10 +160,18 @@ class _Gathering:
             contacts=contacts,
             aliases=list(self._aliases.values()),
             found={table: len(rows) for table, rows in self._tables.items() if rows},
-            reactions=self._reactions,
+            beside=beside,
             lookups=self._lookups,
             unread=self._unread,
         )
+
+    def _rows_beside(self) -> dict[str, list[SideRow | SkippedRow]]:
+        """By table. Of several rows that say something of one message the last one counts: that of its last edit."""
+        beside: dict[str, list[SideRow | SkippedRow]] = {name: [] for name in INTO}
+        for _, name, row in sorted(self._beside, key=itemgetter(0)):
+            beside[name].append(row)
+        beside[REACTIONS] = self._reactions
+        return {name: rows for name, rows in beside.items() if rows}
 
     def tables(self, source: ZipSource, names: list[str]) -> None:
         """The changed rows of tables that say who is who. Row numbers of people outside the increment mean nothing."""
@@ -243,10 +260,12 @@ class _Gathering:
 
     def _message(self, info: bytes) -> None:
         known = Known(aliases=self._known, authors=self._authors, own=self._own)
-        row = message_of(info, known)
+        row, beside = message_of(info, known, len(self._rows) + 1)
         if isinstance(row, SourceMessage):
             self._chats.setdefault(row.chat_jid, "")
+            self._beside += [(row.sent_at_ms, table, each) for table, each in beside]
         self._rows.append(row)
+        self._unread.update(NOT_READ[number] for number, _ in protobuf.fields(info) if number in NOT_READ)
         reaction = reaction_of(info, self._known)
         if reaction is not None:
             self._reactions.append(reaction)
