@@ -19,6 +19,7 @@ HELPERS = {
     "export_marks",
     "export_options",
     "gathered",
+    "msgstore_aliases",
     "msgstore_changes",
     "msgstore_chats",
     "msgstore_messages",

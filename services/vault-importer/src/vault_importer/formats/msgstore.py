@@ -23,6 +23,7 @@ from vault_importer.formats.base import (
     SourceMessage,
     of_lane,
 )
+from vault_importer.formats.msgstore_aliases import read_aliases
 from vault_importer.formats.msgstore_changes import Changes
 from vault_importer.formats.msgstore_chats import ChatTables
 from vault_importer.formats.msgstore_messages import PERSON_COLUMNS, MessageTables
@@ -62,8 +63,8 @@ class _Msgstore:
     def __init__(self, store: SqliteSource, address_book: SqliteSource | None, known: Mapping[str, str]) -> None:
         self._store = store
         self._address_book = address_book
-        self._aliases = list(self._read_aliases())
-        self._known = {**known, **{alias.lid: alias.jid for alias in reversed(self._aliases)}}
+        self._aliases = read_aliases(store, known)
+        self._known = {**known, **{alias.lid: alias.jid for alias in self._aliases}}
         self._jids = {row: self._canonical(user, server) for row, user, server in self._read_jids()}
         self._chats: dict[int, str] = {}
         self._tables = tables = Tables(store, self._jids, self._chats)
@@ -107,7 +108,7 @@ class _Msgstore:
                 users = {row[1]: clean(row[0]), row[3]: clean(row[2])}
                 if users.keys() == {LID, NUMBERED}:
                     lid, jid = (canonical(users[server], server, {}) for server in (LID, NUMBERED))
-                    yield LookedUp("jid_map", lid, jid)
+                    yield LookedUp("jid_map", lid, jid, "" if self._known.get(lid) == jid else "contradicted")
                 else:
                     yield LookedUp("jid_map", "", reason="no_pair")
         if store.has("lid_display_name", "lid_row_id", "display_name"):
@@ -125,27 +126,6 @@ class _Msgstore:
 
     def _read_jids(self) -> Iterator[tuple[Any, ...]]:
         return self._store.select("SELECT _id, user, server FROM jid")
-
-    def _read_aliases(self) -> Iterator[Alias]:
-        """The most trusted first."""
-        store = self._store
-        pairs = []
-        if store.has("jid_map", "lid_row_id", "jid_row_id"):
-            pairs.append(("jid_map", "SELECT lid_row_id AS a, jid_row_id AS b FROM jid_map"))
-        if store.has("chat", "account_jid_row_id"):
-            pairs.append(("chat", "SELECT account_jid_row_id AS a, jid_row_id AS b FROM chat"))
-        for source, pair in pairs:
-            # A chat has the two either way round.
-            rows = store.select(
-                f"SELECT l.user, p.user FROM ({pair}) JOIN jid l ON l._id IN (a, b) AND l.server = ?"  # noqa: S608
-                " JOIN jid p ON p._id IN (a, b) AND p.server = ?",
-                LID,
-                NUMBERED,
-            )
-            for lid, number in rows:
-                yield Alias(
-                    lid=canonical(clean(lid), LID, {}), jid=canonical(clean(number), NUMBERED, {}), source=source
-                )
 
     def contacts(self) -> Iterator[SourceContact | SkippedRow]:
         """Everyone who wrote, reacted, received, called or belongs to a group, everyone with a chat of their own, and
