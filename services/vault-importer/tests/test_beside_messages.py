@@ -151,7 +151,6 @@ async def test_rows_that_name_another_message_name_it_by_the_vaults_id(vault: An
     [album] = [each for each in await _of(vault, "message_detail", "PHOTO1") if each["source"] == "message_association"]
     assert json.loads(album["columns"]) == {
         "association_type": 2,
-        "child_message_id": ids["PHOTO1"],
         "parent_message_id": ids["REPLY1"],
     }
 

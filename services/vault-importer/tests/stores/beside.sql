@@ -71,8 +71,8 @@ INSERT INTO message_ephemeral VALUES (8002, 86400, 1700086402000), (66666, 1, 1)
 CREATE TABLE message_link (_id INTEGER PRIMARY KEY, message_row_id INTEGER, link_index INTEGER);
 INSERT INTO message_link VALUES (1, 8002, 0);
 CREATE TABLE message_association (_id INTEGER PRIMARY KEY, child_message_row_id INTEGER,
-    parent_message_row_id INTEGER, message_row_id INTEGER, association_type INTEGER);
-INSERT INTO message_association VALUES (1, 8001, 8002, 8001, 2);
+    parent_message_row_id INTEGER, association_type INTEGER);
+INSERT INTO message_association VALUES (1, 8001, 8002, 2);
 CREATE TABLE message_product (message_row_id INTEGER PRIMARY KEY, business_owner_jid INTEGER, title TEXT,
     amount_1000 INTEGER, currency_code TEXT, picture BLOB);
 INSERT INTO message_product VALUES (8004, 300, 'Cement', 380000, 'INR', zeroblob(9000));

@@ -16,13 +16,13 @@ from operator import itemgetter
 from typing import Any
 
 from vault_importer.formats.base import LeftOut
-from vault_importer.formats.msgstore_messages import LEFT_OUT
+from vault_importer.formats.msgstore_messages import LEFT_OUT, message_column
 from vault_importer.formats.msgstore_tables import LATEST_MS, Tables, quoted_name
 
 __all__ = ["Changes"]
 
 #: To be raised when more is made of the same rows: then all of them are read again.
-READING = 1
+READING = 2
 BLOCK_BITS = 9
 BLOCK = 1 << BLOCK_BITS
 DIGEST_BYTES = 16
@@ -43,7 +43,8 @@ class Changes:
         self._tables = tables
         self._store = tables.store
         names = sorted(self._store.tables.keys() - LEFT_OUT - {"message", ADD_ON})
-        self._of_message = [name for name in names if self._store.has(name, "message_row_id")]
+        keys = {name: message_column(self._store, name) for name in names}
+        self._of_message = {name: key for name, key in keys.items() if key}
         self._add_ons = self._store.has(ADD_ON, "_id", "parent_message_row_id")
         self._of_add_on = [
             name
@@ -64,7 +65,7 @@ class Changes:
             hashes[block].update(self._content(rows, columns))
             if not self._all_kept(rows, columns):
                 never.add(block)
-        for table, key in [*((name, "t.message_row_id") for name in self._of_message), *self._keys_of_add_ons()]:
+        for table, key in [*((name, f"t.{key}") for name, key in self._of_message.items()), *self._keys_of_add_ons()]:
             columns = sorted(self._store.tables[table])
             for block, rows in self._blocks(table, columns, key, within):
                 if block in hashes:
@@ -146,7 +147,7 @@ class Changes:
             return LeftOut(rows={}, newest_ms=0)
         tables = {
             "message": _kept("_id"),
-            **{name: _kept("message_row_id") for name in self._of_message},
+            **{name: _kept(key) for name, key in self._of_message.items()},
             **({ADD_ON: _kept("parent_message_row_id")} if self._add_ons else {}),
             **dict.fromkeys(self._of_add_on, KEPT_ADD_ON),
         }
@@ -166,11 +167,13 @@ class Changes:
 
     def _keep_what_is_named(self, execute: Callable[..., list[Any]], tables: Mapping[str, str]) -> bool:
         """Whether all messages are known that rows which stay name."""
+        # By these their own tables' rows stay or go already.
+        own_keys = {**self._of_message, **({ADD_ON: "parent_message_row_id"} if self._add_ons else {})}
         links = [
             (table, name)
             for table, columns in self._store.tables.items()
             for name in columns
-            if table not in LEFT_OUT and name.endswith("message_row_id") and name != _own_key(table, tables)
+            if table not in LEFT_OUT and name.endswith("message_row_id") and name != own_keys.get(table)
         ]
         for _ in range(ROUNDS):
             [[before]] = execute("SELECT count(*) FROM still_named")
@@ -188,7 +191,7 @@ class Changes:
     def _hide(self, execute: Callable[..., list[Any]], table: str, kept: str) -> int:
         name, order = quoted_name(table), self._tables.order(table)
         execute(f"CREATE TEMP TABLE {name} AS SELECT * FROM main.{name} WHERE {kept} ORDER BY {order}")  # noqa: S608
-        for column in ("_id", "message_row_id", "message_add_on_row_id"):
+        for column in {"_id", self._of_message.get(table, "message_row_id"), "message_add_on_row_id"}:
             if self._store.has(table, column):
                 execute(f"CREATE INDEX temp.{quoted_name(f'{table} by {column}')} ON {name} ({column})")
         [[count]] = execute(f"SELECT (SELECT count(*) FROM main.{name}) - (SELECT count(*) FROM temp.{name})")  # noqa: S608
@@ -212,10 +215,3 @@ KEPT_ADD_ON = (
     "(message_add_on_row_id IS NULL OR message_add_on_row_id NOT IN (SELECT _id FROM main.message_add_on"  # noqa: S608
     f" WHERE _id IS NOT NULL AND NOT {_kept('parent_message_row_id')}))"
 )
-
-
-def _own_key(table: str, tables: Mapping[str, str]) -> str:
-    """By which a table's rows stay or go already."""
-    if table not in tables:
-        return ""
-    return "parent_message_row_id" if table == ADD_ON else "message_row_id"

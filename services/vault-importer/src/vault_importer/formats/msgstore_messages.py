@@ -10,9 +10,9 @@ from typing import Any
 
 from vault_importer.formats.base import Side, SideRow, SideRows, SkippedRow
 from vault_importer.formats.msgstore_tables import MAX_KEY_CHARACTERS, Tables, quoted_name, row_number
-from vault_importer.formats.sqlite_source import clean
+from vault_importer.formats.sqlite_source import SqliteSource, clean
 
-__all__ = ["PERSON_COLUMNS", "MessageTables"]
+__all__ = ["LEFT_OUT", "PERSON_COLUMNS", "MessageTables", "message_column"]
 
 #: Where people are named who may never have written: table and column.
 PERSON_COLUMNS = (
@@ -32,6 +32,9 @@ LEFT_OUT = frozenset(
      "played_self_receipt", "receipt_coex", "receipt_device", "receipt_orphaned"}
 )  # fmt: skip
 STATUS = "status@broadcast"
+MESSAGE = "message_row_id"
+#: Tables that call the message which their rows are about otherwise: of an album's pictures, the picture.
+CALLED_OTHERWISE = {"message_association": "child_message_row_id"}
 
 
 class MessageTables:
@@ -60,8 +63,8 @@ class MessageTables:
         read = {side.name for side in known}
         plain = []
         for table in sorted(self._tables.store.tables.keys() - read - LEFT_OUT):
-            if self._tables.store.has(table, "message_row_id"):
-                plain.append(Side(name=table, into="detail", rows=partial(self._details, table)))
+            if column := message_column(self._tables.store, table):
+                plain.append(Side(name=table, into="detail", rows=partial(self._details, table, column)))
             elif self._tables.store.has(table, "message_add_on_row_id") and self._tables.store.has(
                 "message_add_on", "_id"
             ):
@@ -196,9 +199,9 @@ class MessageTables:
 
     # Tables that are read as they are -------------------------------------------------------------------------------
 
-    def _details(self, table: str, skip: int) -> SideRows:
-        names = self._tables.names(table, "_id", "message_row_id")
-        rows = self._tables.several(table, "message_row_id", [f"t.{quoted_name(name)}" for name in names])
+    def _details(self, table: str, key: str, skip: int) -> SideRows:
+        names = self._tables.names(table, "_id", key)
+        rows = self._tables.several(table, key, [f"t.{quoted_name(name)}" for name in names])
         for row, item, values in islice(rows, skip, None):
             yield self._detail(table, row, item, dict(zip(names, values, strict=True)))
 
@@ -222,6 +225,11 @@ class MessageTables:
     def _detail(self, table: str, row: int, item: str, raw: Mapping[str, Any]) -> SideRow:
         columns, links = self._tables.plain(raw)
         return SideRow({"source": table, "item": item, "columns": columns}, message_row=row, links=links)
+
+
+def message_column(store: SqliteSource, table: str) -> str:
+    """The column of a table that says which message a row is about; empty where there is none."""
+    return next((name for name in (MESSAGE, CALLED_OTHERWISE.get(table, "")) if name and store.has(table, name)), "")
 
 
 ADD_ON = ("parent_message_row_id", "chat_row_id", "from_me", "sender_jid_row_id", "key_id", "timestamp")
