@@ -130,6 +130,27 @@ async def test_an_import_brings_the_files_and_says_what_became_of_each(
 
 
 @pytest.mark.real
+async def test_what_is_not_on_the_phone_any_more_is_found_by_its_hash(
+    vault: Any, stores: Any, folders: MediaFolders
+) -> None:
+    forwarded = (
+        f"UPDATE message_media SET file_path = '{IMAGES}/IMG-1.jpg', file_hash = '{HASH}'",
+        "INSERT INTO message_media (message_row_id, file_path, file_hash) VALUES"
+        f" (8002, NULL, '{HASH}'), (8003, '{IMAGES}/gone.jpg', '{HASH}'), (8004, '{IMAGES}/gone.jpg', 'not base 64'),"
+        " (8005, NULL, 'bm90IHRoaXM=')",
+    )
+    run = await vault.import_(stores.beside(*forwarded), media=folders)
+    assert run.manifest["media_files"] == {
+        "seen": 5, "new": 3, "changed": 0, "unchanged": 0, "hash_differs": 0,
+        "skipped": {"missing": 1, "not_downloaded": 1},
+    }  # fmt: skip
+    links = await vault.rows("SELECT DISTINCT sha256, hash_agrees FROM message_media_file")
+    assert [(row["sha256"], row["hash_agrees"]) for row in links] == [(hashlib.sha256(CONTENT).digest(), True)]
+    assert (await vault.import_(stores.beside(*forwarded), media=folders)).manifest["media_files"]["unchanged"] == 3
+    assert len(_stored(folders)) == 1
+
+
+@pytest.mark.real
 async def test_a_backup_that_was_imported_without_its_media_takes_them_later(
     vault: Any, stores: Any, folders: MediaFolders
 ) -> None:

@@ -11,7 +11,9 @@ from kit.postgres import Transaction, load_queries
 from vault_importer.erasure.suppression_store import keep_in
 from vault_importer.ledger_beside import append_beside, rows_beside
 
-__all__ = ["Link", "Waiting", "count_media", "link_files", "media_without_file", "messages_that_stay"]
+__all__ = [
+    "Link", "Waiting", "count_media", "link_files", "media_kept_elsewhere", "media_without_file", "messages_that_stay",
+]  # fmt: skip
 
 Q = load_queries("vault_importer")
 
@@ -45,6 +47,23 @@ async def count_media(tx: Transaction, account_id: UUID) -> tuple[int, int]:
 async def media_without_file(tx: Transaction, account_id: UUID, *, after: UUID, limit: int) -> list[Waiting]:
     rows = await tx.fetch(Q.media_without_file, tx.tenant, account_id, after, limit)
     return [Waiting(**dict(row)) for row in rows]
+
+
+async def media_kept_elsewhere(
+    tx: Transaction, account_id: UUID, *, after: UUID, limit: int
+) -> list[tuple[Waiting, Link]]:
+    """Media without a file whose content, by the phone's own hash, the vault has from another message."""
+    rows = await tx.fetch(Q.media_kept_elsewhere, tx.tenant, account_id, after, limit)
+    return [
+        (
+            Waiting(message_id=row["message_id"], file_hash=row["file_hash"], file_path=row["file_path"]),
+            Link(
+                message_id=row["message_id"], sha256=row["sha256"], size=row["bytes"], file_hash=row["file_hash"],
+                hash_agrees=True,
+            ),
+        )
+        for row in rows
+    ]  # fmt: skip
 
 
 async def messages_that_stay(tx: Transaction, ids: Sequence[UUID]) -> set[UUID]:

@@ -116,8 +116,14 @@ WHERE m.account_id = $1 AND m.import_id <> $2 AND r.id = m.import_id AND r.state
 SELECT * FROM import_run ORDER BY started_at DESC, id DESC LIMIT $1
 
 -- name: known_aliases
--- Which hidden identity is which numbered one; the first that was seen counts.
-SELECT DISTINCT ON (lid) lid, jid FROM jid_alias ORDER BY lid, first_seen_at, jid
+-- Which hidden identity is which numbered one: what the most trusted source says, of several the first that was seen.
+SELECT DISTINCT ON (lid) lid, jid FROM jid_alias ORDER BY lid, identity_confidence(source) DESC, first_seen_at, jid
+
+-- name: identities
+-- Pairs of identities with where each comes from, by the hidden one, the most trusted first.
+SELECT lid, jid, source, identity_confidence(source) AS confidence, first_import_id, first_seen_at FROM jid_alias
+WHERE $1::text IS NULL OR lid = $1 OR jid = $1
+ORDER BY lid, identity_confidence(source) DESC, first_seen_at, jid LIMIT $2
 
 -- name: add_aliases
 -- Keep new pairs of identities with where they come from.
@@ -132,6 +138,13 @@ RETURNING number, lid, jid, source, first_import_id, first_seen_at
 UPDATE contact c SET jid = a.jid, number = a.number
 FROM unnest($1::text[], $2::text[], $3::text[]) AS a(lid, jid, number)
 WHERE c.jid = a.lid AND NOT EXISTS (SELECT FROM contact other WHERE other.jid = a.jid)
+
+-- name: number_twins
+-- Where both are known already, each keeps its id and address, and the hidden one gets the number: they are linked to
+-- the same customer.
+UPDATE contact c SET number = a.number
+FROM unnest($1::text[], $2::text[]) AS a(lid, number)
+WHERE c.jid = a.lid AND c.number IS DISTINCT FROM a.number
 
 -- name: rename_chats
 -- A chat that moved to or from a hidden identity stays one chat.
@@ -156,6 +169,12 @@ RETURNING jid, (xmax = 0) AS is_new
 -- The people of some addresses.
 SELECT jid, id, number, name FROM contact WHERE tenant_id = $1 AND jid = ANY($2::text[])
 
+-- name: twins_of_people
+-- People who have both a hidden identity and a numbered one in the vault, each with messages of its own by the time it
+-- was known that they are one: by the numbered address, the ids of the hidden ones.
+SELECT a.jid, c.id FROM jid_alias a JOIN contact c ON c.tenant_id = a.tenant_id AND c.jid = a.lid
+WHERE a.tenant_id = $1 AND a.jid = ANY($2::text[]) ORDER BY c.id
+
 -- name: merge_chats
 -- Add chats, or take a newer name.
 INSERT INTO chat (tenant_id, id, account_id, jid, kind, name, contact_id, first_import_id)
@@ -172,6 +191,11 @@ RETURNING jid, (xmax = 0) AS is_new
 -- name: chats_by_jid
 -- The chats of some addresses of an account.
 SELECT jid, id, kind, name FROM chat WHERE tenant_id = $1 AND account_id = $2 AND jid = ANY($3::text[])
+
+-- name: twins_of_chats
+-- The same of an account's direct chats.
+SELECT a.jid, c.id FROM jid_alias a JOIN chat c ON c.tenant_id = a.tenant_id AND c.jid = a.lid
+WHERE a.tenant_id = $1 AND c.account_id = $2 AND a.jid = ANY($3::text[]) ORDER BY c.id
 
 -- name: prepare_staging
 -- The session's own table for COPY: Postgres refuses COPY into tables with row-level security.
@@ -259,6 +283,20 @@ SELECT a.message_id, a.file_hash, a.file_path
 FROM message_media a JOIN message m ON m.tenant_id = a.tenant_id AND m.id = a.message_id
 JOIN chat h ON h.tenant_id = m.tenant_id AND h.id = m.chat_id
 WHERE a.tenant_id = $1 AND h.account_id = $2 AND a.message_id > $3 AND a.file_path <> ''
+    AND NOT EXISTS (SELECT FROM message_media_file f WHERE f.tenant_id = $1 AND f.message_id = a.message_id)
+    AND NOT EXISTS (SELECT FROM erasure_message e
+        WHERE e.tenant_id = a.tenant_id AND e.message_id = a.message_id AND e.hidden)
+ORDER BY a.message_id LIMIT $4
+
+-- name: media_kept_elsewhere
+-- A page of an account's media that the vault has no file of, though one of the same hash; nothing that is being erased.
+SELECT a.message_id, a.file_hash, coalesce(a.file_path, '') AS file_path, k.sha256, k.bytes
+FROM message_media a JOIN message m ON m.tenant_id = a.tenant_id AND m.id = a.message_id
+JOIN chat h ON h.tenant_id = m.tenant_id AND h.id = m.chat_id
+CROSS JOIN LATERAL (SELECT f.sha256, d.bytes
+    FROM message_media_file f JOIN media_file d ON d.tenant_id = f.tenant_id AND d.sha256 = f.sha256
+    WHERE f.tenant_id = $1 AND f.file_hash = a.file_hash AND f.hash_agrees LIMIT 1) k
+WHERE a.tenant_id = $1 AND h.account_id = $2 AND a.message_id > $3 AND a.file_hash <> ''
     AND NOT EXISTS (SELECT FROM message_media_file f WHERE f.tenant_id = $1 AND f.message_id = a.message_id)
     AND NOT EXISTS (SELECT FROM erasure_message e
         WHERE e.tenant_id = a.tenant_id AND e.message_id = a.message_id AND e.hidden)
