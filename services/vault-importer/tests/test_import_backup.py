@@ -3,12 +3,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from vault_importer import load_backup
+from vault_importer import load_backup, store
+from vault_importer.formats.base import Alias
 from vault_importer.import_backup import ImportJob, import_backup
 from vault_importer.load_backup import ImportBusy, Progress
 from vault_importer.refusals import BackupRefused
@@ -137,6 +139,60 @@ async def test_a_chat_that_moves_to_a_hidden_identity_stays_one_chat(vault: Any,
     # The mapping is remembered when a later backup has lost it.
     assert (await vault.import_(stores.encrypted(*hidden))).messages_new == 0
     assert {**await _counts(vault), "jid_alias": 0} == before
+
+
+HIDDEN = (
+    "INSERT INTO jid VALUES (900, '7000', 'lid', 0, 0, 18, '7000@lid')",
+    "UPDATE chat SET jid_row_id = 900 WHERE _id = 148",
+)
+MAPPED = (
+    *HIDDEN,
+    "CREATE TABLE jid_map (lid_row_id INTEGER PRIMARY KEY, jid_row_id INTEGER)",
+    "INSERT INTO jid_map VALUES (900, 252)",
+)
+
+
+async def test_messages_known_by_both_identities_come_once_when_it_is_known_that_they_are_one(
+    vault: Any, stores: Any
+) -> None:
+    await vault.import_(stores.encrypted())
+    # Nobody can know yet whose identity it is: these are other messages, in another chat.
+    later = "UPDATE message SET key_id = 'L' || key_id, timestamp = timestamp + 1 WHERE chat_row_id = 148"
+    assert (await vault.import_(stores.encrypted(*HIDDEN, later))).messages_new > 0
+    before = await _counts(vault)
+    assert (await vault.import_(stores.encrypted(*MAPPED, later))).messages_new == 0
+    assert (await vault.import_(stores.encrypted(*MAPPED))).messages_new == 0
+    assert (await vault.import_(stores.encrypted(*HIDDEN))).messages_new == 0
+    assert (await _counts(vault))["message"] == before["message"]
+    numbers = await vault.rows("SELECT DISTINCT number FROM contact WHERE jid LIKE '7000@%' OR id IN"
+                               " (SELECT contact_id FROM chat WHERE jid NOT LIKE '%@g.us')")  # fmt: skip
+    assert len(numbers) == 1
+
+
+async def test_one_who_wrote_in_a_group_under_another_identity_is_known_again(vault: Any, stores: Any) -> None:
+    hidden = ("INSERT INTO jid VALUES (900, '7000', 'lid', 0, 0, 18, '7000@lid')",
+              "UPDATE message SET sender_jid_row_id = 900 WHERE sender_jid_row_id = 252")  # fmt: skip
+    mapped = (*hidden, *MAPPED[2:])
+    await vault.import_(stores.encrypted(*hidden))
+    wrote = "SELECT FROM message m JOIN contact c ON c.id = m.sender_id WHERE c.jid = '7000@lid'"
+    assert await vault.rows(wrote)
+    # The number has a chat of its own, so it is a person already.
+    assert await vault.rows("SELECT FROM contact WHERE jid = '11111@s.whatsapp.net'")
+    assert (await vault.import_(stores.encrypted(*mapped))).messages_new == 0
+
+
+async def test_of_two_pairs_the_more_trusted_source_counts(vault: Any, stores: Any) -> None:
+    run = await vault.import_(stores.encrypted())
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    async with vault.database.transaction(vault.tenant) as tx:
+        for jid, source, seen in (
+            ("919847000001@s.whatsapp.net", "vcard", at),
+            ("919847000002@s.whatsapp.net", "jid_map", at + timedelta(days=1)),
+            ("919847000003@s.whatsapp.net", "jid_map", at + timedelta(days=2)),
+        ):
+            pair = Alias(lid="7000@lid", jid=jid, source=source)
+            await store.add_aliases(tx, [pair], {}, account_id=vault.account.id, import_id=run.id, at=seen)
+        assert await store.known_aliases(tx) == {"7000@lid": "919847000002@s.whatsapp.net"}
 
 
 async def test_an_identity_whose_number_becomes_known_keeps_its_messages(vault: Any, stores: Any) -> None:

@@ -25,8 +25,8 @@ from vault_importer.formats.base import ChatKind, SourceMessage
 __all__ = ["Chat", "EventTexts", "Person", "Staged", "message_key", "settle", "settled_id", "stage", "to_event"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-#: Wordings are ranked: a message that had not arrived yet, as written, edited (by time), revoked. An older
-#: backup that is imported late must not bring an earlier wording back.
+#: Wordings are ranked: a message that had not arrived yet or that its source cannot read, as written, edited (by
+#: time), revoked. An older backup that is imported late must not bring an earlier wording back.
 RANK_WAITING, RANK_WRITTEN, RANK_REVOKED = -1, 0, 2**62
 
 
@@ -35,6 +35,8 @@ class Person:
     id: UUID
     number: str | None
     name: str
+    twins: tuple[UUID, ...] = ()
+    """Under which they are in the vault as well, from before it was known that their identities are one person's."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +46,8 @@ class Chat:
     name: str
     peer: Person | None
     """The other side of a direct chat."""
+    twins: tuple[UUID, ...] = ()
+    """Under which it is in the vault as well, from before it was known that both are with one person."""
     id_text: str = field(init=False)
     id_bytes: bytes = field(init=False)
 
@@ -95,6 +99,8 @@ def stage(n: int, message: SourceMessage, chat: Chat, sender: Person | None) -> 
         message_key(chat.id_bytes, message.from_me, key_id, sender_key)
         for key_id in (*message.earlier_key_ids, message.key_id)
     ]
+    if chat.twins or (sender and sender.twins):
+        keys += _keys_of_twins(message, chat, sender)
     return Staged(
         n,
         keys[0],
@@ -118,6 +124,18 @@ def stage(n: int, message: SourceMessage, chat: Chat, sender: Person | None) -> 
     )
 
 
+def _keys_of_twins(message: SourceMessage, chat: Chat, sender: Person | None) -> list[UUID]:
+    """Under which the vault may know a message from before two identities turned out to be one."""
+    chats = [chat.id, *chat.twins]
+    senders = [sender.id.bytes, *(twin.bytes for twin in sender.twins)] if sender else [b""]
+    pairs = [(chat_id.bytes, sender_key) for chat_id in chats for sender_key in senders][1:]
+    return [
+        message_key(chat_id, message.from_me, key_id, sender_key)
+        for chat_id, sender_key in pairs
+        for key_id in (*message.earlier_key_ids, message.key_id)
+    ]
+
+
 def _author_id(message: SourceMessage, chat: Chat, sender: Person | None) -> UUID | None:
     if sender:
         return sender.id
@@ -129,7 +147,7 @@ def _rank(message: SourceMessage) -> int:
         return RANK_REVOKED
     if message.edited_at_ms:
         return message.edited_at_ms
-    return RANK_WAITING if message.raw_kind == WAITING else RANK_WRITTEN
+    return RANK_WAITING if message.raw_kind == WAITING or message.raw_kind < 0 else RANK_WRITTEN
 
 
 def settle(staged: Iterable[Staged], known: Mapping[UUID, UUID]) -> tuple[list[Staged], int]:

@@ -114,8 +114,12 @@ def quoted_keys(row: SideRow, names: Names) -> list[UUID]:
     if chat is None:
         return []
     person = names.people.get(row.person_jid) if chat.kind != "direct" else None
-    senders = [person.id.bytes, b""] if person else [b""]
-    return [message_key(chat.id_bytes, row.from_me, row.values["quoted_key_id"], sender) for sender in senders]
+    senders = [*_ids_of(person), b""] if person else [b""]
+    return [
+        message_key(chat_id, row.from_me, row.values["quoted_key_id"], sender)
+        for chat_id in _ids_of(chat)
+        for sender in senders
+    ]
 
 
 def named_keys(row: SideRow, names: Names) -> list[UUID]:
@@ -125,8 +129,17 @@ def named_keys(row: SideRow, names: Names) -> list[UUID]:
     if chat is None or not key_id:
         return []
     people = [names.people.get(jid) for jid in (row.values.get(OF_SENDER, ""), row.person_jid)]
-    senders = [person.id.bytes for person in people if person] if chat.kind != "direct" else []
-    return [message_key(chat.id_bytes, own, key_id, sender) for own in (False, True) for sender in (*senders, b"")]
+    senders = [id_ for person in people if person for id_ in _ids_of(person)] if chat.kind != "direct" else []
+    return [
+        message_key(chat_id, own, key_id, sender)
+        for chat_id in _ids_of(chat)
+        for own in (False, True)
+        for sender in (*senders, b"")
+    ]
+
+
+def _ids_of(known: Person | Chat) -> list[bytes]:
+    return [known.id.bytes, *(twin.bytes for twin in known.twins)]
 
 
 def _plain(value: Any, kind: str) -> Any:

@@ -256,6 +256,8 @@ async def add_aliases(
     # Of two hidden identities with one number the first takes it; the other stays a person of its own.
     first = {alias.jid: alias.lid for alias in reversed(aliases)}
     await tx.execute(Q.rename_contacts, list(first.values()), list(first), [numbers.get(jid) for jid in first])
+    chosen = {alias.lid: alias.jid for alias in reversed(aliases)}
+    await tx.execute(Q.number_twins, list(chosen), [numbers.get(jid) for jid in chosen.values()])
     await tx.execute(Q.rename_chats, account_id, list(first.values()), list(first))
     return added
 
@@ -270,8 +272,19 @@ async def merge_contacts(
 
 
 async def people(tx: Transaction, jids: Iterable[str]) -> dict[str, Person]:
-    rows = await tx.fetch(Q.people, tx.tenant, list(jids))
-    return {row["jid"]: Person(id=row["id"], number=row["number"], name=row["name"]) for row in rows}
+    asked = list(jids)
+    twins = _twins(await tx.fetch(Q.twins_of_people, tx.tenant, asked))
+    return {
+        row["jid"]: Person(id=row["id"], number=row["number"], name=row["name"], twins=tuple(twins.get(row["jid"], ())))
+        for row in await tx.fetch(Q.people, tx.tenant, asked)
+    }
+
+
+def _twins(rows: Iterable[Any]) -> Mapping[str, list[UUID]]:
+    twins: dict[str, list[UUID]] = {}
+    for row in rows:
+        twins.setdefault(row["jid"], []).append(row["id"])
+    return twins
 
 
 async def merge_chats(
@@ -294,12 +307,14 @@ async def chats(
     tx: Transaction, account_id: UUID, people_by_jid: Mapping[str, Person], jids: list[str]
 ) -> dict[str, Chat]:
     rows = await tx.fetch(Q.chats_by_jid, tx.tenant, account_id, jids)
+    twins = _twins(await tx.fetch(Q.twins_of_chats, tx.tenant, account_id, jids))
     found = {}
     for row in rows:
         kind: ChatKind = row["kind"]
         peer = people_by_jid.get(row["jid"]) if kind == "direct" else None
         name = row["name"] or (peer.name if peer else "")
-        found[row["jid"]] = Chat(id=row["id"], kind=kind, name=name, peer=peer)
+        same = tuple(twins.get(row["jid"], ()))
+        found[row["jid"]] = Chat(id=row["id"], kind=kind, name=name, peer=peer, twins=same)
     return found
 
 
