@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vault_importer.formats import recognise
-from vault_importer.formats.base import HasSides, SideRow, SourceContact, SourceMessage
+from vault_importer.formats.base import HasSides, SideRow, SkippedRow, SourceContact, SourceMessage
 from vault_importer.protobuf import encode_field
 from vault_importer.refusals import BackupRefused
 from vault_importer.samples import encrypt
@@ -205,12 +206,34 @@ def test_the_edit_of_a_caption_says_nothing_of_the_file(tmp_path: Path) -> None:
     assert _of_one(tmp_path / "one", message, DESK) == {}
 
 
+def test_reactions_and_votes_that_came_with_a_message(tmp_path: Path) -> None:
+    poll = _fields((2, b"Which day?"), (3, encode_field(1, b"Monday")), (3, encode_field(1, b"Tuesday")))
+    theirs, ours = key_of(GROUP, "R1", sender=MEMBER), key_of(GROUP, "R2", from_me=True)
+    tuesday, nobodys = (encode_field(1, sha256(name).digest()) for name in (b"Tuesday", b"Sunday"))
+    info = info_of(key_of(GROUP, "A1", sender=DESK), encode_field(64, poll)) + _fields(
+        (41, _fields((1, theirs), (2, b"+"), (4, AT * 1000))),
+        (41, _fields((1, ours), (4, AT * 1000 + 1))),
+        (45, _fields((1, ours), (2, tuesday + nobodys), (3, AT * 1000 + 2))),
+        (45, _fields((1, theirs), (2, b""), (3, AT * 1000 + 3))),
+    )
+    beside = _beside(tmp_path / "one", conversation_of(GROUP, info))
+    assert beside["reaction"] == [
+        SideRow({"reaction": "+", "reacted_at": AT * 1000}, 1, GROUP, False, MEMBER),
+        SideRow({"reaction": "", "reacted_at": AT * 1000 + 1}, 1, GROUP, True, ""),
+    ]
+    assert beside["poll_update"] == [
+        SideRow({"item": "1", "voted_at": AT * 1000 + 2}, 1, GROUP, True, ""),
+        SkippedRow("poll_update", "no_option"),
+        SkippedRow("poll_update", "nothing_chosen"),
+    ]
+
+
 def test_what_is_not_read_of_a_message_is_counted(tmp_path: Path) -> None:
-    info = info_of(key_of(DESK, "A1"), words("hello")) + _fields((40, b""), (40, b""), (45, b""))
+    info = info_of(key_of(DESK, "A1"), words("hello")) + _fields((40, b""), (40, b""), (54, b""))
     path = write_increment(tmp_path / "one", sync_of(conversation_of(DESK, info)))
     opened = recognise(path).open(path, address_book=None, known_aliases={})
     assert isinstance(opened, HasSides)
-    assert opened.unread() == {"poll_updates": 1, "user_receipt": 2}
+    assert opened.unread() == {"pin_in_chat": 1, "user_receipt": 2}
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -245,7 +268,8 @@ async def test_the_next_whole_backup_changes_nothing_that_an_increment_brought(
     infos = [
         info_of(key_of(chat, "PHOTO1", sender=DESK), photo, 1_700_000_001),
         info_of(key_of(chat, "REPLY1", sender="70000000000301@lid"), _text("As quoted", answering), 1_700_000_002),
-        info_of(key_of(chat, "EVENT1", sender=DESK), encode_field(75, encode_field(3, b"Opening")), 1_700_000_005),
+        info_of(key_of(chat, "EVENT1", sender=DESK), encode_field(75, encode_field(3, b"Opening")), 1_700_000_005)
+        + encode_field(41, _fields((1, key_of(chat, "R1", sender=DESK)), (2, b"+"), (4, 1_700_000_006_000))),
     ]
     plain = write_increment(
         tmp_path / "plain",
@@ -255,7 +279,8 @@ async def test_the_next_whole_backup_changes_nothing_that_an_increment_brought(
     encrypt(plain, path, backup_key=ROOT_KEY, with_md5=False)
     run = await vault.import_(path)
     told = {name: (each["seen"], each["new"]) for name, each in run.manifest["tables"].items()}
-    assert told == {"message": (3, 3), "message_media": (1, 1), "message_quoted": (1, 1), "message_mentions": (1, 1)}
+    once = ("message_media", "message_quoted", "message_mentions", "reaction")
+    assert told == {"message": (3, 3), **dict.fromkeys(once, (1, 1))}
     [quote] = await vault.rows(
         "SELECT q.text, o.key_id FROM message_quote q JOIN message o ON o.id = q.quoted_message_id"
     )

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
+from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 from typing import IO, Any
@@ -33,10 +34,11 @@ from vault_importer.formats.base import (
 )
 from vault_importer.formats.gathered import Gathered
 from vault_importer.formats.sqlite_source import clean
+from vault_importer.formats.sync_added import REACTIONS, VOTES, rows_added
 from vault_importer.formats.sync_beside import INTO
 from vault_importer.formats.sync_content import text_of
 from vault_importer.formats.sync_envelope import Author, Known, address, envelope_of
-from vault_importer.formats.sync_message import REACTIONS, message_of, reaction_of
+from vault_importer.formats.sync_message import message_of, reaction_of
 from vault_importer.formats.zip_source import ZipSource, damaged, is_zip
 from vault_importer.identity import LID, NUMBERED, kind_of_chat
 from vault_importer.refusals import BackupRefused
@@ -53,11 +55,12 @@ MAX_SYNC_BYTES = 64 * 1024 * 1024
 CONVERSATION, PUSH_NAME, NUMBER_TO_LID = 2, 7, 15
 #: Of a message, what comes with it and is not read: only counted.
 NOT_READ = {
-    40: "user_receipt", 41: "reactions", 45: "poll_updates", 50: "keep_in_chat", 54: "pin_in_chat",
-    61: "event_responses", 68: "message_add_ons",
+    40: "user_receipt", 50: "keep_in_chat", 54: "pin_in_chat", 61: "event_response", 68: "message_add_on",
 }  # fmt: skip
 # Conversation
 CHAT, SYNC_MESSAGE, NAME, CHAT_NUMBER, CHAT_LID = 1, 2, 13, 39, 42
+#: The tables of what stands beside messages, by what becomes of their rows.
+BESIDE = {**INTO, REACTIONS: "reaction", VOTES: "poll_vote"}
 
 
 class Increment:
@@ -110,8 +113,7 @@ class _Increment(Gathered):
         self._unread = unread
 
     def sides(self) -> list[Side]:
-        targets = {**INTO, REACTIONS: "reaction"}
-        return [Side(name=name, into=targets[name], rows=partial(self._rows, name)) for name in self._beside]
+        return [Side(name=name, into=BESIDE[name], rows=partial(self._rows, name)) for name in self._beside]
 
     def _rows(self, name: str, skip: int) -> SideRows:
         yield from self._beside[name][skip:]
@@ -132,8 +134,7 @@ class _Gathering:
         self._rows: list[SourceMessage | SkippedRow] = []
         self._chats: dict[str, str] = {}
         self._people: dict[str, str] = {}
-        self._reactions: list[SideRow | SkippedRow] = []
-        self._beside: list[tuple[int, str, SideRow]] = []
+        self._beside: list[tuple[int, str, SideRow | SkippedRow]] = []
         self._tables: dict[str, list[Mapping[str, Any]]] = {}
         self._jids: dict[int, str] = {}
         self._lookups: list[LookedUp] = []
@@ -167,10 +168,9 @@ class _Gathering:
 
     def _rows_beside(self) -> dict[str, list[SideRow | SkippedRow]]:
         """By table. Of several rows that say something of one message the last one counts: that of its last edit."""
-        beside: dict[str, list[SideRow | SkippedRow]] = {name: [] for name in INTO}
+        beside: dict[str, list[SideRow | SkippedRow]] = {name: [] for name in BESIDE}
         for _, name, row in sorted(self._beside, key=itemgetter(0)):
             beside[name].append(row)
-        beside[REACTIONS] = self._reactions
         return {name: rows for name, rows in beside.items() if rows}
 
     def tables(self, source: ZipSource, names: list[str]) -> None:
@@ -263,12 +263,13 @@ class _Gathering:
         row, beside = message_of(info, known, len(self._rows) + 1)
         if isinstance(row, SourceMessage):
             self._chats.setdefault(row.chat_jid, "")
-            self._beside += [(row.sent_at_ms, table, each) for table, each in beside]
+            added = rows_added(info, row, self._known)
+            self._beside += [(row.sent_at_ms, table, each) for table, each in chain(beside, added)]
         self._rows.append(row)
         self._unread.update(NOT_READ[number] for number, _ in protobuf.fields(info) if number in NOT_READ)
         reaction = reaction_of(info, self._known)
         if reaction is not None:
-            self._reactions.append(reaction)
+            self._beside.append((0, REACTIONS, reaction))
 
 
 def _infos(conversation: bytes) -> Iterator[bytes]:

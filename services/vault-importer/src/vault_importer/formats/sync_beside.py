@@ -7,11 +7,20 @@ import base64
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from vault_importer import protobuf
 from vault_importer.formats.base import SideRow, SourceMessage
 from vault_importer.formats.msgstore_tables import MAX_KEY_CHARACTERS
 from vault_importer.formats.sqlite_source import clean
-from vault_importer.formats.sync_content import MEDIA, POLLS, Content, bytes_of, content_of, int_of, text_of, unwrapped
+from vault_importer.formats.sync_content import (
+    MEDIA,
+    POLLS,
+    Content,
+    all_of,
+    bytes_of,
+    content_of,
+    int_of,
+    text_of,
+    unwrapped,
+)
 from vault_importer.formats.sync_envelope import Author, Known, address, author_of_quoted
 
 __all__ = ["INTO", "Row", "forward_score_of", "revocation_beside", "rows_beside"]
@@ -44,12 +53,12 @@ def rows_beside(content: Content, message: SourceMessage, known: Known) -> Itera
     if content.field in MEDIA:
         yield from _media(content, message.row)
     yield from _quote(content.context, message, known)
-    for item, value in enumerate(_all(content.context, MENTIONED)):
+    for item, value in enumerate(all_of(content.context, MENTIONED)):
         jid = address(clean(value), known.aliases)
         named = {"item": str(item), "address": jid, "name": "", "raw_kind": None}
         yield MENTIONS, SideRow(named, message_row=message.row, person_jid=jid)
     if content.field in POLLS:
-        for item, option in enumerate(_all(content.raw, POLL_OPTIONS)):
+        for item, option in enumerate(all_of(content.raw, POLL_OPTIONS)):
             choice = {"item": str(item), "name": text_of(option, OPTION_NAME), "votes": None}
             yield OPTIONS, SideRow(choice, message_row=message.row)
     for item, card in enumerate(_cards(content)):
@@ -115,14 +124,10 @@ def _quote(context: bytes, message: SourceMessage, known: Known) -> Iterator[Row
 
 
 def _cards(content: Content) -> Iterator[str]:
-    contacts = _all(content.raw, CARDS_IN_CONTACTS) if content.field == CONTACTS else iter([content.raw])
+    contacts = all_of(content.raw, CARDS_IN_CONTACTS) if content.field == CONTACTS else iter([content.raw])
     if content.field in (CONTACT, CONTACTS):
         yield from filter(None, (text_of(each, CARD) for each in contacts))
 
 
 def _detail(table: str, item: int, columns: Mapping[str, Any], row: int) -> SideRow:
     return SideRow({"source": table, "item": str(item), "columns": columns}, message_row=row)
-
-
-def _all(message: bytes, number: int) -> Iterator[bytes]:
-    return (value for each, value in protobuf.fields(message) if each == number and isinstance(value, bytes))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from vault_importer import protobuf
 from vault_importer.formats.android_kinds import KINDS
 from vault_importer.formats.sqlite_source import clean
 
-__all__ = ["MEDIA", "POLLS", "Content", "bytes_of", "content_of", "int_of", "text_of", "unwrapped"]
+__all__ = ["MEDIA", "POLLS", "Content", "all_of", "bytes_of", "content_of", "int_of", "text_of", "unwrapped"]
 
 #: Messages around a message, by where it stands in them: sent by another device, seen once, gone after a while, with a
 #: caption, edited, of an album, of a poll or an event, of a group's status and so on.
@@ -162,6 +162,10 @@ def text_of(message: bytes, number: int) -> str:
 def bytes_of(message: bytes, number: int) -> bytes:
     value = protobuf.first(message, number)
     return value if isinstance(value, bytes) else b""
+
+
+def all_of(message: bytes, number: int) -> Iterator[bytes]:
+    return (value for each, value in protobuf.fields(message) if each == number and isinstance(value, bytes))
 
 
 def int_of(message: bytes, number: int) -> int:

@@ -9,10 +9,19 @@ from typing import NamedTuple
 from vault_importer.formats.sync_content import bytes_of, int_of, text_of
 from vault_importer.identity import canonical, kind_of_chat
 
-__all__ = ["Author", "Envelope", "Known", "address", "author_of_quoted", "author_of_revoked", "envelope_of"]
+__all__ = [
+    "Author",
+    "Envelope",
+    "Known",
+    "address",
+    "author_of_key",
+    "author_of_quoted",
+    "author_of_revoked",
+    "envelope_of",
+]
 
 # WebMessageInfo
-KEY, TIMESTAMP, PARTICIPANT, OWN_ADDRESS = 1, 3, 5, 51
+KEY, MESSAGE, TIMESTAMP, PARTICIPANT, OWN_ADDRESS = 1, 2, 3, 5, 51
 # MessageKey
 REMOTE_JID, FROM_ME, ID, KEY_PARTICIPANT = 1, 2, 3, 4
 
@@ -59,12 +68,21 @@ def envelope_of(raw: bytes, aliases: Mapping[str, str]) -> Envelope:
     key = bytes_of(raw, KEY)
     chat = address(text_of(key, REMOTE_JID), aliases)
     named = address(text_of(key, KEY_PARTICIPANT) or text_of(raw, PARTICIPANT), aliases)
-    from_me, direct = int_of(key, FROM_ME) == 1, kind_of_chat(chat) == "direct"
+    author = _author(key, chat, named)
     own: tuple[str, ...] = ()
-    if from_me and not direct:
+    if author.from_me and kind_of_chat(chat) != "direct":
         own = tuple(each for each in (named, address(text_of(raw, OWN_ADDRESS), aliases)) if each)
-    author = Author(from_me, "" if from_me or direct else named)
     return Envelope(chat, text_of(key, ID), author, int_of(raw, TIMESTAMP), own)
+
+
+def author_of_key(key: bytes, chat: str, aliases: Mapping[str, str]) -> Author:
+    """Who did what a key stands for, as the account sees it."""
+    return _author(key, chat, address(text_of(key, KEY_PARTICIPANT), aliases))
+
+
+def _author(key: bytes, chat: str, named: str) -> Author:
+    from_me = int_of(key, FROM_ME) == 1
+    return Author(from_me, "" if from_me or kind_of_chat(chat) == "direct" else named)
 
 
 def author_of_revoked(key: bytes, chat: str, by: Author, known: Known) -> Author:

@@ -14,6 +14,7 @@ from vault_importer.formats.android_kinds import KINDS, REVOKED_KINDS, WAITING
 from vault_importer.formats.base import SideRow, SkippedRow, SourceMessage
 from vault_importer.formats.msgstore_tables import MAX_KEY_CHARACTERS
 from vault_importer.formats.sqlite_source import clean
+from vault_importer.formats.sync_added import REACTIONS
 from vault_importer.formats.sync_beside import Row, forward_score_of, revocation_beside, rows_beside
 from vault_importer.formats.sync_content import Content, bytes_of, content_of, int_of, text_of, unwrapped
 from vault_importer.formats.sync_envelope import (
@@ -21,6 +22,7 @@ from vault_importer.formats.sync_envelope import (
     ID,
     KEY,
     KEY_PARTICIPANT,
+    MESSAGE,
     PARTICIPANT,
     REMOTE_JID,
     TIMESTAMP,
@@ -32,11 +34,11 @@ from vault_importer.formats.sync_envelope import (
 )
 from vault_importer.identity import kind_of_chat
 
-__all__ = ["REACTIONS", "TABLE", "Told", "message_of", "reaction_of"]
+__all__ = ["TABLE", "Told", "message_of", "reaction_of"]
 
-TABLE, REACTIONS = "message", "reaction"
+TABLE = "message"
 # WebMessageInfo
-MESSAGE, STUB_TYPE = 2, 24
+STUB_TYPE = 24
 PROTOCOL, REACTION = 12, 46
 REACTION_KEY, REACTION_TEXT, REACTED_AT_MS = 1, 2, 4
 PROTOCOL_KEY, PROTOCOL_TYPE, EDITED_MESSAGE, EDITED_AT_MS = 1, 2, 14, 15
