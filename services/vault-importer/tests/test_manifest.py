@@ -13,6 +13,15 @@ from vault_importer.samples import SampleOptions, write_msgstore
 pytestmark = pytest.mark.real
 
 BOOK = ("UPDATE wa_contacts SET jid = '11111@s.whatsapp.net', display_name = 'Reception desk' WHERE _id = 181",)
+VERIFIED = (
+    "CREATE TABLE wa_vnames (_id INTEGER PRIMARY KEY, jid TEXT, verified_name TEXT)",
+    "INSERT INTO wa_vnames VALUES (1, '919847000041@s.whatsapp.net', 'Kottakkal Traders'),"
+    " (2, '919847000042@s.whatsapp.net', NULL)",
+    "CREATE TABLE wa_block_list (jid TEXT)",
+    "INSERT INTO wa_block_list VALUES ('919847000042@s.whatsapp.net')",
+    "CREATE TABLE props (key TEXT, value TEXT)",
+    "INSERT INTO props VALUES ('a', 'b')",
+)
 NAMES = (
     "CREATE TABLE lid_display_name (lid_row_id INTEGER PRIMARY KEY, display_name TEXT)",
     "INSERT INTO lid_display_name VALUES (302, 'Dispatch desk'), (252, ''), (777, 'Nobody')",
@@ -62,6 +71,20 @@ async def test_a_store_of_before_2022_is_told_of_too(vault: Any, stores: Any) ->
     # Parts of the one wide table, which have no table of their own.
     assert (told.pop("messages.media"), told.pop("messages.mentions")) == (1, 2)
     assert told == counted
+
+
+@pytest.mark.parametrize("kind", ["beside", "legacy"])
+async def test_every_row_of_the_address_book_is_told_of(vault: Any, stores: Any, kind: str) -> None:
+    book = stores.plain(*BOOK, *VERIFIED, name="wa.db", script="wa.sql")
+    path = getattr(stores, kind)()
+    run = await vault.import_(path, address_book=book)
+    told, own = _told(run.manifest), _counted(path)
+    for name, count in _counted(book).items():
+        assert told.pop(f"wa.db.{name}" if name in own else name) == count
+    assert told.keys() >= own.keys() - {"messages"}
+    assert run.manifest["tables"]["wa_vnames"]["skipped"] == {"no_name": 1}
+    named = await vault.rows("SELECT name FROM contact WHERE number = '+919847000041'")
+    assert named == [{"name": "Kottakkal Traders"}]
 
 
 async def test_tables_of_who_is_who_say_what_came_of_each_row(vault: Any, stores: Any) -> None:

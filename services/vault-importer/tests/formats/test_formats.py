@@ -13,9 +13,11 @@ from vault_importer.formats.base import SkippedRow, SourceChat, SourceContact, S
 from vault_importer.refusals import BackupRefused
 
 HELPERS = {
+    "address_book",
     "android_kinds",
     "base",
     "chatstorage_tables",
+    "export_keys",
     "export_marks",
     "export_options",
     "gathered",
@@ -25,6 +27,10 @@ HELPERS = {
     "msgstore_messages",
     "msgstore_tables",
     "sqlite_source",
+    "sync_added",
+    "sync_beside",
+    "sync_content",
+    "sync_envelope",
     "sync_message",
     "zip_source",
 }

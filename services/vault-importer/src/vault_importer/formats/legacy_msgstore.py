@@ -8,6 +8,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from vault_importer.formats.address_book import (
+    looked_up_in_address_book,
+    named_in_address_book,
+    rows_of_address_book,
+    unread_in_address_book,
+)
 from vault_importer.formats.android_kinds import KINDS, REVOKED_KINDS
 from vault_importer.formats.base import (
     Alias,
@@ -23,7 +29,7 @@ from vault_importer.formats.base import (
     SourceMessage,
     of_lane,
 )
-from vault_importer.formats.msgstore import ModernMsgstore, looked_up_in_address_book, named_in_address_book
+from vault_importer.formats.msgstore import ModernMsgstore
 from vault_importer.formats.msgstore_chats import ChatTables
 from vault_importer.formats.msgstore_messages import MessageTables
 from vault_importer.formats.msgstore_tables import (
@@ -91,7 +97,7 @@ class _Legacy:
 
     def rows(self) -> Mapping[str, int]:
         counts = {table: self._store.count(table) for table in READ_TABLES if self._store.has(table)}
-        return {**counts, "message": counts["messages"]}
+        return {**counts, "message": counts["messages"], **rows_of_address_book(self._address_book)}
 
     def aliases(self) -> Iterator[Alias]:
         return iter(())
@@ -221,7 +227,8 @@ class _Legacy:
         yield from looked_up_in_address_book(self._address_book, self._known)
 
     def unread(self) -> Mapping[str, int]:
-        return unread_tables(self._store, {*READ_TABLES, *(side.name for side in self.sides())})
+        own = unread_tables(self._store, {*READ_TABLES, *(side.name for side in self.sides())})
+        return {**own, **unread_in_address_book(self._address_book, self._store.tables.keys())}
 
     def _media(self, skip: int) -> SideRows:
         names = ("_id", "media_mime_type", "media_size", "media_duration", "media_name",

@@ -8,6 +8,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from vault_importer.formats.address_book import (
+    looked_up_in_address_book,
+    named_in_address_book,
+    rows_of_address_book,
+    unread_in_address_book,
+)
 from vault_importer.formats.android_kinds import KINDS, REVOKED_KINDS
 from vault_importer.formats.base import (
     Alias,
@@ -15,7 +21,6 @@ from vault_importer.formats.base import (
     LeftOut,
     LookedUp,
     MessageRows,
-    NameSource,
     Side,
     SkippedRow,
     SourceChat,
@@ -32,7 +37,7 @@ from vault_importer.formats.sqlite_source import SqliteSource, clean
 from vault_importer.identity import LID, NUMBERED, canonical, kind_of_chat
 from vault_importer.refusals import BackupRefused
 
-__all__ = ["ModernMsgstore", "looked_up_in_address_book", "named_in_address_book"]
+__all__ = ["ModernMsgstore"]
 
 SENTINEL_ROW = 1
 #: Columns have no types: whatever stands there is some number, and no row may fall between two lanes.
@@ -77,9 +82,7 @@ class _Msgstore:
 
     def rows(self) -> Mapping[str, int]:
         counts = {table: self._store.count(table) for table in READ_TABLES if self._store.has(table)}
-        if self._address_book:
-            counts["wa_contacts"] = self._address_book.count("wa_contacts")
-        return counts
+        return {**counts, **rows_of_address_book(self._address_book)}
 
     def digests(self, salt: bytes, share: int = 0, shares: int = 1) -> Mapping[int, bytes]:
         self._know_chats()
@@ -119,7 +122,8 @@ class _Msgstore:
         yield from looked_up_in_address_book(self._address_book, self._known)
 
     def unread(self) -> Mapping[str, int]:
-        return unread_tables(self._store, {*READ_TABLES, *(side.name for side in self.sides())})
+        own = unread_tables(self._store, {*READ_TABLES, *(side.name for side in self.sides())})
+        return {**own, **unread_in_address_book(self._address_book, self._store.tables.keys())}
 
     def _canonical(self, user: object, server: object) -> str:
         return canonical(clean(user), clean(server), self._known)
@@ -258,33 +262,6 @@ class _Msgstore:
         if not sender_row or kind_of_chat(chat) == "direct" or not isinstance(sender_row, int):
             return ""
         return self._jids.get(sender_row, "")
-
-
-def named_in_address_book(
-    book: SqliteSource | None, known_aliases: Mapping[str, str]
-) -> Iterator[SourceContact | SkippedRow]:
-    """Whom a ``wa.db`` names, whichever store it belongs to."""
-    if book is None or not book.has("wa_contacts", "jid"):
-        return
-    columns = ", ".join(book.column("wa_contacts", name) for name in ("display_name", "wa_name"))
-    for address, display_name, wa_name in book.select(f"SELECT jid, {columns} FROM wa_contacts"):  # noqa: S608
-        user, _, server = clean(address).rpartition("@")
-        if kind_of_chat(clean(address)) != "direct" or not user:
-            yield SkippedRow("wa_contacts", "not_a_person")
-            continue
-        own = clean(display_name).strip()
-        source: NameSource = "address_book" if own else "own_profile"
-        name = own or clean(wa_name).strip()
-        jid = canonical(user, server, known_aliases)
-        yield SourceContact(jid=jid, name=name, name_source=source if name else "none")
-
-
-def looked_up_in_address_book(book: SqliteSource | None, known_aliases: Mapping[str, str]) -> Iterator[LookedUp]:
-    for each in named_in_address_book(book, known_aliases):
-        if isinstance(each, SkippedRow):
-            yield LookedUp(each.table, "", reason=each.reason)
-        else:
-            yield LookedUp("wa_contacts", each.jid)
 
 
 def _earlier(key_id: object, *others: object) -> tuple[str, ...]:
