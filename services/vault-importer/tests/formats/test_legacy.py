@@ -52,6 +52,14 @@ def test_rows_that_cannot_be_kept_say_why(stores: Any) -> None:
     assert reasons == ["no_time", "sentinel"]
 
 
+def test_what_its_sender_took_back_is_revoked_whatever_its_kind(stores: Any) -> None:
+    version = "ALTER TABLE messages ADD COLUMN edit_version INTEGER"
+    path = stores.legacy(version, "UPDATE messages SET edit_version = _id + 4 WHERE _id IN (2, 3)")
+    found = {m.key_id: m for m in _messages(path) if isinstance(m, SourceMessage)}
+    assert (found["OLD1"].revoked, found["OLD2"].revoked) == (False, True)
+    assert (found["OLD2"].kind, found["OLD2"].raw_kind) == ("text", 0)
+
+
 def test_every_row_is_in_one_lane_and_skipping_continues(stores: Any) -> None:
     hostile = "INSERT INTO messages (key_remote_jid, key_id) VALUES (x'00ff', 'X'), ('nobody', 'Y'), ('', 'Z')"
     path = stores.legacy(hostile)

@@ -33,6 +33,7 @@ KINDS: dict[int, str] = {
     43: "view_once_video",
     44: "order",
     45: "interactive",
+    49: "interactive_reply",
     55: "interactive",
     56: "timer",
     57: "interactive",

@@ -49,6 +49,8 @@ __all__ = ["LegacyMsgstore"]
 
 SYSTEM, SYSTEM_STATUS = 7, 6
 STATUS = "status@broadcast"
+#: Of ``edit_version``: taken back by who sent it, whatever else the row still says.
+REVOKED_VERSION = 7
 #: The row that every store begins with.
 SENTINEL_ADDRESS = "-1"
 READ_TABLES = ("chat_list", "jid", "messages")
@@ -56,7 +58,7 @@ READ_TABLES = ("chat_list", "jid", "messages")
 ADDRESS = "hex(CAST(coalesce(key_remote_jid, '') AS BLOB))"
 COLUMNS = ("_id", "key_remote_jid", "key_from_me", "key_id", "remote_resource", "status", "timestamp",
            "received_timestamp", "media_wa_type", "media_size", "data", "media_caption", "forwarded",
-           "latitude", "longitude", "media_name", "media_url")  # fmt: skip
+           "latitude", "longitude", "media_name", "media_url", "edit_version")  # fmt: skip
 
 
 class LegacyMsgstore:
@@ -168,7 +170,7 @@ class _Legacy:
 
     def _message(self, row: tuple[Any, ...]) -> SourceMessage | SkippedRow:
         (row_id, address, from_me, key_id, author, status, sent, received, code, size, text, caption, forwarded,
-         latitude, longitude, place, url) = row  # fmt: skip
+         latitude, longitude, place, url, version) = row  # fmt: skip
         chat = self._address(address)
         if not chat:
             return SkippedRow("messages", "sentinel" if clean(address) == SENTINEL_ADDRESS else "no_chat")
@@ -192,7 +194,7 @@ class _Legacy:
             raw_kind,
             clean(text or caption),
             0,
-            raw_kind in REVOKED_KINDS,
+            raw_kind in REVOKED_KINDS or version == REVOKED_VERSION,
             forwarded if isinstance(forwarded, int) and 0 < forwarded < 2**31 else 0,
             details or None,
             row_number(row_id),
