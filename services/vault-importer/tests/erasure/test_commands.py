@@ -73,7 +73,7 @@ async def test_a_person_is_forgotten_step_by_step(operator: Operator, forgetting
     plan = json.loads(operator.told("erasure", "show", request, "--json"))["plan_hash"]
     assert f"--plan {plan}" in planned
     applied = operator.told("erasure", "apply", request, "--by", "owner", "--plan", plan)
-    assert "erased, message: 9" in applied
+    assert "erased, message: 10" in applied
     assert "notifier has not answered yet" in operator.told("erasure", "show", request)
     assert "no certificate yet" in operator.refused("erasure", "certificate", request)
     case = await forgetting.case(UUID(request))

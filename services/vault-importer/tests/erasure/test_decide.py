@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -78,12 +79,12 @@ async def test_a_plan_counts_and_erases_nothing(forgetting: Forgetting) -> None:
     before = await forgetting.vault.rows("SELECT count(*) AS n FROM message")
     case = await forgetting.planned()
     assert case.plan is not None
-    assert case.plan["messages"] == {"author": 4, "conversation": 4, "copy": 1}
+    assert case.plan["messages"] == {"author": 4, "conversation": 4, "copy": 2}
     assert case.plan["beside"]["message_reaction"] == 1
     assert case.plan["kept"] == {"messages of others that name the number": 1}
     assert await forgetting.vault.rows("SELECT count(*) AS n FROM message") == before
     carried = await forgetting.carry_out((await begin(forgetting, case)).id)
-    assert carried.counts["message"] == 9
+    assert carried.counts["message"] == 10
 
 
 @pytest.mark.real
@@ -176,7 +177,7 @@ async def test_a_hold_on_a_number_holds_the_customer_or_lead_with_it(
     case = await forgetting.planned(**{f"{kind}s": ["c-17"]})
     assert case.who.numbers == (NUMBER,)
     assert case.plan is not None
-    assert case.plan["messages"] == {"author": 4, "conversation": 4, "copy": 1}
+    assert case.plan["messages"] == {"author": 4, "conversation": 4, "copy": 2}
     held = await decide.hold(vault.database, vault.tenant, number=NUMBER, chat_id=None, reason="A claim", by="owner")
     with pytest.raises(ErasureRefused, match=str(held.id)):
         await begin(forgetting, case)
@@ -267,6 +268,60 @@ async def test_what_was_given_up_is_shown_and_found_again(forgetting: Forgetting
     carried = await forgetting.carried_out()
     with pytest.raises(ErasureRefused, match="cannot be given up"):
         await decide.cancel(vault.database, vault.tenant, carried.id, by="owner", why="Too late")
+
+
+async def ended(forgetting: Forgetting, case: Case) -> Case:
+    carried = await forgetting.carry_out((await begin(forgetting, case)).id)
+    await forgetting.answer(carried)
+    return await forgetting.carry_out(carried.id)
+
+
+@pytest.mark.real
+async def test_when_it_ends_nothing_tells_any_more_who_it_was(forgetting: Forgetting) -> None:
+    vault, other = forgetting.vault, "+919847000099"
+    held = await decide.hold(
+        vault.database, vault.tenant, number=NUMBER, chat_id=None, reason="The claim of Kottakkal", by="owner"
+    )
+    elsewhere = await decide.hold(vault.database, vault.tenant, number=other, chat_id=None, reason="Else", by="owner")
+    for each in (held, elsewhere):
+        await decide.release(vault.database, vault.tenant, each.id, by="owner", why="Kottakkal has paid")
+    again = await forgetting.approved()
+    with_others = await forgetting.planned(numbers=[NUMBER, other])
+    given_up = await forgetting.ask()
+    await decide.cancel(vault.database, vault.tenant, given_up.id, by="owner", why="Asked twice")
+    case = await forgetting.planned()
+    assert (await ended(forgetting, case)).state == "done"
+    emptied, smaller = await forgetting.case(again.id), await forgetting.case(with_others.id)
+    assert (emptied.state, bool(emptied.who), emptied.who.addresses) == ("cancelled", False, ())
+    assert (smaller.state, smaller.who.numbers, smaller.who.contact_ids) == ("approved", (other,), ())
+    rows = await vault.rows("SELECT number, reason, released_why FROM legal_hold ORDER BY placed_at")
+    assert rows == [
+        {"number": "", "reason": "", "released_why": ""},
+        {"number": other, "reason": "Else", "released_why": "Kottakkal has paid"},
+    ]
+    assert await vault.rows("SELECT FROM erasure e WHERE e::text LIKE $1", f"%{NUMBER[3:]}%") == []
+    told = await vault.rows("SELECT details FROM audit_log WHERE action = 'erasure.cancelled' ORDER BY sequence")
+    assert json.loads(told[-1]["details"]) == {"erasure": str(again.id), "by": f"erasure {case.id}"}
+
+
+@pytest.mark.real
+async def test_a_request_for_more_than_was_erased_and_a_later_one_stay(forgetting: Forgetting) -> None:
+    whole = await forgetting.approved()
+    case = await forgetting.planned(scope="messages")
+    carried = await forgetting.carry_out((await begin(forgetting, case)).id)
+    later = await forgetting.ask(scope="messages")
+    await forgetting.answer(carried)
+    await forgetting.carry_out(carried.id)
+    for each in (whole, later):
+        assert (await forgetting.case(each.id)).who.numbers == (NUMBER,)
+
+
+@pytest.mark.real
+async def test_why_somebody_asked_goes_when_it_is_given_up(forgetting: Forgetting) -> None:
+    vault = forgetting.vault
+    asked = decide.Asked(who=decide.who_of([NUMBER]), by="desk", why="The letter of Kottakkal")
+    case = await decide.ask(vault.database, vault.tenant, asked)
+    assert (await decide.cancel(vault.database, vault.tenant, case.id, by="owner", why="They have come back")).why == ""
 
 
 @pytest.mark.real

@@ -31,6 +31,7 @@ from vault_importer.erasure.case import (
     due_at,
     plan_hash,
 )
+from vault_importer.erasure.keep_out import copy_tag, milliseconds
 
 __all__ = [
     "Asked",
@@ -235,7 +236,8 @@ async def begin(database: Database, tenant: UUID, id_: UUID, *, plan: str, by: s
         await store.choose_messages(tx, id_)
         # Phones' clocks are wrong at times: all that is erased stays out, also from whoever is let in again.
         until = max([now, *(each.last_at for each in await store.reach(tx, id_))])
-        await suppression_store.suppress(tx, key, case.who.addresses, erasure_id=id_, until=until)
+        copies = [copy_tag(key_id, milliseconds(at)) for key_id, at in await store.cards(tx, id_)]
+        await suppression_store.suppress(tx, key, [*case.who.addresses, *copies], erasure_id=id_, until=until)
         await _audit(tx, "erasure.begun", id_, by=by, plan=plan, mode=case.mode, at_once=at_once)
         return await store.known_case(tx, id_)
 

@@ -184,7 +184,34 @@ WHERE tenant_id = $1 AND id = $2
 -- name: cancel_case
 -- Given up: nothing was erased.
 UPDATE erasure SET state = 'cancelled', ended_at = $3, numbers = '{}', emails = '{}', addresses = '{}',
-    customer_ids = '{}', lead_ids = '{}' WHERE tenant_id = $1 AND id = $2
+    customer_ids = '{}', lead_ids = '{}', why = '' WHERE tenant_id = $1 AND id = $2
+
+-- name: take_out_of_others
+-- Older requests about a person who is forgotten, which nobody has begun: they are about others only, if about anybody. One
+-- for more than was erased stays as it is.
+UPDATE erasure SET why = '', state = CASE state WHEN 'planned' THEN 'approved' ELSE state END,
+    numbers = ARRAY(SELECT n FROM unnest(numbers) n WHERE n <> ALL ($5::text[])),
+    emails = ARRAY(SELECT n FROM unnest(emails) n WHERE n <> ALL ($6::text[])),
+    addresses = ARRAY(SELECT n FROM unnest(addresses) n WHERE n <> ALL ($7::text[])),
+    customer_ids = ARRAY(SELECT n FROM unnest(customer_ids) n WHERE n <> ALL ($8::text[])),
+    lead_ids = ARRAY(SELECT n FROM unnest(lead_ids) n WHERE n <> ALL ($9::text[])),
+    contact_ids = ARRAY(SELECT n FROM unnest(contact_ids) n WHERE n <> ALL ($10::uuid[]))
+WHERE tenant_id = $1 AND id <> $2 AND state IN ('asked', 'approved', 'planned') AND asked_at <= $4
+    AND ($3 = 'person' OR scope = 'messages')
+    AND (numbers && $5::text[] OR emails && $6::text[] OR addresses && $7::text[] OR customer_ids && $8::text[]
+        OR lead_ids && $9::text[] OR contact_ids && $10::uuid[])
+
+-- name: cancel_emptied
+-- Requests that are about nobody any more.
+UPDATE erasure SET state = 'cancelled', ended_at = $3
+WHERE tenant_id = $1 AND id <> $2 AND state IN ('asked', 'approved', 'planned') AND numbers = '{}' AND emails = '{}'
+    AND addresses = '{}' AND customer_ids = '{}' AND lead_ids = '{}' AND contact_ids = '{}'
+RETURNING id
+
+-- name: empty_released_holds
+-- On whom and what for there were holds: a number that is empty was one.
+UPDATE legal_hold SET number = CASE WHEN number IS NOT NULL THEN '' END, reason = '', released_why = ''
+WHERE tenant_id = $1 AND released_at IS NOT NULL AND (number = ANY ($2::text[]) OR chat_id = ANY ($3::uuid[]))
 
 -- name: choose_messages
 -- Note what it reaches; how much came since the last time.
@@ -231,6 +258,11 @@ DELETE FROM erased_media WHERE tenant_id = $1 AND sha256 = ANY ($2::bytea[])
 SELECT reach, count(*) AS messages, min(m.sent_at) AS first_at, max(m.sent_at) AS last_at, count(DISTINCT m.chat_id) AS chats
 FROM erasure_message e JOIN message m ON m.tenant_id = e.tenant_id AND m.id = e.message_id
 WHERE e.tenant_id = $1 AND e.erasure_id = $2 GROUP BY reach ORDER BY reach
+
+-- name: cards
+-- The cards and notices of others that a request reaches.
+SELECT m.key_id, m.sent_at FROM erasure_message e JOIN message m ON m.tenant_id = e.tenant_id AND m.id = e.message_id
+WHERE e.tenant_id = $1 AND e.erasure_id = $2 AND e.reach = 'copy'
 
 -- name: reached_chats
 -- Where: each conversation with how much of it, and since when.

@@ -76,6 +76,8 @@ def hold_list(tenant: TenantOption, as_json: JsonOption = False) -> None:
     if not holds:
         typer.echo("Nothing is held.")
     for hold in holds:
-        on = hold.number or (f"chat {hold.chat_id}" if hold.chat_id else "everything")
+        number = hold.number or "a number" if hold.number is not None else ""
+        on = number or (f"chat {hold.chat_id}" if hold.chat_id else "everything")
         until = f"released {hold.released_at:%Y-%m-%d} by {hold.released_by}" if hold.released_at else "holds"
-        typer.echo(f"{hold.id}  {on}  since {hold.placed_at:%Y-%m-%d} by {hold.placed_by}: {hold.reason}  ({until})")
+        why = hold.reason or "of an erased person"
+        typer.echo(f"{hold.id}  {on}  since {hold.placed_at:%Y-%m-%d} by {hold.placed_by}: {why}  ({until})")

@@ -16,12 +16,14 @@ from vault_importer.erasure.case import SuppressionKey
 from vault_importer.erasure.suppression_store import Suppression
 from vault_importer.formats.base import Alias, SideRow, SourceMessage
 
-__all__ = ["NOBODY", "REASON", "Erased", "KeptOut", "digits_of"]
+__all__ = ["BETWEEN", "NOBODY", "REASON", "Erased", "KeptOut", "copy_tag", "digits_of", "milliseconds"]
 
 #: Why rows of a backup are left out, as the manifest counts them.
 REASON = "erased"
 #: What is a copy of a person in other people's messages: cards, and notices that name who came, left or called.
 COPY_KINDS = frozenset({"contact", "contacts", "system", "call", "missed_call"})
+#: What stands between digits that are written in groups, as in the archive's ``naming_pattern``.
+BETWEEN = r"[ ().\u00A0\u2009\u2011\u202F-]*"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FOREVER = 2**62
 
@@ -53,11 +55,18 @@ class KeptOut:
         for address in {*addresses, *(each for pair in pairs for each in pair)}:
             limit = self.known.until.get(self.key.tag(self.tenant, address))
             if limit is not None:
-                until[address] = _milliseconds(limit)
+                until[address] = milliseconds(limit)
         for one, other in (*pairs, *((other, one) for one, other in pairs)):
             if one in until:
                 until.setdefault(other, until[one])
-        return Erased.of(until)
+        return Erased.of(until, self)
+
+    def knows(self, message: SourceMessage) -> bool:
+        """Whether the message was erased as a card that names somebody who was."""
+        if self.key is None:
+            return False
+        limit = self.known.until.get(self.key.tag(self.tenant, copy_tag(message.key_id, message.sent_at_ms)))
+        return limit is not None and message.sent_at_ms <= milliseconds(limit)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,23 +77,28 @@ class Erased:
     away: frozenset[str]
     """Those of whom nothing comes in, however new."""
     naming: re.Pattern[str] | None
+    kept_out: KeptOut | None = None
 
     @classmethod
-    def of(cls, until: Mapping[str, int]) -> Erased:
+    def of(cls, until: Mapping[str, int], kept_out: KeptOut | None = None) -> Erased:
         away = frozenset(address for address, limit in until.items() if limit == FOREVER)
-        digits = digits_of(away)
+        digits = [BETWEEN.join(each) for each in digits_of(away)]
         naming = re.compile(rf"(?<![0-9])(?:{'|'.join(digits)})(?![0-9])") if digits else None
-        return cls(until=until, away=away, naming=naming)
+        return cls(until=until, away=away, naming=naming, kept_out=kept_out)
 
     def __bool__(self) -> bool:
-        return bool(self.until)
+        return bool(self.until) or self.kept_out is not None
 
     def wrote(self, message: SourceMessage) -> bool:
         """Whether a message is theirs, of a conversation with them, or names them as a card or a notice does."""
         limit = self.until.get(message.sender_jid) or self.until.get(message.chat_jid)
         if limit is not None and message.sent_at_ms <= limit:
             return True
-        if self.naming is None or message.kind not in COPY_KINDS:
+        if message.kind not in COPY_KINDS:
+            return False
+        if self.kept_out is not None and self.kept_out.knows(message):
+            return True
+        if self.naming is None:
             return False
         details = json.dumps(message.details, ensure_ascii=False) if message.details else ""
         return self.naming.search(message.text) is not None or self.naming.search(details) is not None
@@ -109,6 +123,11 @@ class Erased:
         return None if row.message_row else row._replace(values=masked)
 
 
+def copy_tag(key_id: str, sent_at_ms: int) -> str:
+    """By what a card is known that was erased: who it names may stand in another table, which comes later."""
+    return f"message {key_id} {sent_at_ms}"
+
+
 def digits_of(addresses: Iterable[str]) -> list[str]:
     """The digits by which a backup's texts name whoever has these addresses. What is in the archive is looked for by
     ``naming_pattern`` there, which finds the same."""
@@ -119,6 +138,6 @@ def digits_of(addresses: Iterable[str]) -> list[str]:
 NOBODY = Erased(until={}, away=frozenset(), naming=None)
 
 
-def _milliseconds(at: datetime) -> int:
+def milliseconds(at: datetime) -> int:
     # Postgres' infinity comes as the last day there is.
     return FOREVER if at.year >= 9999 else (at - _EPOCH) // timedelta(milliseconds=1)

@@ -74,7 +74,9 @@ async def settle(database: Database, tenant: UUID, id_: UUID, *, signer: Signer 
             return False
         text = await certificate_of(tx, case, receipts, at=now)
         note = sign_text(tenant_signer(signer, tenant), text) if signer is not None else text
-        await store.end_case(tx, id_, note, at=now)
+        for other in await store.end_case(tx, case, note, at=now):
+            by = {"erasure": str(other), "by": f"erasure {id_}"}
+            await append_audit(tx, "erasure.cancelled", at=now, details=by)
         digest = hashlib.sha256(note.encode()).hexdigest()
         await append_audit(tx, "erasure.certified", at=now, details={"erasure": str(id_), "certificate_sha256": digest})
     return True

@@ -25,6 +25,7 @@ __all__ = [
     "alone_with",
     "begin_case",
     "cancel_case",
+    "cards",
     "case_of",
     "cases",
     "chats_reached_by",
@@ -235,8 +236,20 @@ async def note_counts(tx: Transaction, id_: UUID, counts: Mapping[str, int]) -> 
     await tx.execute(Q.note_counts, tx.tenant, id_, json.dumps(counts))
 
 
-async def end_case(tx: Transaction, id_: UUID, certificate: str, *, at: datetime) -> None:
-    await tx.execute(Q.end_case, tx.tenant, id_, at, certificate)
+async def end_case(tx: Transaction, case: Case, certificate: str, *, at: datetime) -> list[UUID]:
+    """Nobody knows any more who it was about: neither from the request itself, nor from older ones about the same
+    person, nor from holds that were released. The requests that are about nobody any more and are given up by it."""
+    who = case.who
+    await tx.execute(Q.empty_released_holds, tx.tenant, list(who.numbers), list(who.chat_ids))
+    await tx.execute(
+        Q.take_out_of_others, tx.tenant, case.id, case.scope, case.effective_at, list(who.numbers), list(who.emails),
+        list(who.addresses), list(who.customer_ids), list(who.lead_ids), list(who.contact_ids),
+    )  # fmt: skip
+    emptied = [row["id"] for row in await tx.fetch(Q.cancel_emptied, tx.tenant, case.id, at)]
+    for other in emptied:
+        await release_messages(tx, other)
+    await tx.execute(Q.end_case, tx.tenant, case.id, at, certificate)
+    return emptied
 
 
 async def cancel_case(tx: Transaction, id_: UUID, *, at: datetime) -> None:
@@ -281,6 +294,11 @@ async def search_again(tx: Transaction) -> None:
 
 async def chosen(tx: Transaction, id_: UUID) -> list[UUID]:
     return [row["message_id"] for row in await tx.fetch(Q.chosen, tx.tenant, id_)]
+
+
+async def cards(tx: Transaction, id_: UUID) -> list[tuple[str, datetime]]:
+    """Keys and times of the cards and notices of others that a request reaches."""
+    return [(row["key_id"], row["sent_at"]) for row in await tx.fetch(Q.cards, tx.tenant, id_)]
 
 
 async def reach(tx: Transaction, id_: UUID) -> list[ByReach]:
