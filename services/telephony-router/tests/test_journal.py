@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,20 @@ async def test_a_broken_line_in_the_middle_is_kept_for_people_and_the_rest_comes
     segment.write_bytes(segment.read_bytes().replace(b"two", b"tvo"))
     assert await drained(journal_in(tmp_path)) == [b"one", b"three"]
     assert names(tmp_path) == [segment.with_suffix(".corrupt").name]
+
+
+async def test_what_was_put_aside_goes_after_its_days(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    aside = tmp_path / "1.corrupt"
+    aside.write_bytes(b"names a caller")
+    os.utime(aside, (0, 0))
+    journal = journal_in(tmp_path)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 31 * 24 * 3600)
+    journal.open()
+    assert names(tmp_path) == ["1.corrupt"]
+    monkeypatch.setattr(time, "time", lambda: now + 32 * 24 * 3600 + 60)
+    journal.open()
+    assert names(tmp_path) == []
 
 
 async def test_the_journal_has_a_bound_and_takes_more_once_it_is_drained(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 One record is one line, ``<crc32 of the JSON, hex> <JSON>``, durable when :meth:`Journal.append` returns. Appends
 that wait together share one fdatasync. Files are segments: a segment being drained is no longer written to, and is
-deleted when all of its records are safe elsewhere. A torn last line was never acknowledged and is ignored.
+deleted when all of its records are safe elsewhere. A torn last line was never acknowledged and is ignored. A segment
+with a broken line is put aside for people to look at, and goes after 32 days: like a dead letter it names callers, and
+nobody can tell by whom it may have to be forgotten.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import time
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +27,9 @@ __all__ = ["Journal", "JournalFull", "read_segment"]
 
 log = get_logger(__name__)
 SUFFIX = ".journal"
+CORRUPT = ".corrupt"
+#: As long as the past can still arrive elsewhere (``recovery.erasure.REMEMBERED``).
+KEEP_CORRUPT_SECONDS = 32 * 24 * 60 * 60
 
 
 class JournalFull(OSError):
@@ -53,8 +59,9 @@ class Journal:
         return self._file is None and not self._closed_segments
 
     def open(self) -> None:
-        """Make the folder and adopt what dead processes left behind."""
+        """Make the folder, adopt what dead processes left behind, and forget what was put aside long ago."""
         self._folder.mkdir(parents=True, exist_ok=True)
+        _remove_old(self._folder)
         for path in sorted(self._folder.glob(f"*{SUFFIX}")):
             if path == self._path or path in self._closed_segments:
                 continue
@@ -160,7 +167,7 @@ class Journal:
                     await store(records[start : start + chunk])
                 stored += len(records)
                 if corrupt:
-                    path.rename(path.with_suffix(".corrupt"))
+                    path.rename(path.with_suffix(CORRUPT))
                 else:
                     path.unlink(missing_ok=True)
                 self._forget(path)
@@ -202,6 +209,16 @@ def read_segment(file: int) -> tuple[list[bytes], int]:
             pending += 1
     # Broken lines at the very end were never acknowledged: a crash cut them off.
     return records, corrupt
+
+
+def _remove_old(folder: Path) -> None:
+    before = time.time() - KEEP_CORRUPT_SECONDS
+    for path in folder.glob(f"*{CORRUPT}"):
+        # When it was put aside: its records may be from long before. Another process may be doing the same.
+        with suppress(FileNotFoundError):
+            if path.stat().st_ctime <= before:
+                path.unlink()
+                log.info("journal_corrupt_removed", segment=path.name)
 
 
 def _sync_folder(folder: Path) -> None:
