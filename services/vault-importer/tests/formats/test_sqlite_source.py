@@ -90,7 +90,7 @@ def test_rows_are_of_the_block_of_the_message_that_they_are_about(tmp_path: Path
         "CREATE TABLE receipt (_id INTEGER PRIMARY KEY, message_row_id)",
         *(f"INSERT INTO receipt (message_row_id) VALUES ({value})" for value in about),
     )
-    found = list(Changes(Tables(source, {}, {}))._blocks("receipt", ["_id"], "t.message_row_id"))
+    found = list(Changes(Tables(source, {}, {}))._blocks("receipt", ["_id"], "t.message_row_id", range(1, 2**63 - 1)))
     every = sorted(number for number in numbers if number > 0)
     wanted = {block: list(group) for block, group in groupby(every, lambda number: number // BLOCK)}
     assert [(block, [row[1] for row in rows]) for block, rows in found] == list(wanted.items())
