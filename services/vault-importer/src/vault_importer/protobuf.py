@@ -32,9 +32,10 @@ def read_varint(data: bytes, at: int) -> tuple[int, int]:
 
 def fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
     """Each field's number and value, in the order of the bytes; nested messages stay bytes."""
-    at = 0
-    while at < len(data):
-        tag, at = read_varint(data, at)
+    at, end = 0, len(data)
+    while at < end:
+        # Nearly all tags and lengths have one byte, and a message has many.
+        tag, at = (data[at], at + 1) if data[at] < 0x80 else read_varint(data, at)
         number, wire = tag >> 3, tag & 7
         if number == 0:
             raise Malformed("field number 0")
@@ -43,12 +44,12 @@ def fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
             yield number, value
             continue
         if wire == LENGTH_DELIMITED:
-            length, at = read_varint(data, at)
+            length, at = (data[at], at + 1) if at < end and data[at] < 0x80 else read_varint(data, at)
         elif wire in (FIXED64, FIXED32):
             length = 8 if wire == FIXED64 else 4
         else:
             raise Malformed(f"wire type {wire}")
-        if length > len(data) - at:
+        if length > end - at:
             raise Malformed("a field runs over the end")
         yield number, data[at : at + length]
         at += length
@@ -56,7 +57,10 @@ def fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
 
 def first(data: bytes, number: int) -> int | bytes | None:
     """The first value of a field, or ``None``."""
-    return next((value for each, value in fields(data) if each == number), None)
+    for each, value in fields(data):
+        if each == number:
+            return value
+    return None
 
 
 def encode_varint(value: int) -> bytes:

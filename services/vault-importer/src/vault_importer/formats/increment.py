@@ -34,7 +34,7 @@ from vault_importer.formats.base import (
 )
 from vault_importer.formats.gathered import Gathered
 from vault_importer.formats.sqlite_source import clean
-from vault_importer.formats.sync_added import REACTIONS, VOTES, rows_added
+from vault_importer.formats.sync_added import ADDED, REACTIONS, VOTES, rows_added
 from vault_importer.formats.sync_beside import INTO
 from vault_importer.formats.sync_content import text_of
 from vault_importer.formats.sync_envelope import Author, Known, address, envelope_of
@@ -261,14 +261,14 @@ class _Gathering:
     def _message(self, info: bytes) -> None:
         known = Known(aliases=self._known, authors=self._authors, own=self._own)
         row, beside = message_of(info, known, len(self._rows) + 1)
+        self._rows.append(row)
+        numbers = Counter(number for number, _ in protobuf.fields(info))
+        self._unread.update({name: numbers[number] for number, name in NOT_READ.items() if number in numbers})
         if isinstance(row, SourceMessage):
             self._chats.setdefault(row.chat_jid, "")
-            added = rows_added(info, row, self._known)
+            added = rows_added(info, row, self._known) if numbers.keys() & ADDED else ()
             self._beside += [(row.sent_at_ms, table, each) for table, each in chain(beside, added)]
-        self._rows.append(row)
-        self._unread.update(NOT_READ[number] for number, _ in protobuf.fields(info) if number in NOT_READ)
-        reaction = reaction_of(info, self._known)
-        if reaction is not None:
+        elif (reaction := reaction_of(info, self._known)) is not None:
             self._beside.append((0, REACTIONS, reaction))
 
 

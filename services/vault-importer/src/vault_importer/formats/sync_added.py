@@ -10,11 +10,12 @@ from vault_importer.formats.msgstore_tables import MAX_KEY_CHARACTERS
 from vault_importer.formats.sync_content import POLLS, Content, all_of, bytes_of, content_of, int_of, text_of, unwrapped
 from vault_importer.formats.sync_envelope import MESSAGE, Author, author_of_key
 
-__all__ = ["REACTIONS", "VOTES", "rows_added"]
+__all__ = ["ADDED", "REACTIONS", "VOTES", "rows_added"]
 
 REACTIONS, VOTES = "reaction", "poll_update"
 # WebMessageInfo
 REACTION, POLL_UPDATE = 41, 45
+ADDED = frozenset({REACTION, POLL_UPDATE})
 # Reaction and PollUpdate
 KEY, TEXT, VOTE, VOTED_AT_MS, REACTED_AT_MS = 1, 2, 2, 3, 4
 CHOSEN = 1

@@ -117,16 +117,18 @@ class Content(NamedTuple):
 
 def content_of(message: bytes, once: bool) -> Content | str:
     """What an unwrapped message says, or why it is none."""
-    numbers = {number for number, _ in protobuf.fields(message)}
-    if REACTION in numbers:
+    found: dict[int, int | bytes] = {}
+    for number, value in protobuf.fields(message):
+        found.setdefault(number, value)
+    if REACTION in found:
         return "reaction"
-    for field, kind in _KINDS.items():
-        raw = protobuf.first(message, field) if field in numbers else None
+    for field in filter(_KINDS.__contains__, found):
+        raw = found[field]
         if isinstance(raw, bytes):
-            return _content(field, kind, raw, once)
-    if numbers & ADD_ONS:
+            return _content(field, _KINDS[field], raw, once)
+    if found.keys() & ADD_ONS:
         return "add_on"
-    return Content(0, b"", OTHER, KINDS.get(OTHER, "other"), "", b"") if numbers - NO_CONTENT else "empty"
+    return Content(0, b"", OTHER, KINDS.get(OTHER, "other"), "", b"") if found.keys() - NO_CONTENT else "empty"
 
 
 def _content(field: int, kind: _Kind, raw: bytes, once: bool) -> Content:
