@@ -220,6 +220,63 @@ async def test_a_witness_that_is_away_fails_no_import(
     assert operator.run("verify", "--tenant", vault.tenant).returncode == 0
 
 
+async def test_evidence_says_which_witness_did_not_sign_it(
+    operator: Operator, vault: Any, stores: Any, tmp_path: Path, started: Any
+) -> None:
+    operator.told("signing-key", "--name", "vault.example.in", "--out", tmp_path / "vault.key")
+    away = operator.told("signing-key", "--name", "away.example.org", "--out", tmp_path / "away.key")
+    there = operator.told("signing-key", "--name", "there.example.org", "--out", tmp_path / "there.key")
+    operator.env["TRUNKLINE_VAULT_IMPORTER_SIGNING_KEY_FILE"] = str(tmp_path / "vault.key")
+    log = operator.told("public-key", "--tenant", vault.tenant)
+    operator.told("import", stores.plain(), "--account", vault.account.id)
+    url = await started("--state", tmp_path / "there", "--key-file", tmp_path / "there.key", "--log", log)
+    operator.env["TRUNKLINE_VAULT_IMPORTER_WITNESSES"] = f"{away}@http://127.0.0.1:9,{there}@{url}"
+    chat = (await vault.rows("SELECT id FROM chat WHERE kind = 'group'"))[0]["id"]
+    bundle = tmp_path / "evidence.zip"
+    made = operator.run("evidence", "--tenant", vault.tenant, "--chat", chat, "--out", bundle, "--json")
+    assert made.returncode == 0, made.stderr
+    assert json.loads(made.stdout)["witnesses"]["there.example.org"] is None
+    assert "cannot be reached" in json.loads(made.stdout)["witnesses"]["away.example.org"]
+    assert "away.example.org: It cannot be reached" in made.stderr
+    with zipfile.ZipFile(bundle) as archive:
+        [signed] = json.loads(archive.read("keys.json"))["witnesses"]
+    assert signed.startswith("there.example.org+")
+
+
+async def test_witnesses_that_are_asked_and_tell_nothing_fail_the_verification(
+    operator: Operator, vault: Any, stores: Any, tmp_path: Path, started: Any
+) -> None:
+    operator.told("signing-key", "--name", "vault.example.in", "--out", tmp_path / "vault.key")
+    first = operator.told("signing-key", "--name", "first.example.org", "--out", tmp_path / "first.key")
+    operator.env["TRUNKLINE_VAULT_IMPORTER_SIGNING_KEY_FILE"] = str(tmp_path / "vault.key")
+    log = operator.told("public-key", "--tenant", vault.tenant)
+    operator.told("import", stores.plain(), "--account", vault.account.id)
+    asked = ("verify", "--tenant", vault.tenant, "--ask-witnesses", "--json")
+    nobody = operator.run(*asked)
+    assert (nobody.returncode, "No witness is set" in nobody.stderr) == (1, True)
+
+    url = await started("--state", tmp_path / "first", "--key-file", tmp_path / "first.key", "--log", log)
+    operator.env["TRUNKLINE_VAULT_IMPORTER_WITNESSES"] = f"{first}@{url}"
+    unknown = operator.run(*asked)
+    assert (unknown.returncode, "first.example.org: It has signed nothing of this log" in unknown.stderr) == (1, True)
+    # The archive was looked at all the same.
+    verdict = json.loads(unknown.stdout)
+    assert (verdict["ok"], verdict["ledger"]["first_fault"]) == (False, None)
+    assert verdict["witnesses"] == {"first.example.org": "It has signed nothing of this log."}
+
+    operator.told("checkpoint", "--tenant", vault.tenant)
+    heard = json.loads(operator.told(*asked))
+    assert (heard["ok"], heard["witnesses"]) == (True, {"first.example.org": None})
+    second = operator.told("signing-key", "--name", "second.example.org", "--out", tmp_path / "second.key")
+    operator.env["TRUNKLINE_VAULT_IMPORTER_WITNESSES"] = f"{second}@http://127.0.0.1:9,{first}@{url}"
+    away = operator.run(*asked)
+    assert (away.returncode, "second.example.org: It cannot be reached" in away.stderr) == (1, True)
+    assert json.loads(away.stdout)["witnesses"]["first.example.org"] is None
+    del operator.env["TRUNKLINE_VAULT_IMPORTER_SIGNING_KEY_FILE"]
+    blind = operator.run(*asked)
+    assert (blind.returncode, "--key" in blind.stderr) == (1, True)
+
+
 def test_a_setting_that_is_no_key_is_named_and_not_shown(operator: Operator, vault: Any) -> None:
     operator.env["TRUNKLINE_VAULT_IMPORTER_SIGNING_KEY"] = "PRIVATE+KEY+hush"
     refused = operator.run("verify", "--tenant", vault.tenant)

@@ -57,6 +57,17 @@ def test_a_checkpoint_carries_its_signature_and_its_time() -> None:
     assert cosigned_at(note, SIGNER.verifier) == AT
 
 
+@pytest.mark.parametrize("seconds", [2**40, 2**63, 2**64 - 1])
+def test_a_cosignature_of_a_time_that_is_in_no_calendar_is_none(seconds: int) -> None:
+    """The signature itself is right: whoever holds the key may sign any number."""
+    signature = SIGNER.sign(f"cosignature/v1\ntime {seconds}\n{CHECKPOINT}".encode())
+    raw = SIGNER.verifier.cosigner().key_id + seconds.to_bytes(8, "big") + signature
+    never = f"\u2014 {SIGNER.name} {base64.b64encode(raw).decode()}\n"
+    assert cosigned_at(parse_note(f"{CHECKPOINT}\n{never}"), SIGNER.verifier) is None
+    once = cosign(SIGNER, str(CHECKPOINT), at=AT)
+    assert cosigned_at(parse_note(f"{CHECKPOINT}\n{never}{once}"), SIGNER.verifier) == AT
+
+
 def test_a_signature_is_of_one_text_one_key_and_one_name() -> None:
     text = sign_checkpoint(SIGNER, CHECKPOINT, at=AT)
     other = new_signer(SIGNER.name)

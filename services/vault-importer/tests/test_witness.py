@@ -18,7 +18,9 @@ from vault_importer.checkpoint_store import StoredCheckpoint, cosignatures
 from vault_importer.checkpoints import make_checkpoint, tenant_signer
 from vault_importer.merkle import EMPTY, Frontier, append, assemble, consistency_ranges, leaf_hash, node_place, root_of
 from vault_importer.rotate_key import rotate_key
+from vault_importer.seal import Sealing, seal
 from vault_importer.signed_note import Checkpoint, NoteError, Signer, Verifier, cosigned_at, parse_note, sign_checkpoint
+from vault_importer.timestamps import Authority
 from vault_importer.verify_ledger import verify_ledger
 from vault_importer.witness import SIZE_TYPE, Witness, request_body
 from vault_importer.witness_client import WitnessAddress, WitnessRefused, have_cosigned, last_cosigned, parse_witnesses
@@ -99,6 +101,10 @@ def test_what_it_signed_it_knows_after_a_restart(tmp_path: Path) -> None:
     [
         (b"", 400),
         (b"\xff", 400),
+        (HONEST.ask(0, 5).replace(b"old 0\n", "old 0\n\u0664\n".encode()), 400),
+        (HONEST.ask(0, 5).replace(b"old 0", "old \u0660".encode()), 400),
+        (HONEST.ask(0, 5).replace(b"\n5\n", "\n\u0665\n".encode()), 400),
+        (HONEST.ask(0, 5).replace(b"=\n", "\u2028=\n".encode()), 400),
         (HONEST.ask(0, 5).replace(b"old 0", b"old 00"), 400),
         (HONEST.ask(0, 5).replace(b"old 0", b"old -1"), 400),
         (request_body(6, [], HONEST.note(5)), 400),
@@ -124,21 +130,57 @@ async def test_of_many_at_once_it_signs_one_history(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-async def served(tmp_path: Path) -> AsyncIterator[Any]:
-    """A witness for a tenant's log, behind a server of its own."""
+async def behind_a_server() -> AsyncIterator[Any]:
+    """Serves apps, each behind a server of its own; their addresses."""
     servers: list[tuple[uvicorn.Server, asyncio.Task[None]]] = []
 
-    async def serve(log: Verifier, *, state: str = "served", signer: Signer = WITNESS) -> WitnessAddress:
-        app = Witness(signer=signer, logs=[log], state=tmp_path / state)
+    async def serve(app: Any) -> str:
         server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", lifespan="off"))
         servers.append((server, asyncio.create_task(server.serve())))
         await eventually(lambda: server.started)
-        return WitnessAddress(WITNESS.verifier, f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}")
+        return f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
 
     yield serve
     for server, task in servers:
         server.should_exit = True
         await task
+
+
+@pytest.fixture
+def served(tmp_path: Path, behind_a_server: Any) -> Any:
+    """A witness for a tenant's log."""
+
+    async def serve(log: Verifier, *, state: str = "served", signer: Signer = WITNESS) -> WitnessAddress:
+        url = await behind_a_server(Witness(signer=signer, logs=[log], state=tmp_path / state))
+        return WitnessAddress(WITNESS.verifier, url)
+
+    return serve
+
+
+class Odd:
+    """What says that it is a witness, and answers something of its own to everything."""
+
+    def __init__(self, status: int, *, text: str = "", kind: str = "text/plain", signer: Signer | None = None) -> None:
+        self.status, self.text, self.kind, self.signer = status, text, kind, signer
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        body, more = b"", True
+        while more:
+            part = await receive()
+            body, more = body + part.get("body", b""), part.get("more_body", False)
+        text = self.text if self.signer is None else _never(self.signer, body.decode())
+        await send({"type": "http.response.start", "status": self.status, "headers": [
+            (b"content-type", self.kind.encode()),
+        ]})  # fmt: skip
+        await send({"type": "http.response.body", "body": text.encode()})
+
+
+def _never(signer: Signer, asked: str) -> str:
+    """A right cosignature, of a time that is in no calendar."""
+    text = parse_note(asked.partition("\n\n")[2]).text
+    signature = signer.sign(f"cosignature/v1\ntime {2**63}\n{text}".encode())
+    raw = signer.verifier.cosigner().key_id + (2**63).to_bytes(8, "big") + signature
+    return f"\u2014 {signer.name} {base64.b64encode(raw).decode()}\n"
 
 
 async def _checkpoint(vault: Any, now: datetime = NOW) -> StoredCheckpoint:
@@ -222,6 +264,36 @@ async def test_a_witness_that_is_away_or_somebody_else_signs_nothing(vault: Any,
         await last_cosigned(impostor, log.name)
     async with vault.database.transaction(vault.tenant) as tx:
         assert await cosignatures(tx, made.sequence) == {}
+
+
+@pytest.mark.real
+async def test_a_witness_that_answers_nonsense_keeps_nobody_else_from_signing(
+    vault: Any, stores: Any, served: Any, behind_a_server: Any
+) -> None:
+    """Neither the witness after it nor the authority that stamps the time."""
+    signers = [Signer(f"odd{n}.example.org", bytes([n]) * 32) for n in range(1, 5)]
+    odd = [
+        Odd(200, signer=signers[0]),
+        Odd(409, text="9" * 5000, kind=SIZE_TYPE),
+        Odd(409, text="\u00b2", kind=SIZE_TYPE),
+        Odd(200, text="\u2028 \0", kind="text/plain; charset=none"),
+    ]
+    pairs = zip(signers, odd, strict=True)
+    witnesses = [WitnessAddress(signer.verifier, await behind_a_server(app)) for signer, app in pairs]
+    name = tenant_signer(Signer("vault.example.in", LOG.seed), vault.tenant).verifier
+    sealing = Sealing(
+        signer=Signer("vault.example.in", LOG.seed),
+        witnesses=(*witnesses, WitnessAddress(signers[0].verifier, "http://[::1"), await served(name)),
+        authority=Authority("http://127.0.0.1:9", ()),
+    )
+    await vault.import_(stores.encrypted())
+    sealed = await seal(vault.database, vault.tenant, sealing, now=NOW)
+    assert sealed.others[WITNESS.name] is None
+    assert all(sealed.others[each.name] for each in signers)
+    assert "cannot be reached" in str(sealed.others["http://127.0.0.1:9"])
+    assert sealed.checkpoint is not None
+    async with vault.database.transaction(vault.tenant) as tx:
+        assert list(await cosignatures(tx, sealed.checkpoint.sequence)) == [WITNESS.name]
 
 
 async def test_it_answers_nothing_else_and_reads_no_endless_request(served: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
@@ -52,14 +52,19 @@ def checkpoint(tenant: TenantOption, as_json: JsonOption = False) -> None:
     made = sealed.checkpoint
     if made is None:
         fail("There is nothing to sign: this tenant's archive is empty.")
+    not_signed = _sentences(sealed.others)
     if as_json:
         known = {"sequence": made.sequence, "size": made.size, "at": made.at.isoformat(), "note": made.note}
         typer.echo(json.dumps({**known, "new": sealed.new, "witnesses": dict(sealed.others)}))
     else:
         typer.echo(made.note, nl=False)
-    missing = [f"{name}: {reason}" for name, reason in sealed.others.items() if reason is not None]
-    if missing:
-        fail("Not everybody signed. " + " ".join(missing))
+    if not_signed:
+        fail(f"Not everybody signed. {not_signed}")
+
+
+def _sentences(outcome: Mapping[str, str | None]) -> str:
+    """What came of those who did not do what was asked of them."""
+    return " ".join(f"{name}: {reason}" for name, reason in outcome.items() if reason is not None)
 
 
 @app.command()
@@ -86,12 +91,37 @@ def verify(  # long: every option is one that a verification needs
         fail(str(error))
     except OSError as error:
         fail(f"{error.filename}: {error.strerror}.")
+    if ask_witnesses and not settings.witnesses:
+        fail("No witness is set: TRUNKLINE_VAULT_IMPORTER_WITNESSES says whom to ask.")
+    if ask_witnesses and not keys:
+        fail("Witnesses are asked about a log: name its public key with --key.")
 
-    async def work(database: Database) -> tuple[Verdict, LedgerVerdict]:
-        return await _verify(database, settings, tenant, expected, keys=keys, noted=kept, ask=ask_witnesses)
+    async def work(database: Database) -> tuple[Verdict, LedgerVerdict, dict[str, str | None] | None]:
+        asked = await _ask_witnesses(settings, {each.name for each in keys}, kept) if ask_witnesses else None
+        return *await _verify(database, settings, tenant, expected, keys=keys, noted=kept), asked
 
-    verdict, ledger = complete_on(make_database, settings, work)
-    _print_verdict(verdict, ledger, as_json)
+    _print_verdict(*complete_on(make_database, settings, work), as_json)
+
+
+async def _ask_witnesses(settings: Settings, logs: set[str], noted: list[str]) -> dict[str, str | None]:
+    """Note what each witness signed last; why nothing was heard of one, else nothing."""
+    import httpx
+
+    from vault_importer.witness_client import WitnessRefused, last_cosigned, parse_witnesses
+
+    heard: dict[str, str | None] = {}
+    for witness in parse_witnesses(settings.witnesses):
+        told: list[str] = []
+        try:
+            told += filter(None, [await last_cosigned(witness, log) for log in sorted(logs)])
+            reason = None if told else "It has signed nothing of this log."
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            reason = f"It cannot be reached ({type(error).__name__})."
+        except WitnessRefused as refused:
+            reason = str(refused)
+        heard[witness.verifier.name] = reason
+        noted += told
+    return heard
 
 
 async def _verify(
@@ -102,25 +132,15 @@ async def _verify(
     *,
     keys: Sequence[Verifier],
     noted: list[str],
-    ask: bool,
 ) -> tuple[Verdict, LedgerVerdict]:
     from datetime import UTC, datetime
-
-    import httpx
 
     from vault_importer.verify_audit import verify_audit
     from vault_importer.verify_ledger import verify_ledger
     from vault_importer.wiring import authority_of
-    from vault_importer.witness_client import WitnessRefused, last_cosigned, parse_witnesses
+    from vault_importer.witness_client import parse_witnesses
 
     witnesses, authority = parse_witnesses(settings.witnesses), authority_of(settings)
-    if ask:
-        for witness in witnesses:
-            for key in keys:
-                try:
-                    noted += filter(None, [await last_cosigned(witness, key.name)])
-                except (httpx.HTTPError, WitnessRefused) as error:
-                    fail(f"{witness.verifier.name} does not say what it signed: {error}")
     return (
         await verify_audit(database, tenant, expected_head=head),
         await verify_ledger(
@@ -135,7 +155,10 @@ async def _verify(
     )
 
 
-def _print_verdict(verdict: Verdict, ledger: LedgerVerdict, as_json: bool) -> None:
+def _print_verdict(
+    verdict: Verdict, ledger: LedgerVerdict, asked: Mapping[str, str | None] | None, as_json: bool
+) -> None:
+    unheard = _sentences(asked or {})
     broken, fault = verdict.broken, ledger.fault
     head = f"{verdict.records}:{verdict.head.hex()}"
     newest = ledger.newest
@@ -145,10 +168,9 @@ def _print_verdict(verdict: Verdict, ledger: LedgerVerdict, as_json: bool) -> No
         proven = {"leaves": ledger.leaves, "shredded": ledger.shredded, "checkpoints": ledger.checkpoints}
         keys = [str(each) for each in ledger.log_keys]
         told = {**proven, "keys": keys, "signed_leaves": newest.size if newest else 0, "first_fault": found}
-        ok = broken is None and fault is None
-        typer.echo(
-            json.dumps({"ok": ok, "records": verdict.records, "head": head, "first_broken": first, "ledger": told})
-        )
+        ok = broken is None and fault is None and not unheard
+        known = {"ok": ok, "records": verdict.records, "head": head, "first_broken": first, "ledger": told}
+        typer.echo(json.dumps(known if asked is None else {**known, "witnesses": dict(asked)}))
     elif broken is None and fault is None:
         typer.echo(f"{verdict.records} records, unbroken; note the head elsewhere: {head}")
         signed = f"{newest.size:,} of them signed by {newest.at:%Y-%m-%d %H:%M:%S} UTC" if newest else "none signed yet"
@@ -157,6 +179,8 @@ def _print_verdict(verdict: Verdict, ledger: LedgerVerdict, as_json: bool) -> No
         fail(f"Record {broken.sequence} {broken.reason}; the {verdict.records} before it are good.")
     if fault is not None:
         fail(f"[{fault.check}] {fault.sentence} The {ledger.leaves:,} leaves checked before are good.")
+    if unheard:
+        fail(f"Not every witness said what it has signed. {unheard}")
 
 
 def _parse_head(head: str | None) -> tuple[int, bytes] | None:
@@ -240,11 +264,11 @@ def evidence(  # long: every option is a way to say which messages
     scope = Scope(chat=chat, customer=_number(customer), messages=tuple(message or ()))
     sealing = sealing_in(settings)
 
-    async def work(database: Database) -> Evidence:
+    async def work(database: Database) -> tuple[Evidence, Mapping[str, str | None]]:
         return await _gather(database, tenant, scope, sealing, settings.media_dir if files else None)
 
     try:
-        made: Evidence = complete_on(make_database, settings, work)
+        made, others = complete_on(make_database, settings, work)
         digest = _write_new(out, made)
     except (EvidenceRefused, CheckpointRefused) as refused:
         fail(str(refused))
@@ -258,14 +282,21 @@ def evidence(  # long: every option is a way to say which messages
         "imports": made.imports,
         "shredded": made.shredded,
         "sha256": digest,
+        "witnesses": dict(others),
     }
+    _print_bundle(out, made, told, as_json)
+    if not_signed := _sentences(others):
+        typer.echo(f"Not everybody signed; the bundle is whole without them. {not_signed}", err=True)
+
+
+def _print_bundle(out: Path, made: Evidence, told: dict[str, Any], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps({"bundle": str(out), **told}))
-    else:
-        typer.echo(f"{made.wordings:,} wordings of {made.imports} imports; SHA-256 of the bundle: {digest}")
-        typer.echo(f"{len(made.files):,} media files; {made.missing_files:,} more are proven by their hashes only.")
-        if made.shredded:
-            typer.echo(f"{made.shredded:,} records were erased and cannot be proven; they are not in it.")
+        return
+    typer.echo(f"{made.wordings:,} wordings of {made.imports} imports; SHA-256 of the bundle: {told['sha256']}")
+    typer.echo(f"{len(made.files):,} media files; {made.missing_files:,} more are proven by their hashes only.")
+    if made.shredded:
+        typer.echo(f"{made.shredded:,} records were erased and cannot be proven; they are not in it.")
 
 
 def _write_new(path: Path, made: Evidence) -> str:
@@ -289,7 +320,10 @@ def _number(customer: str | None) -> str | None:
     return (to_e164(customer) or customer) if customer else None
 
 
-async def _gather(database: Database, tenant: UUID, scope: Scope, sealing: Sealing, media: Path | None) -> Evidence:
+async def _gather(
+    database: Database, tenant: UUID, scope: Scope, sealing: Sealing, media: Path | None
+) -> tuple[Evidence, Mapping[str, str | None]]:
+    """The bundle, and what came of each who was asked to sign its checkpoint."""
     from datetime import UTC, datetime
 
     from vault_importer.evidence import EvidenceRefused, gather_evidence
@@ -299,7 +333,7 @@ async def _gather(database: Database, tenant: UUID, scope: Scope, sealing: Seali
     sealed = await seal(database, tenant, sealing, now=now)
     if sealed.checkpoint is None:
         raise EvidenceRefused("This tenant's archive is empty.")
-    return await gather_evidence(
+    made = await gather_evidence(
         database,
         tenant,
         scope,
@@ -309,3 +343,4 @@ async def _gather(database: Database, tenant: UUID, scope: Scope, sealing: Seali
         now=now,
         media=media,
     )
+    return made, sealed.others

@@ -40,6 +40,7 @@ __all__ = [
 SIGNATURE, COSIGNATURE = 0x01, 0x04
 KEY_BYTES = 32
 PRIVATE = "PRIVATE+KEY+"
+LAST_SECOND = int(datetime.max.replace(tzinfo=UTC).timestamp()) - 1
 _NAME = re.compile(r"[^\s+]+")
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 
@@ -227,10 +228,10 @@ def is_signed(note: Note, verifier: Verifier) -> bool:
 
 
 def cosigned_at(note: Note, verifier: Verifier) -> datetime | None:
-    """When this key cosigned a note; nothing when it did not."""
+    """When this key cosigned a note; nothing when it did not, or at a time that is in no calendar."""
     for line in _of(note, verifier.cosigner()):
         seconds, signature = int.from_bytes(line.signature[:8], "big"), line.signature[8:]
-        if _verifies(verifier.public, signature, _timed(note.text, seconds)):
+        if seconds <= LAST_SECOND and _verifies(verifier.public, signature, _timed(note.text, seconds)):
             return datetime.fromtimestamp(seconds, UTC)
     return None
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import fcntl
 import os
 import re
@@ -151,7 +150,7 @@ class Witness:
             proof = [base64.b64decode(line, validate=True) for line in lines]
             parsed = parse_note(note)
             said = parse_checkpoint(parsed.text)
-        except (NoteError, UnicodeDecodeError, binascii.Error):
+        except ValueError:  # of a note, of UTF-8 or of Base64
             raise _Refused(HTTPStatus.BAD_REQUEST, "This is no request of tlog-witness.") from None
         if old is None or len(proof) > MAX_PROOF or any(len(each) != HASH_BYTES for each in proof):
             raise _Refused(HTTPStatus.BAD_REQUEST, "This is no request of tlog-witness.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -20,6 +21,7 @@ __all__ = ["WitnessAddress", "WitnessRefused", "have_cosigned", "last_cosigned",
 
 TIMEOUT = httpx.Timeout(10.0)
 ATTEMPTS = 3
+_SIZE = re.compile(r"(?:0|[1-9][0-9]{0,18})\s*")
 
 
 class WitnessRefused(Exception):
@@ -60,6 +62,9 @@ async def have_cosigned(
                 outcome[witness.verifier.name] = f"It cannot be reached ({type(error).__name__})."
             except WitnessRefused as refused:
                 outcome[witness.verifier.name] = str(refused)
+            except (ValueError, httpx.InvalidURL) as error:
+                # Whatever one of them answers, the others are asked.
+                outcome[witness.verifier.name] = f"Its answer or its address cannot be read ({type(error).__name__})."
             else:
                 async with database.transaction(tenant) as tx:
                     await add_cosignature(tx, made.sequence, witness.verifier.name, line)
@@ -86,10 +91,16 @@ async def _ask(
             continue
         if answer.status_code != HTTPStatus.CONFLICT or answer.headers.get("content-type") != SIZE_TYPE:
             raise WitnessRefused(f"It refused with {answer.status_code}: {answer.text.strip()[:200]}")
-        old = int(answer.text) if answer.text.strip().isdecimal() else -1
-        if not 0 <= old <= made.size:
+        old = _size(answer.text)
+        if old > made.size:
             raise WitnessRefused(f"It has signed {old} leaves, and here are {made.size}: the end was cut off.")
     raise WitnessRefused("It signs other checkpoints of this log at the same time.")
+
+
+def _size(text: str) -> int:
+    if not _SIZE.fullmatch(text):
+        raise WitnessRefused("It does not say how many leaves it has signed.")
+    return int(text)
 
 
 async def _missed(
