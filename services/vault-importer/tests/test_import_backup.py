@@ -6,13 +6,15 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
-from vault_importer import load_backup, store
+from vault_importer import load_backup, reading_store, store
 from vault_importer.formats.base import Alias
 from vault_importer.import_backup import ImportJob, import_backup
 from vault_importer.load_backup import ImportBusy, Progress
+from vault_importer.reading_store import FIRST, LAST
 from vault_importer.refusals import BackupRefused
 from vault_importer.samples import SampleOptions, encrypt, write_msgstore
 
@@ -167,6 +169,29 @@ async def test_messages_known_by_both_identities_come_once_when_it_is_known_that
     numbers = await vault.rows("SELECT DISTINCT number FROM contact WHERE jid LIKE '7000@%' OR id IN"
                                " (SELECT contact_id FROM chat WHERE jid NOT LIKE '%@g.us')")  # fmt: skip
     assert len(numbers) == 1
+    await _read_as_one(vault)
+
+
+async def _read_as_one(vault: Any) -> None:
+    """From either chat, all messages of both, a page at a time in both directions; listed is one of them."""
+    chats = await vault.rows("SELECT id, contact_id FROM chat WHERE jid LIKE '7000@%' OR id IN"
+                             " (SELECT same_chats(tenant_id, id) FROM chat WHERE jid LIKE '7000@%')")  # fmt: skip
+    assert len(chats) == 2
+    every = await vault.rows("SELECT id FROM message WHERE chat_id = ANY ($1) ORDER BY sent_at, id",
+                             [chat["id"] for chat in chats])  # fmt: skip
+    async with vault.database.transaction(vault.tenant) as tx:
+        for chat in chats:
+            seen: list[UUID] = []
+            at = FIRST
+            while rows := await reading_store.page(tx, chat["id"], at, 1, forward=True):
+                seen += [row["id"] for row in rows]
+                at = (rows[-1]["sent_at"], rows[-1]["id"])
+            assert seen == [row["id"] for row in every]
+            newest = await reading_store.page(tx, chat["id"], LAST, 1, forward=False)
+            assert [row["id"] for row in newest] == seen[-1:]
+        listed = await reading_store.conversations_of(tx, [chat["contact_id"] for chat in chats], before=LAST, limit=10)
+    direct = [each for each in listed if each["kind"] == "direct"]
+    assert [each["last_message_id"] for each in direct] == [every[-1]["id"]]
 
 
 async def test_one_who_wrote_in_a_group_under_another_identity_is_known_again(vault: Any, stores: Any) -> None:

@@ -14,26 +14,32 @@ WHERE h.tenant_id = $1 AND h.id = $2 AND NOT EXISTS (SELECT FROM erasure e
 
 -- name: place_of_message
 -- Where a message stands in its chat.
-SELECT sent_at, id FROM message WHERE tenant_id = $1 AND chat_id = $2 AND id = $3
+SELECT sent_at, id FROM message WHERE tenant_id = $1 AND chat_id IN (SELECT same_chats($1, $2)) AND id = $3
 
 -- name: messages_before
 -- The last messages before a place, the newest first.
 SELECT m.id, m.from_me, m.sent_at, m.kind, m.raw_kind, m.text, m.revision, m.revoked, m.edited_at, m.forward_score,
     c.id AS sender_id, c.name AS sender_name, c.number AS sender_number
-FROM message m LEFT JOIN shown_contact c ON c.tenant_id = m.tenant_id AND c.id = m.sender_id
-WHERE m.tenant_id = $1 AND m.chat_id = $2 AND m.sent_at <= $3 AND (m.sent_at, m.id) < ($3, $4)
-    AND NOT EXISTS (SELECT FROM erasure_message e
-    WHERE e.tenant_id = m.tenant_id AND e.message_id = m.id AND e.hidden)
+FROM same_chats($1, $2) AS h(id)
+CROSS JOIN LATERAL (SELECT * FROM message m
+    WHERE m.tenant_id = $1 AND m.chat_id = h.id AND m.sent_at <= $3 AND (m.sent_at, m.id) < ($3, $4)
+        AND NOT EXISTS (SELECT FROM erasure_message e
+        WHERE e.tenant_id = m.tenant_id AND e.message_id = m.id AND e.hidden)
+    ORDER BY m.sent_at DESC, m.id DESC LIMIT $5) m
+LEFT JOIN shown_contact c ON c.tenant_id = m.tenant_id AND c.id = m.sender_id
 ORDER BY m.sent_at DESC, m.id DESC LIMIT $5
 
 -- name: messages_after
 -- The first messages after a place, the oldest first.
 SELECT m.id, m.from_me, m.sent_at, m.kind, m.raw_kind, m.text, m.revision, m.revoked, m.edited_at, m.forward_score,
     c.id AS sender_id, c.name AS sender_name, c.number AS sender_number
-FROM message m LEFT JOIN shown_contact c ON c.tenant_id = m.tenant_id AND c.id = m.sender_id
-WHERE m.tenant_id = $1 AND m.chat_id = $2 AND m.sent_at >= $3 AND (m.sent_at, m.id) > ($3, $4)
-    AND NOT EXISTS (SELECT FROM erasure_message e
-    WHERE e.tenant_id = m.tenant_id AND e.message_id = m.id AND e.hidden)
+FROM same_chats($1, $2) AS h(id)
+CROSS JOIN LATERAL (SELECT * FROM message m
+    WHERE m.tenant_id = $1 AND m.chat_id = h.id AND m.sent_at >= $3 AND (m.sent_at, m.id) > ($3, $4)
+        AND NOT EXISTS (SELECT FROM erasure_message e
+        WHERE e.tenant_id = m.tenant_id AND e.message_id = m.id AND e.hidden)
+    ORDER BY m.sent_at, m.id LIMIT $5) m
+LEFT JOIN shown_contact c ON c.tenant_id = m.tenant_id AND c.id = m.sender_id
 ORDER BY m.sent_at, m.id LIMIT $5
 
 -- name: media_of
@@ -85,10 +91,14 @@ FROM (SELECT id FROM chat WHERE tenant_id = $1 AND contact_id = ANY($2::uuid[])
 JOIN chat h ON h.tenant_id = $1 AND h.id = theirs.id
 JOIN account a ON a.tenant_id = $1 AND a.id = h.account_id
 LEFT JOIN shown_contact p ON p.tenant_id = $1 AND p.id = h.contact_id
-LEFT JOIN LATERAL (SELECT m.id, m.sent_at, m.from_me, m.kind, m.text, m.revoked FROM message m
-    WHERE m.tenant_id = $1 AND m.chat_id = h.id AND NOT EXISTS (SELECT FROM erasure_message e WHERE e.tenant_id = m.tenant_id AND e.message_id = m.id AND e.hidden)
-    ORDER BY m.sent_at DESC, m.id DESC LIMIT 1) l ON true
-WHERE (coalesce(l.sent_at, to_timestamp(0)), h.id) < ($3, $4)
+LEFT JOIN LATERAL (SELECT m.id, m.sent_at, m.from_me, m.kind, m.text, m.revoked
+    FROM same_chats($1, h.id) AS s(id) CROSS JOIN LATERAL (SELECT * FROM message m
+    WHERE m.tenant_id = $1 AND m.chat_id = s.id AND NOT EXISTS (SELECT FROM erasure_message e WHERE e.tenant_id = m.tenant_id AND e.message_id = m.id AND e.hidden)
+    ORDER BY m.sent_at DESC, m.id DESC LIMIT 1) m ORDER BY m.sent_at DESC, m.id DESC LIMIT 1) l ON true
+-- One that is part of another is shown there.
+WHERE NOT EXISTS (SELECT FROM jid_alias i JOIN chat o ON o.tenant_id = $1 AND o.account_id = h.account_id AND o.jid = i.jid
+        WHERE i.tenant_id = $1 AND i.lid = h.jid AND h.kind = 'direct')
+    AND (coalesce(l.sent_at, to_timestamp(0)), h.id) < ($3, $4)
 ORDER BY coalesce(l.sent_at, to_timestamp(0)) DESC, h.id DESC LIMIT $5
 
 -- name: with_media

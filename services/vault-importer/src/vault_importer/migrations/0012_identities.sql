@@ -6,5 +6,19 @@ CREATE FUNCTION identity_confidence(source text) RETURNS smallint IMMUTABLE PARA
         WHEN 'receipt' THEN 60 WHEN 'vcard' THEN 40 ELSE 50 END::smallint
 $$;
 
+CREATE INDEX jid_alias_jid ON jid_alias (tenant_id, jid);
+
+-- A direct chat, and the other one that is with the same person under the other identity: each has messages of its own
+-- from before that was known, and they are read as one. Nothing of what is being erased.
+CREATE FUNCTION same_chats(tenant uuid, chat uuid) RETURNS SETOF uuid STABLE PARALLEL SAFE ROWS 1 LANGUAGE sql AS $$
+    SELECT h.id FROM chat h WHERE h.tenant_id = tenant AND h.id = chat
+    UNION
+    SELECT o.id FROM chat h
+    JOIN jid_alias a ON a.tenant_id = tenant AND (a.jid = h.jid OR a.lid = h.jid)
+    JOIN chat o ON o.tenant_id = tenant AND o.account_id = h.account_id AND o.jid IN (a.jid, a.lid)
+    WHERE h.tenant_id = tenant AND h.id = chat AND h.kind = 'direct' AND NOT EXISTS (SELECT FROM erasure e
+        WHERE e.tenant_id = tenant AND e.state IN ('locked', 'erasing') AND o.id = ANY (e.chat_ids))
+$$;
+
 -- Files are also found by the hash that the phone tells.
 CREATE INDEX message_media_file_hash ON message_media_file (tenant_id, file_hash) WHERE hash_agrees;
