@@ -15,8 +15,10 @@ import pytest
 
 from kit.testing import keep_copy, put_back
 from vault_importer.adopt import Adopted, adopt
+from vault_importer.audit_store import append_audit
 from vault_importer.checkpoint_store import StoredCheckpoint, cosignatures
 from vault_importer.checkpoints import CheckpointRefused, make_checkpoint, tenant_signer
+from vault_importer.erasure import decide
 from vault_importer.leaves import leaves_of_wordings
 from vault_importer.ledger_store import append_leaves, read_nodes, wordings_of
 from vault_importer.media_files import MediaFolders
@@ -235,6 +237,8 @@ async def test_a_message_that_is_erased_takes_what_opens_its_file_and_reactions_
         f"DELETE FROM message WHERE id = '{photo['id']}'",
         *(f"DELETE FROM {table} WHERE message_id = '{photo['id']}'" for table in tables),
     )
+    assert (await fault(vault)).check == "untold"
+    await _erased_on_record(vault, 3)
     verdict = await verify(vault)
     assert (verdict.fault, verdict.shredded) == (None, 3)
 
@@ -278,8 +282,8 @@ async def _rewrite(sealed: Any, superuser: Superuser, text: str) -> None:
         wordings = await wordings_of(tx, ids)
         await append_leaves(tx, leaves_of_wordings(wordings, import_id=sealed.account.id), at=NOW)
         # As many leaves as there were, so that no size gives it away.
-        more = wordings * 4
-        await append_leaves(tx, leaves_of_wordings(more, import_id=sealed.account.id), at=NOW)
+        for _ in range(12):
+            await append_audit(tx, "account.stored", at=NOW)
 
 
 async def test_a_history_written_anew_is_whole_in_itself_and_no_continuation_of_a_noted_checkpoint(
@@ -292,8 +296,7 @@ async def test_a_history_written_anew_is_whole_in_itself_and_no_continuation_of_
     assert (await fault(sealed, noted=[noted.note])).check in ("fork", "tail")
     while (await verify(sealed)).leaves < noted.size:
         async with sealed.database.transaction(sealed.tenant) as tx:
-            wordings = await wordings_of(tx, [row["id"] for row in await sealed.rows("SELECT id FROM message")])
-            await append_leaves(tx, leaves_of_wordings(wordings, import_id=sealed.account.id), at=NOW)
+            await append_audit(tx, "account.stored", at=NOW)
     assert (await fault(sealed, noted=[noted.note])).check == "fork"
 
 
@@ -371,19 +374,84 @@ async def test_nothing_more_is_signed_on_a_tree_that_was_changed(sealed: Any, su
         await make_checkpoint(sealed.database, sealed.tenant, SIGNER, now=LATER)
 
 
-async def test_a_message_that_is_erased_with_what_opens_it_leaves_every_proof_intact(
-    sealed: Any, superuser: Superuser, destroy_openings: Destroy
-) -> None:
-    leaves = (await verify(sealed)).leaves
-    noted = await newest(sealed)
+async def _erased_on_record(vault: Any, openings: int, *, told: bool = False) -> None:
+    """A request on record that two approved, at work or told of already, which destroyed so many openings."""
+    asked = decide.Asked(who=decide.who_of(["+919847000019"]), by="desk")
+    case = await decide.ask(vault.database, vault.tenant, asked)
+    for by in ("owner", "partner"):
+        await decide.approve(vault.database, vault.tenant, case.id, by=by)
+    about = {"erasure": str(case.id)}
+    async with vault.database.transaction(vault.tenant) as tx:
+        await append_audit(tx, "erasure.begun", at=LATER, details={**about, "by": "owner", "plan": ""})
+        counts = json.dumps({} if told else {"ledger_opening": openings})
+        await tx.execute("UPDATE erasure SET state = 'erasing', counts = $2::jsonb WHERE id = $1", case.id, counts)
+        if told:
+            await tx.execute("UPDATE erasure SET state = 'told' WHERE id = $1", case.id)
+            await append_audit(tx, "erasure.told", at=LATER, details={**about, "ledger_opening": openings})
+
+
+async def _erase_own(sealed: Any, superuser: Superuser, destroy_openings: Destroy) -> None:
     erased = (await sealed.rows(f"SELECT {OWN} AS id"))[0]["id"]
     assert await destroy_openings(erased) == 2
     assert (await fault(sealed)).check == "shredded"
     await superuser(
         f"DELETE FROM message WHERE id = '{erased}'", f"DELETE FROM message_revision WHERE message_id = '{erased}'"
     )
+
+
+@pytest.mark.parametrize("told", [False, True])
+async def test_a_message_that_is_erased_with_what_opens_it_leaves_every_proof_intact(
+    sealed: Any, superuser: Superuser, destroy_openings: Destroy, told: bool
+) -> None:
+    leaves = (await verify(sealed)).leaves
+    noted = await newest(sealed)
+    await _erase_own(sealed, superuser, destroy_openings)
+    await _erased_on_record(sealed, 2, told=told)
     verdict = await verify(sealed, noted=[noted.note])
-    assert (verdict.fault, verdict.leaves, verdict.shredded) == (None, leaves, 2)
+    # Leaves of the records: asked, two approvals, begun, and told.
+    assert (verdict.fault, verdict.leaves, verdict.shredded) == (None, leaves + 4 + told, 2)
+
+
+async def test_a_deletion_that_is_dressed_as_an_erasure_is_found(
+    sealed: Any, superuser: Superuser, destroy_openings: Destroy
+) -> None:
+    await _erase_own(sealed, superuser, destroy_openings)
+    assert (await fault(sealed)).check == "untold"
+    # One on record that erased less, and one that nobody approved and that is on no record.
+    await _erased_on_record(sealed, 1, told=True)
+    await superuser(
+        "INSERT INTO erasure (tenant_id, id, subject_id, state, scope, ground, asked_by, asked_at, counts)"
+        " SELECT tenant_id, gen_random_uuid(), gen_random_uuid(), 'erasing', 'person', 'request', 'desk', now(),"
+        " '{\"ledger_opening\": 9}' FROM erasure"
+    )
+    found = await fault(sealed)
+    assert (found.check, found.where) == ("untold", "1 leaves")
+
+
+@pytest.mark.parametrize("kind", ["audit", "import"])
+async def test_imports_and_audit_records_are_never_erased(sealed: Any, superuser: Superuser, kind: str) -> None:
+    await _erased_on_record(sealed, 100)
+    row = "audit_log WHERE sequence = 1" if kind == "audit" else "import_run WHERE state = 'completed'"
+    await superuser(
+        f"UPDATE ledger_opening SET openings = {ZEROS} WHERE first_leaf IN"
+        f" (SELECT first_leaf FROM ledger_batch WHERE kind = '{kind}')",
+        f"DELETE FROM {row}",
+    )
+    assert (await fault(sealed)).check in ("row", "shredded")
+
+
+async def test_a_second_leaf_does_not_stand_for_a_row_without_one(sealed: Any, superuser: Superuser) -> None:
+    message = (await sealed.rows(f"SELECT {OWN} AS id"))[0]["id"]
+    async with sealed.database.transaction(sealed.tenant) as tx:
+        [twice] = [each for each in await wordings_of(tx, [message]) if each.revision == 1]
+        await append_leaves(tx, leaves_of_wordings([twice], import_id=sealed.account.id), at=LATER)
+    await superuser(
+        "INSERT INTO message SELECT tenant_id, gen_random_uuid(), chat_id, from_me, key_id, sender_id, sent_at, kind,"
+        " raw_kind, 'Invented', revoked, edited_at, wording_rank, revision, forward_score, details, import_id"
+        f" FROM message WHERE id = {OWN}"
+    )
+    found = await fault(sealed)
+    assert (found.check, found.where) == ("twice", f"message {message} revision 1")
 
 
 @pytest.mark.parametrize("table", ["ledger_batch", "ledger_checkpoint", "ledger_cosignature", "ledger_timestamp"])
@@ -415,6 +483,9 @@ async def test_a_cosignature_that_is_none_is_found(sealed: Any, superuser: Super
     )
     assert (await verify(sealed)).fault is None
     assert (await fault(sealed, witnesses=[witness.verifier])).check == "cosignature"
+    await superuser("UPDATE ledger_cosignature SET line = 'nothing'")
+    found = await fault(sealed, witnesses=[witness.verifier])
+    assert (found.check, found.where) == ("note", "checkpoint 1")
 
 
 async def test_proofs_from_stored_nodes_hold_between_any_two_checkpoints(sealed: Any) -> None:

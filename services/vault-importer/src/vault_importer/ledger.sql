@@ -89,6 +89,13 @@ SELECT (SELECT count(*) FROM message WHERE tenant_id = $1)
     (SELECT count(*) FROM import_run WHERE tenant_id = $1 AND state <> 'started') AS imports,
     (SELECT count(*) FROM audit_log WHERE tenant_id = $1) AS audit
 
+-- name: openings_told
+-- How many openings erasures destroyed of which the audit log tells: in the end, or so far where one is at work.
+SELECT coalesce(sum(CASE WHEN e.state = 'erasing' THEN (e.counts->>'ledger_opening')::bigint ELSE (
+    SELECT max((a.details->>'ledger_opening')::bigint) FROM audit_log a
+    WHERE a.tenant_id = e.tenant_id AND a.action = 'erasure.told' AND a.details->>'erasure' = e.id::text) END), 0)::bigint
+FROM erasure e WHERE e.tenant_id = $1 AND e.state IN ('erasing', 'told', 'done') AND erasure_on_record(e)
+
 -- name: ledger_keys
 -- Of what there are leaves, of one kind.
 SELECT first_leaf, ids, revisions FROM ledger_batch

@@ -4,11 +4,11 @@ what was signed. The first thing that is not what was written is named, by the c
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from kit.postgres import Database, Transaction
@@ -16,13 +16,13 @@ from vault_importer.checkpoint_store import StoredCheckpoint, checkpoints_after,
 from vault_importer.handover import Handover, handover_in
 from vault_importer.leaves import SHREDDED, Leaf, LeafKind, audit_content, commitment, committed, record_of, unpack
 from vault_importer.leaves_beside import BESIDE
-from vault_importer.ledger_beside import counts_beside, first_beside, rows_beside
+from vault_importer.leaves_seen import LeavesSeen, check_leaves_seen
+from vault_importer.ledger_beside import rows_beside
+from vault_importer.ledger_faults import Check, Fault, Found, where_of
 from vault_importer.ledger_store import (
     Batch,
-    archive_counts,
     audit_hashes,
     ended_imports,
-    first_wording_beside,
     import_content,
     ledger_page,
     read_only,
@@ -55,34 +55,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Check", "Fault", "LedgerVerdict", "verify_ledger"]
 
-Check = Literal[
-    "missing_checkpoint",  # a checkpoint's number is not the next one
-    "note",  # a checkpoint or a cosignature cannot be read, or is another log's
-    "signature",  # not signed with the key that is known
-    "handover",  # it names another key, and not both have signed it, or the other one was the log's before
-    "time",  # earlier than the one before, in the future, or not as signed
-    "consistency",  # the stored proof does not lead from one checkpoint to the next
-    "cosignature",  # a witness that is known did not sign this
-    "timestamp",  # an authority's token is not of this checkpoint, or from before it
-    "gap",  # leaves are missing in between
-    "leaf",  # a record is not what its leaf was made of
-    "tree",  # a stored node is not what the leaves make
-    "row",  # what a leaf was made of is not in the archive any more
-    "commitment",  # what is in the archive is not what was committed to
-    "shredded",  # it is in the archive, but what opens its commitment was destroyed
-    "root",  # the leaves do not make the root that was signed
-    "tail",  # a checkpoint speaks of leaves that are not there
-    "fork",  # a checkpoint that was noted elsewhere is not of this history
-    "unrecorded",  # it is in the archive and no leaf speaks of it
-]
 SKEW = timedelta(minutes=10)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Fault:
-    check: Check
-    where: str
-    sentence: str
 
 
 @dataclass(kw_only=True, slots=True)
@@ -96,12 +69,6 @@ class LedgerVerdict:
     log_keys: list[Verifier] = field(default_factory=list)
     """The keys of the log, one after the other."""
     fault: Fault | None = None
-
-
-class _Found(Exception):
-    def __init__(self, check: Check, where: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.fault = Fault(check=check, where=where, sentence=sentence)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,8 +90,7 @@ class _Checking:
     verdict: LedgerVerdict
     roots: dict[int, list[_Root]] = field(default_factory=lambda: defaultdict(list))
     tree: Frontier = EMPTY
-    seen: Counter[str] = field(default_factory=Counter)
-    """Leaves by kind whose row is in the archive."""
+    seen: LeavesSeen = field(default_factory=LeavesSeen)
 
 
 async def verify_ledger(
@@ -149,8 +115,8 @@ async def verify_ledger(
             for note in noted:
                 _note(checking, note)
             await _check_leaves(checking)
-            await _check_archive(checking)
-        except _Found as found:
+            await check_leaves_seen(tx, checking.seen)
+        except Found as found:
             verdict.fault = found.fault
     return verdict
 
@@ -183,7 +149,7 @@ def _check_keys(checking: _Checking) -> None:
     strange = [key for key in checking.keys if key not in log]
     if log and (strange or not checking.keys):
         known = f"the key that is known here, {strange[0]}" if strange else "a key that is known here"
-        raise _Found("signature", "the newest checkpoint", f"The log has not gone over to {known}.")
+        raise Found("signature", "the newest checkpoint", f"The log has not gone over to {known}.")
 
 
 def _check_checkpoint(
@@ -192,27 +158,27 @@ def _check_checkpoint(
     where = f"checkpoint {each.sequence}"
     expected = before.sequence + 1 if before else 1
     if each.sequence != expected:
-        raise _Found("missing_checkpoint", f"checkpoint {expected}", f"Checkpoint {expected} is missing.")
+        raise Found("missing_checkpoint", f"checkpoint {expected}", f"Checkpoint {expected} is missing.")
     log = checking.verdict.log_keys
     said, key = _signed(each.note, where, log[-1:] or checking.keys)
     log += [] if log else [key]
     change = _handover(each.note, where)
     if change is not None:
         if change.old != log[-1] or change.new in log:
-            raise _Found(
+            raise Found(
                 "handover", where, f"With {where} a key hands over that has not signed last, or to an earlier one."
             )
         log.append(change.new)
     at = cosigned_at(parse_note(each.note), key)
     if at is None or at != each.at or said.size != each.size:
-        raise _Found("time", where, f"The time or size beside {where} is not the signed one.")
+        raise Found("time", where, f"The time or size beside {where} is not the signed one.")
     if (before is not None and at < before.at) or at > now + SKEW:
-        raise _Found("time", where, f"The time of {where} is before that of an earlier one, or in the future.")
+        raise Found("time", where, f"The time of {where} is before that of an earlier one, or in the future.")
     if before is None:
         if each.proof:
-            raise _Found("consistency", where, "The first checkpoint continues none.")
+            raise Found("consistency", where, "The first checkpoint continues none.")
     elif not verify_consistency(before.size, each.size, before.said.root, said.root, each.hashes):
-        raise _Found("consistency", where, f"The tree of {where} does not continue that of the one before.")
+        raise Found("consistency", where, f"The tree of {where} does not continue that of the one before.")
     return said
 
 
@@ -220,7 +186,7 @@ def _handover(note: str, where: str) -> Handover | None:
     try:
         return handover_in(parse_note(note))
     except NoteError as error:
-        raise _Found("handover", where, f"{where.capitalize()} does not hand over to another key: {error}") from None
+        raise Found("handover", where, f"{where.capitalize()} does not hand over to another key: {error}") from None
 
 
 def _signed(note: str, where: str, keys: Sequence[Verifier]) -> tuple[Checkpoint, Verifier]:
@@ -228,13 +194,13 @@ def _signed(note: str, where: str, keys: Sequence[Verifier]) -> tuple[Checkpoint
         parsed = parse_note(note)
         said = parse_checkpoint(parsed.text)
     except NoteError as error:
-        raise _Found("note", where, f"{where.capitalize()} cannot be read: {error}") from None
+        raise Found("note", where, f"{where.capitalize()} cannot be read: {error}") from None
     for key in keys:
         if is_signed(parsed, key):
             if said.origin != key.name:
-                raise _Found("note", where, f"{where.capitalize()} is of another log, {said.origin}.")
+                raise Found("note", where, f"{where.capitalize()} is of another log, {said.origin}.")
             return said, key
-    raise _Found("signature", where, f"{where.capitalize()} is not signed with a key that is known here.")
+    raise Found("signature", where, f"{where.capitalize()} is not signed with a key that is known here.")
 
 
 async def _check_cosignatures(checking: _Checking, each: StoredCheckpoint) -> None:
@@ -243,9 +209,15 @@ async def _check_cosignatures(checking: _Checking, each: StoredCheckpoint) -> No
     lines = await cosignatures(checking.tx, each.sequence)
     for witness in checking.witnesses:
         line = lines.get(witness.name)
-        if line is not None and cosigned_at(parse_note(each.note + line), witness) is None:
-            where = f"checkpoint {each.sequence}"
-            raise _Found("cosignature", where, f"{where.capitalize()} is not cosigned by {witness.name} as it says.")
+        if line is None:
+            continue
+        where = f"checkpoint {each.sequence}"
+        try:
+            signed = cosigned_at(parse_note(each.note + line), witness) is not None
+        except NoteError as error:
+            raise Found("note", where, f"What {witness.name} signed under {where} cannot be read: {error}") from None
+        if not signed:
+            raise Found("cosignature", where, f"{where.capitalize()} is not cosigned by {witness.name} as it says.")
 
 
 async def _check_timestamps(checking: _Checking, each: StoredCheckpoint) -> None:
@@ -256,11 +228,9 @@ async def _check_timestamps(checking: _Checking, each: StoredCheckpoint) -> None
         try:
             at = stamped_at(token, stamped_text(each), checking.roots_of_authorities)
         except TimestampRefused:
-            raise _Found(
-                "timestamp", where, f"{where.capitalize()} is not stamped by {authority} as it says."
-            ) from None
+            raise Found("timestamp", where, f"{where.capitalize()} is not stamped by {authority} as it says.") from None
         if at + SKEW < each.at:
-            raise _Found("timestamp", where, f"{authority} stamped {where} before the time that it says it was signed.")
+            raise Found("timestamp", where, f"{authority} stamped {where} before the time that it says it was signed.")
 
 
 def _note(checking: _Checking, note: str) -> None:
@@ -282,7 +252,7 @@ async def _check_leaves(checking: _Checking) -> None:
     for size, roots in sorted(checking.roots.items()):
         if size > checking.tree.size:
             where = roots[0].where
-            raise _Found(
+            raise Found(
                 "tail",
                 where,
                 f"{where[0].upper()}{where[1:]} speaks of {size} leaves, and {checking.tree.size} are there.",
@@ -292,12 +262,13 @@ async def _check_leaves(checking: _Checking) -> None:
 async def _check_batch(checking: _Checking, batch: Batch) -> None:
     size = checking.tree.size
     if batch.first_leaf != size:
-        raise _Found("gap", f"leaf {size}", f"Leaf {size} is missing: the next one is {batch.first_leaf}.")
+        raise Found("gap", f"leaf {size}", f"Leaf {size} is missing: the next one is {batch.first_leaf}.")
     leaves = list(unpack(batch.ids, batch.revisions, batch.commitments, batch.openings))
     hashes = [
         leaf_hash(record_of(batch.kind, leaf.id, leaf.revision, batch.import_id, leaf.commitment)) for leaf in leaves
     ]
     _check_tree(checking, batch, hashes)
+    checking.seen.note(batch.kind, batch.ids, batch.revisions)
     contents = await _contents(checking.tx, batch.kind, leaves)
     for index, leaf in enumerate(leaves, size):
         _check_leaf(checking, index, batch.kind, leaf, contents)
@@ -320,15 +291,15 @@ def _check_tree(checking: _Checking, batch: Batch, hashes: list[bytes]) -> None:
         for index, made in enumerate(hashes, before.size):
             at = (node_place((0, index)) - first) * HASH_BYTES
             if batch.nodes[at : at + HASH_BYTES] != made:
-                raise _Found("leaf", f"leaf {index}", f"The record of leaf {index} is not what its leaf was made of.")
-        raise _Found("tree", f"leaf {before.size}", f"The tree's nodes behind leaf {before.size} were changed.")
+                raise Found("leaf", f"leaf {index}", f"The record of leaf {index} is not what its leaf was made of.")
+        raise Found("tree", f"leaf {before.size}", f"The tree's nodes behind leaf {before.size} were changed.")
     _check_roots(checking, checking.tree.size, checking.tree)
 
 
 def _check_roots(checking: _Checking, size: int, tree: Frontier) -> None:
     for said in checking.roots.get(size, ()):
         if said.root != root_of(tree):
-            raise _Found(said.check, said.where, f"{said.sentence} {said.where}.")
+            raise Found(said.check, said.where, f"{said.sentence} {said.where}.")
 
 
 # What the leaves were made of -----------------------------------------------------------------------------------
@@ -354,46 +325,17 @@ async def _contents(tx: Transaction, kind: LeafKind, leaves: Sequence[Leaf]) -> 
 
 
 def _check_leaf(checking: _Checking, index: int, kind: LeafKind, leaf: Leaf, contents: Contents) -> None:
-    where = _where(kind, leaf.id, leaf.revision)
+    where = where_of(kind, leaf.id, leaf.revision)
     content = contents.get((leaf.id, leaf.revision))
-    if leaf.opening == SHREDDED:
+    # Imports and audit records are never erased.
+    if leaf.opening == SHREDDED and (content is not None or kind not in ("import", "audit")):
         if content is not None:
-            raise _Found("shredded", where, f"What opens leaf {index} was destroyed, but {where} is in the archive.")
-        checking.verdict.shredded += 1
+            raise Found("shredded", where, f"What opens leaf {index} was destroyed, but {where} is in the archive.")
+        checking.seen.shredded += 1
+        checking.verdict.shredded = checking.seen.shredded
         return
     if content is None:
-        raise _Found("row", where, f"{where.capitalize()} is in the ledger (leaf {index}) and not in the archive.")
+        raise Found("row", where, f"{where.capitalize()} is in the ledger (leaf {index}) and not in the archive.")
     if commitment(leaf.opening, CONTENT[kind](content)) != leaf.commitment:
-        raise _Found("commitment", where, f"{where.capitalize()} was changed after it was recorded (leaf {index}).")
-    checking.seen[kind] += 1
-
-
-def _where(kind: LeafKind, id_: UUID, revision: int) -> str:
-    names: dict[LeafKind, str] = {
-        "message": f"message {id_} revision {revision}",
-        "import": f"import {id_}",
-        "audit": f"audit record {id_.int}",
-        "media": f"the file of message {id_}",
-        "reaction": f"reaction {revision} to message {id_}",
-        "vote": f"vote {revision} on message {id_}",
-        "identity": f"identity {id_.int}",
-    }
-    return names[kind]
-
-
-async def _check_archive(checking: _Checking) -> None:
-    """Nothing is in the archive that no leaf speaks of."""
-    counts, beside = await archive_counts(checking.tx), await counts_beside(checking.tx)
-    if counts.wordings > checking.seen["message"]:
-        found = await first_wording_beside(checking.tx)
-        where = f"message {found[0]} revision {found[1]}" if found else "a message"
-        raise _Found("unrecorded", where, f"{where.capitalize()} is in the archive, and no leaf speaks of it.")
-    if counts.imports > checking.seen["import"]:
-        raise _Found("unrecorded", "import", "The archive holds imports that no leaf speaks of.")
-    if counts.audit > checking.seen["audit"]:
-        raise _Found("unrecorded", "audit log", "The audit log holds records that no leaf speaks of.")
-    for kind in BESIDE:
-        if beside[kind] > checking.seen[kind]:
-            key = await first_beside(checking.tx, kind)
-            where = _where(kind, *key) if key else f"a row of {kind}"
-            raise _Found("unrecorded", where, f"{where.capitalize()} is in the archive, and no leaf speaks of it.")
+        raise Found("commitment", where, f"{where.capitalize()} was changed after it was recorded (leaf {index}).")
+    checking.seen.rows[kind] += 1
