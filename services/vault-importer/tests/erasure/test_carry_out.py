@@ -170,6 +170,7 @@ async def test_the_certificate_comes_once_all_have_answered_and_names_nobody(for
     assert note is not None
     assert f"{ANSWERING[0]}\n  call: {3 * case.parts}" in note
     assert f"message: {case.counts['message']}" in note
+    assert "kept, messages of others that name the number: 1" in note
     assert re.search(r"gone: 20\d\d-\d\d-\d\d", note)
     assert not any(each in note for each in (*NEEDLES, "example.in/accounts", "Accounts@"))
     assert is_signed(parse_note(note), tenant_signer(SEALING.signer, forgetting.vault.tenant).verifier)

@@ -106,6 +106,7 @@ async def certificate_of(tx: Transaction, case: Case, receipts: Sequence[Receipt
         "",
         "vault-importer",
         *_rows(case.counts),
+        *(f"  kept, {name}: {rows}, when it was planned" for name, rows in (case.plan or {}).get("kept", {}).items()),
     ]
     for service in sorted(by_service):
         mine = by_service[service]
