@@ -15,7 +15,7 @@ from kit.postgres import role_dsn
 from vault_importer.api import make_api
 from vault_importer.erasure import decide
 from vault_importer.erasure import run as running
-from vault_importer.erasure.case import Case, ErasureRefused, SuppressionKey, due_at, plan_hash
+from vault_importer.erasure.case import Case, ErasureRefused, SuppressionKey, due_at, name_key, plan_hash
 from vault_importer.erasure.reach import reach_of
 from vault_importer.erasure.run import BESIDE, work_all
 from vault_importer.index_messages import index_tenant
@@ -33,6 +33,22 @@ def test_a_year_is_counted_from_the_newest_that_was_taken_in() -> None:
     assert due_at("after_one_year", now=NOW, processed_at=processed) == processed + timedelta(days=365)
     assert due_at("after_one_year", now=NOW, processed_at=NOW - timedelta(days=400)) == NOW
     assert due_at("after_one_year", now=NOW, processed_at=None) == NOW
+
+
+@pytest.mark.parametrize("processed", [None, NOW - timedelta(days=800), NOW])
+def test_whoever_may_have_called_is_not_erased_within_a_year(processed: datetime | None) -> None:
+    year = NOW + timedelta(days=365)
+    assert due_at("after_one_year", now=NOW, processed_at=processed, called=True) == year
+    assert due_at("at_once", now=NOW, processed_at=processed, called=True) == NOW
+
+
+@pytest.mark.parametrize(
+    "name", ["owner", " owner\t", "Owner", "\uff4f\uff57\uff4e\uff45\uff52", "own\u200ber", "OWNER"]
+)
+def test_one_name_is_one_person_however_it_is_written(name: str) -> None:
+    assert name_key(name) == name_key("owner")
+    assert name_key("The  Owner") == name_key("the owner")
+    assert name_key("owner 2") != name_key(name)
 
 
 def test_a_tag_tells_nothing_and_is_the_same_again() -> None:
@@ -69,6 +85,8 @@ async def test_two_different_people_have_to_approve(forgetting: Forgetting) -> N
     await decide.approve(vault.database, vault.tenant, case.id, by="owner")
     with pytest.raises(ErasureRefused, match="another person"):
         await decide.approve(vault.database, vault.tenant, case.id, by="owner")
+    with pytest.raises(ErasureRefused, match="another person"):
+        await decide.approve(vault.database, vault.tenant, case.id, by=" Owner ")
     with pytest.raises(ErasureRefused, match="two different people"):
         await decide.make_plan(vault.database, vault.tenant, case.id)
     assert (await decide.approve(vault.database, vault.tenant, case.id, by="partner")).state == "approved"
@@ -223,6 +241,32 @@ async def test_within_the_year_a_person_is_hidden_and_kept_out_and_erased_on_the
     await work_all(forgetting.erasing)
     assert (await forgetting.case(case.id)).state == "told"
     assert await vault.rows("SELECT FROM message WHERE text LIKE '%xylophone%'") == []
+
+
+@pytest.mark.real
+async def test_who_has_only_called_is_held_for_a_year_and_calls_since_then_stay(
+    forgetting: Forgetting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vault, caller = forgetting.vault, "+919847000098"
+    await decide.set_policy(vault.database, vault.tenant, "after_one_year", by="owner")
+    written = await forgetting.planned(numbers=[caller], scope="messages")
+    assert written.due_at is not None
+    assert written.due_at <= datetime.now(UTC)
+    planned = await forgetting.planned(numbers=[caller])
+    assert planned.plan is not None
+    assert "calls" in planned.plan["due_because"]
+    async with vault.database.transaction(vault.tenant) as tx:
+        await tx.execute("UPDATE erasure SET due_at = due_at - interval '400 days' WHERE id = $1", planned.id)
+    # Read long ago and applied today: they may have called since.
+    case = await begin(forgetting, planned)
+    assert case.state == "locked"
+    assert case.due_at is not None
+    assert case.effective_at is not None
+    assert case.due_at >= case.effective_at + timedelta(days=365)
+    monkeypatch.setattr(running, "datetime", _Clock(case.due_at + timedelta(minutes=1)))
+    await work_all(forgetting.erasing)
+    [told] = await forgetting.told()
+    assert (told.numbers, told.effective_at) == ((caller,), case.effective_at)
 
 
 class _Clock:

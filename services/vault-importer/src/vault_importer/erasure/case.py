@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -26,6 +27,7 @@ __all__ = [
     "Who",
     "due_at",
     "holds_on",
+    "name_key",
     "plan_hash",
 ]
 
@@ -105,6 +107,16 @@ class Case:
     certificate: str | None = None
     approvals: Sequence[Approval] = ()
 
+    @property
+    def approvers(self) -> frozenset[str]:
+        """Who approved, each person once."""
+        return frozenset(name_key(each.approver) for each in self.approvals)
+
+    @property
+    def calls_go(self) -> bool:
+        """Whether calls go with the person. When the last one was is known to the telephony router only."""
+        return self.scope == "person" and bool(self.who.numbers)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SuppressionKey:
@@ -126,12 +138,20 @@ def plan_hash(plan: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical(plan)).hexdigest()[:16]
 
 
-def due_at(mode: Mode, *, now: datetime, processed_at: datetime | None) -> datetime:
+def due_at(mode: Mode, *, now: datetime, processed_at: datetime | None, called: bool = False) -> datetime:
     """When a person may be erased. ``after_one_year``: once the newest of it has been held for a year, as rule 8(3) of
-    the DPDP Rules wants logs and traffic data to be."""
-    if mode == "at_once" or processed_at is None:
+    the DPDP Rules wants logs and traffic data to be. Whoever may have ``called`` may have done so just now."""
+    if mode == "at_once":
         return now
-    return max(now, processed_at + YEAR)
+    if called:
+        return now + YEAR
+    return now if processed_at is None else max(now, processed_at + YEAR)
+
+
+def name_key(name: str) -> str:
+    """The same for what is one name to people: however it is spaced, composed or capitalised."""
+    shown = "".join(each for each in unicodedata.normalize("NFKC", name) if unicodedata.category(each) != "Cf")
+    return " ".join(shown.split()).casefold()
 
 
 def holds_on(holds: Iterable[Hold], *, numbers: Iterable[str], chats: Iterable[UUID]) -> list[Hold]:

@@ -367,12 +367,15 @@ def _show(case: Case, as_json: bool, waiting: dict[str, int] | None = None) -> N
         typer.echo(f"  erased, {store}: {rows:,}")
     for service, parts in (waiting or {}).items():
         typer.echo(f"  {service} has not answered yet ({parts} parts)")
-    typer.echo(_NEXT[case.state].format(id=case.id, plan=case.plan_hash, left=APPROVALS - len(case.approvals)))
+    typer.echo(_NEXT[case.state].format(id=case.id, plan=case.plan_hash, left=APPROVALS - len(case.approvers)))
 
 
 def _show_plan(case: Case) -> None:
     plan = case.plan or {}
-    typer.echo(f"plan {case.plan_hash}, to be carried out on {plan['due_on']} ({plan['mode']})")
+    day = case.due_at.date().isoformat() if case.due_at else plan["due_on"]
+    typer.echo(f"plan {case.plan_hash}, to be carried out on {day} ({plan['mode']})")
+    if because := plan.get("due_because"):
+        typer.echo(f"  then because {because}")
     for name, rows in (*plan["messages"].items(), *plan["beside"].items()):
         typer.echo(f"  would erase, {name}: {rows:,}")
     if missing := plan.get("not in the directory"):

@@ -29,6 +29,7 @@ from vault_importer.erasure.case import (
     SuppressionKey,
     Who,
     due_at,
+    name_key,
     plan_hash,
 )
 from vault_importer.erasure.keep_out import copy_tag, milliseconds
@@ -151,9 +152,10 @@ async def approve(database: Database, tenant: UUID, id_: UUID, *, by: str) -> Ca
     async with _case(database, tenant, id_) as (tx, case):
         if case.state not in WAITING:
             raise ErasureRefused(f"The request is {case.state}; it needs no approval.")
-        if not await store.add_approval(tx, id_, by, at=datetime.now(UTC)):
+        added = name_key(by) not in case.approvers and await store.add_approval(tx, id_, by, at=datetime.now(UTC))
+        if not added:
             raise ErasureRefused(f"{by} has approved already; the second approval is another person's.")
-        if case.state == "asked" and len(case.approvals) + 1 >= APPROVALS:
+        if case.state == "asked" and len(case.approvers) + 1 >= APPROVALS:
             await store.set_state(tx, id_, "approved")
         await _audit(tx, "erasure.approved", id_, by=by)
         return await store.known_case(tx, id_)
@@ -170,7 +172,7 @@ async def make_plan(database: Database, tenant: UUID, id_: UUID) -> Case:
         await _refuse_held(tx, case)
         mode = await store.policy(tx)
         processed = await store.newest_processed(tx, id_)
-        due = due_at(mode, now=datetime.now(UTC), processed_at=processed)
+        due = due_at(mode, now=datetime.now(UTC), processed_at=processed, called=case.calls_go)
         plan = await _plan(tx, case, mode=mode, due=due)
         hash_ = plan_hash(plan)
         await store.set_plan(tx, id_, plan, hash_, mode=mode, due_at=due)
@@ -204,7 +206,16 @@ async def _plan(tx: Transaction, case: Case, *, mode: Mode, due: datetime) -> di
         "told": sorted(TOPICS["subject.erased"].consumers),
         "mode": mode,
         "due_on": due.date().isoformat(),
+        "due_because": _why_then(case, mode),
     }
+
+
+def _why_then(case: Case, mode: Mode) -> str:
+    if mode == "at_once":
+        return ""
+    if case.calls_go:
+        return "their calls go as well, and the last one may have been today: a year from when it is applied"
+    return "the newest of it has been held for a year then"
 
 
 async def _unknown(tx: Transaction, who: Who) -> int:
@@ -228,11 +239,15 @@ async def begin(database: Database, tenant: UUID, id_: UUID, *, plan: str, by: s
             raise ErasureRefused(f"The request is {case.state}; {_NEEDED[case.state]}")
         if plan != case.plan_hash:
             raise ErasureRefused(f"The plan is {case.plan_hash} by now; read it again before you apply it.")
-        if len(case.approvals) < APPROVALS:
+        if len(case.approvers) < APPROVALS:
             raise ErasureRefused("Two different people approve it first.")
         await _refuse_held(tx, case)
-        at_once = case.due_at is None or case.due_at <= now
-        await store.begin_case(tx, id_, "erasing" if at_once else "locked", effective_at=now)
+        due = case.due_at or now
+        if case.mode == "after_one_year" and case.calls_go:
+            # They may have called since the plan was made.
+            due = max(due, due_at("after_one_year", now=now, processed_at=None, called=True))
+        at_once = due <= now
+        await store.begin_case(tx, id_, "erasing" if at_once else "locked", effective_at=now, due_at=due)
         await store.choose_messages(tx, id_)
         # Phones' clocks are wrong at times: all that is erased stays out, also from whoever is let in again.
         until = max([now, *(each.last_at for each in await store.reach(tx, id_))])

@@ -165,7 +165,7 @@ WHERE tenant_id = $1 AND id = $2
 
 -- name: begin_case
 -- From here on the person is hidden and kept out; erased once it is due.
-UPDATE erasure SET state = $3, effective_at = $4 WHERE tenant_id = $1 AND id = $2
+UPDATE erasure SET state = $3, effective_at = $4, due_at = coalesce($5, due_at) WHERE tenant_id = $1 AND id = $2
 
 -- name: note_part
 -- The others are told of one more part; which one it is.

@@ -125,10 +125,12 @@ async def _due(erasing: Erasing, tenant: UUID, id_: UUID) -> Case:
             raise LookupError("there is no such erasure")
         due = case.state == "locked" and case.due_at is not None and case.due_at <= now
         if due and not await store.holds_on_case(tx, case):
-            await store.begin_case(tx, id_, "erasing", effective_at=now)
+            # Whoever called since it was applied has called anew: that is not held for a year yet.
+            effective_at = (case.effective_at or now) if case.mode == "after_one_year" and case.calls_go else now
+            await store.begin_case(tx, id_, "erasing", effective_at=effective_at)
             await suppression_store.suppress(tx, erasing.key, case.who.addresses, erasure_id=id_, until=now)
             await append_audit(tx, "erasure.due", at=now, details={"erasure": str(id_)})
-            case = replace(case, state="erasing", effective_at=now)
+            case = replace(case, state="erasing", effective_at=effective_at)
     return case
 
 

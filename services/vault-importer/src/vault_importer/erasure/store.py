@@ -224,8 +224,10 @@ async def set_plan(
     await tx.execute(Q.set_plan, tx.tenant, id_, json.dumps(plan), hash_, mode, due_at)
 
 
-async def begin_case(tx: Transaction, id_: UUID, state: str, *, effective_at: datetime) -> None:
-    await tx.execute(Q.begin_case, tx.tenant, id_, state, effective_at)
+async def begin_case(
+    tx: Transaction, id_: UUID, state: str, *, effective_at: datetime, due_at: datetime | None = None
+) -> None:
+    await tx.execute(Q.begin_case, tx.tenant, id_, state, effective_at, due_at)
 
 
 async def note_part(tx: Transaction, id_: UUID) -> int:
