@@ -122,7 +122,8 @@ SELECT DISTINCT ON (lid) lid, jid FROM jid_alias ORDER BY lid, identity_confiden
 -- name: identities
 -- Pairs of identities with where each comes from, by the hidden one, the most trusted first.
 SELECT lid, jid, source, identity_confidence(source) AS confidence, first_import_id, first_seen_at FROM jid_alias
-WHERE $1::text IS NULL OR lid = $1 OR jid = $1
+WHERE ($1::text IS NULL OR lid = $1 OR jid = $1) AND NOT EXISTS (SELECT FROM erasure e
+    WHERE e.tenant_id = jid_alias.tenant_id AND e.state IN ('locked', 'erasing') AND ARRAY[lid, jid] && e.addresses)
 ORDER BY lid, identity_confidence(source) DESC, first_seen_at, jid LIMIT $2
 
 -- name: add_aliases
@@ -172,7 +173,7 @@ SELECT jid, id, number, name FROM contact WHERE tenant_id = $1 AND jid = ANY($2:
 -- name: twins_of_people
 -- People who have both a hidden identity and a numbered one in the vault, each with messages of its own by the time it
 -- was known that they are one: by the numbered address, the ids of the hidden ones.
-SELECT a.jid, c.id FROM jid_alias a JOIN contact c ON c.tenant_id = a.tenant_id AND c.jid = a.lid
+SELECT DISTINCT a.jid, c.id FROM jid_alias a JOIN contact c ON c.tenant_id = a.tenant_id AND c.jid = a.lid
 WHERE a.tenant_id = $1 AND a.jid = ANY($2::text[]) ORDER BY c.id
 
 -- name: merge_chats
@@ -194,7 +195,7 @@ SELECT jid, id, kind, name FROM chat WHERE tenant_id = $1 AND account_id = $2 AN
 
 -- name: twins_of_chats
 -- The same of an account's direct chats.
-SELECT a.jid, c.id FROM jid_alias a JOIN chat c ON c.tenant_id = a.tenant_id AND c.jid = a.lid
+SELECT DISTINCT a.jid, c.id FROM jid_alias a JOIN chat c ON c.tenant_id = a.tenant_id AND c.jid = a.lid
 WHERE a.tenant_id = $1 AND c.account_id = $2 AND a.jid = ANY($3::text[]) ORDER BY c.id
 
 -- name: prepare_staging

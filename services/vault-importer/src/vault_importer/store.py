@@ -240,6 +240,12 @@ async def known_aliases(tx: Transaction) -> dict[str, str]:
     return {row["lid"]: row["jid"] for row in await tx.fetch(Q.known_aliases)}
 
 
+async def identities(tx: Transaction, address: str | None, limit: int) -> list[dict[str, Any]]:
+    """Pairs of a hidden identity and a numbered one, all or those of one address, with the source of each and how far
+    it is trusted, from 0 to 100."""
+    return [dict(row) for row in await tx.fetch(Q.identities, address, limit)]
+
+
 async def add_aliases(
     tx: Transaction,
     aliases: Sequence[Alias],

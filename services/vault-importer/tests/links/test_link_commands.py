@@ -9,11 +9,14 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from contracts.directory import CustomerV1
+from vault_importer import store
 from vault_importer.consumers import on_customer
+from vault_importer.formats.base import Alias
 
 pytestmark = pytest.mark.real
 RUN = [sys.executable, "-c", "from vault_importer.commands import app; app()", "links"]
@@ -36,6 +39,27 @@ async def run(archive: Any, postgres_dsn: str) -> Callable[..., subprocess.Compl
         return subprocess.run(command, env=env, capture_output=True, check=False, encoding="utf-8")
 
     return run
+
+
+async def test_an_operator_sees_which_identity_has_which_number_and_why(
+    archive: Any, run: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    empty = run("identities")
+    assert (empty.returncode, empty.stdout) == (0, "")
+    assert "No hidden identity" in empty.stderr
+    person, account = "919847000010@s.whatsapp.net", archive.vault.account.id
+    async with archive.vault.database.transaction(archive.vault.tenant) as tx:
+        for lid, jid, source in (("7000@lid", person, "vcard"), ("7000@lid", person, "jid_map"),
+                                 ("7001@lid", "919847000011@s.whatsapp.net", "chat")):  # fmt: skip
+            pair = Alias(lid=lid, jid=jid, source=source)
+            await store.add_aliases(tx, [pair], {}, account_id=account, import_id=uuid4(), at=AT)
+    assert run("identities", "--of", "+919847000010").stdout.splitlines() == [
+        f"7000@lid  {person}  jid_map  100  since 2026-02-01",
+        f"7000@lid  {person}  vcard  40  since 2026-02-01",
+    ]
+    assert len(run("identities").stdout.splitlines()) == 3
+    [told] = json.loads(run("identities", "--of", "7001@lid", "--json").stdout)
+    assert (told["source"], told["confidence"]) == ("chat", 90)
 
 
 async def test_an_operator_settles_what_is_ambiguous(

@@ -59,6 +59,34 @@ def _work(work: Callable[[Database], Coroutine[Any, Any, T]]) -> T:
         fail(str(refused))
 
 
+@app.command("identities")
+def list_identities(
+    tenant: TenantOption,
+    of: Annotated[str, typer.Option(help="Only those of one number (+91…) or hidden identity (…@lid).")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = PAGE,
+    as_json: JsonOption = False,
+) -> None:
+    """List which hidden identity (LID) has which number, what says so, how far that is trusted (0 to 100) and since
+    when it is known. Of several numbers the first one listed counts."""
+    from vault_importer import store
+
+    address = f"{of.removeprefix('+')}@s.whatsapp.net" if of and "@" not in of else of or None
+
+    async def work(database: Database) -> list[dict[str, Any]]:
+        async with database.transaction(tenant) as tx:
+            return await store.identities(tx, address, limit)
+
+    pairs = _work(work)
+    if as_json:
+        typer.echo(json.dumps(pairs, default=str))
+        return
+    for pair in pairs:
+        since = pair["first_seen_at"].date()
+        typer.echo(f"{pair['lid']}  {pair['jid']}  {pair['source']}  {pair['confidence']}  since {since}")
+    if not pairs:
+        typer.echo("No hidden identity has a number yet: backups and increments bring them.", err=True)
+
+
 @app.command("list")
 def list_links(
     tenant: TenantOption,

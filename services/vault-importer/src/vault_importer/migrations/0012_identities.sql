@@ -6,6 +6,8 @@ CREATE FUNCTION identity_confidence(source text) RETURNS smallint IMMUTABLE PARA
         WHEN 'receipt' THEN 60 WHEN 'vcard' THEN 40 ELSE 50 END::smallint
 $$;
 
+-- A pair is kept once for each source that says so: a better one that confirms it later counts.
+ALTER TABLE jid_alias DROP CONSTRAINT jid_alias_pkey, ADD PRIMARY KEY (tenant_id, lid, jid, source);
 CREATE INDEX jid_alias_jid ON jid_alias (tenant_id, jid);
 
 -- A direct chat, and the other one that is with the same person under the other identity: each has messages of its own
