@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
+import struct
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ import pytest
 import uvicorn
 from playwright.async_api import Page, async_playwright, expect
 
-from kit.postgres import Database
+from kit.postgres import Database, Transaction
 from kit.testing import eventually
 from vault_importer import store
 from vault_importer.accounts import Account
@@ -29,6 +32,7 @@ from vault_importer.index_messages import index_tenant
 from vault_importer.links import store as links_store
 from vault_importer.links.decide import Party
 from vault_importer.links.follow import link_tenant
+from vault_importer.media_files import path_of
 from vault_importer.samples import SampleOptions, write_sample
 
 pytestmark = pytest.mark.real
@@ -56,6 +60,20 @@ async def served(app: Any) -> AsyncIterator[str]:
         await serving
 
 
+async def reword(tx: Transaction, message: UUID, text: str, *, kind: str | None = None) -> None:
+    """Let a message say something else, with what it said put aside."""
+    await tx.execute(
+        "INSERT INTO message_revision (tenant_id, message_id, revision, key_id, kind, raw_kind, text, revoked,"
+        " edited_at, details, import_id, replaced_by_import_id, replaced_at) SELECT tenant_id, id, revision, key_id,"
+        " kind, raw_kind, text, revoked, edited_at, details, import_id, import_id, now() FROM message WHERE id = $1",
+        message,
+    )
+    await tx.execute(
+        "UPDATE message SET text = $2, kind = coalesce($3, kind), revision = revision + 1 WHERE id = $1",
+        message, text, kind,
+    )  # fmt: skip
+
+
 @pytest.fixture
 async def vault(
     desk: Any, make_database: Callable[..., Awaitable[Database]], tmp_path: Path
@@ -77,20 +95,13 @@ async def vault(
                 "AND m.kind = 'text' ORDER BY m.sent_at DESC LIMIT 1"
             )
             image = await tx.fetchval("SELECT min(id::text)::uuid FROM message WHERE kind = 'image'")
-            for message, before, now in (
-                (edited["id"], HOSTILE, "it is 95012 now"), (image, "", "the bill for 95012"),
-            ):  # fmt: skip
-                await tx.execute(
-                    "INSERT INTO message_revision (tenant_id, message_id, revision, key_id, kind, raw_kind, text, "
-                    "revoked, import_id, replaced_by_import_id, replaced_at) SELECT tenant_id, id, revision, key_id, "
-                    "kind, raw_kind, $2, false, import_id, import_id, now() FROM message WHERE id = $1",
-                    message, before,
-                )  # fmt: skip
-                await tx.execute("UPDATE message SET text = $2, revision = 2 WHERE id = $1", message, now)
+            await reword(tx, edited["id"], HOSTILE)
+            await reword(tx, edited["id"], "it is 95012 now")
+            await reword(tx, image, "the bill for 95012")
         await index_tenant(database, tenant)
         return dict(edited)
 
-    async with served(make_api(database, ADMIN)) as url:
+    async with served(make_api(database, ADMIN, media_store=tmp_path / "media")) as url:
         desk.archive._url = url
         fill.database = database  # type: ignore[attr-defined]
         yield fill
@@ -141,12 +152,192 @@ async def test_somebody_finds_a_message_and_reads_what_it_said_before(
     message = page.locator(".said.looked-for")
     await expect(message.locator(".text")).to_have_text("it is 95012 now")
     await message.locator("summary").click()
-    await expect(message.locator(".history blockquote")).to_have_text(HOSTILE)
+    await expect(message.locator(".history blockquote").last).to_have_text(HOSTILE)
     await page.screenshot(path=tmp_path / "conversation.png", full_page=True)
     await page.click(".heading >> text=Kottakkal Traders")
     await expect(page.locator(".facets [aria-current]")).to_have_text("Conversations")
     await expect(page.locator(".chats .card", has_text="it is 95012 now")).to_have_count(1)
     await page.screenshot(path=tmp_path / "customer.png", full_page=True)
+
+
+def picture(width: int = 64, height: int = 48) -> bytes:
+    """A PNG in one colour."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    rows = (b"\x00" + bytes((15, 118, 110)) * width) * height
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def sound(seconds: int = 1) -> bytes:
+    """A WAV in which nothing is to be heard."""
+    data = bytes(8_000 * seconds)
+    head = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, 8_000, 8_000, 1, 8)
+    return b"RIFF" + struct.pack("<I", 36 + len(data)) + b"WAVE" + head + b"data" + struct.pack("<I", len(data)) + data
+
+
+MEDIA = (
+    ("front.png", "image/png", picture()),
+    ("note.wav", "audio/wav", sound()),
+    ("film.mp4", "video/mp4", b"\x00\x00\x00\x18ftypmp42"),
+    ("ബിൽ.pdf", "application/pdf", b"%PDF-1.4"),
+    ("drawing.svg", "image/svg+xml", b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>"),
+    ("lost.jpg", "image/jpeg", None),
+)
+
+
+@pytest.fixture
+def with_files(vault: Any, tmp_path: Path) -> Callable[[UUID], Awaitable[dict[str, str]]]:
+    """Gives a tenant an archive whose newest messages in one chat have files; the paths by the files' names."""
+
+    async def fill(tenant: UUID) -> dict[str, str]:
+        edited = await vault(tenant)
+        paths = {"chat": f"/t/archive/chats/{edited['chat_id']}"}
+        async with vault.database.transaction(tenant) as tx:
+            messages = await tx.fetch(
+                "SELECT id FROM message WHERE chat_id = $1 ORDER BY sent_at DESC, id DESC LIMIT $2",
+                edited["chat_id"], len(MEDIA),
+            )  # fmt: skip
+            for row, (name, mime, content) in zip(messages, MEDIA, strict=True):
+                paths[name] = f"/t/archive/media/{row['id']}"
+                await tx.execute(
+                    "INSERT INTO message_media (tenant_id, message_id, mime_type, bytes, name, caption, file_hash,"
+                    " original_file_hash, file_path, as_of, import_id)"
+                    " VALUES ($1, $2, $3, 9, $4, '', '', '', '', now(), $1)"
+                    " ON CONFLICT (tenant_id, message_id) DO UPDATE SET mime_type = $3, bytes = 9, name = $4,"
+                    " file_hash = '', width = NULL, height = NULL",
+                    tenant, row["id"], mime, name,
+                )  # fmt: skip
+                if content is None:
+                    continue
+                digest = hashlib.sha256(content).digest()
+                path = path_of(tmp_path / "media", tenant, digest)
+                path.parent.mkdir(parents=True)
+                path.write_bytes(content)
+                await tx.execute("INSERT INTO media_file VALUES ($1, $2, $3, $1)", tenant, digest, len(content))
+                await tx.execute(
+                    "INSERT INTO message_media_file (tenant_id, message_id, sha256, hash_agrees, import_id)"
+                    " VALUES ($1, $2, $3, true, $1)",
+                    tenant, row["id"], digest,
+                )  # fmt: skip
+        return paths
+
+    return fill
+
+
+async def test_pictures_sound_and_files_are_there_in_their_conversation(
+    desk: Any, with_files: Any, in_archive: SignIn, tmp_path: Path
+) -> None:
+    shop = await desk.open("malabar")
+    await desk.user(shop, "desk@malabar.example", "desk")
+    paths = await with_files(shop.tenant)
+    page = await in_archive("desk@malabar.example")
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
+    await page.goto(paths["chat"])
+    image = page.locator(".said img")
+    await expect(image).to_have_count(1)
+    await image.scroll_into_view_if_needed()
+    await eventually(lambda: image.evaluate("each => each.complete && each.naturalWidth"))
+    assert await image.evaluate("each => [each.naturalWidth, each.loading, each.alt]") == [
+        64, "lazy", "Picture: front.png",
+    ]  # fmt: skip
+    # It is played: the page's own rules let sound through.
+    played = """each => new Promise((done, no) => {
+        each.oncanplay = () => done(each.duration);
+        each.onerror = no;
+        each.load();
+    })"""
+    assert await page.locator(".said audio").evaluate(played) == 1
+    await expect(page.locator(".said video")).to_have_attribute("src", paths["film.mp4"])
+    for name in ("ബിൽ.pdf", "drawing.svg"):
+        async with page.expect_download() as saving:
+            await page.click(f"a[href='{paths[name]}']")
+        assert (await saving.value).suggested_filename == name
+    await expect(page.locator(".said", has_text="lost.jpg")).to_contain_text("file not kept")
+    await page.screenshot(path=tmp_path / "media.png", full_page=True)
+    assert said == []
+
+
+async def test_a_file_goes_to_its_readers_alone_and_as_nothing_that_acts(desk: Any, with_files: Any) -> None:
+    shop, other = await desk.open("malabar"), await desk.open("mumbai")
+    paths = await with_files(shop.tenant)
+    owner = await desk.signed_in(shop, "owner@malabar.example")
+    note = await owner.get(paths["note.wav"], headers={"Range": "bytes=0-3"})
+    assert (note.status_code, note.content, note.headers["content-type"]) == (206, b"RIFF", "audio/wav")
+    assert note.headers["content-range"] == f"bytes 0-3/{len(sound())}"
+    head = await owner.head(paths["front.png"])
+    assert (head.status_code, head.content, head.headers["content-length"]) == (200, b"", str(len(picture())))
+    drawing = await owner.get(paths["drawing.svg"])
+    assert drawing.headers["content-type"] == "application/octet-stream"
+    assert drawing.headers["content-disposition"].startswith("attachment")
+    for answer in (note, head, drawing):
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "default-src 'none'; sandbox" in answer.headers["content-security-policy"]
+        assert answer.headers["cache-control"] == "private, no-store"
+    assert (await owner.get(paths["note.wav"], headers={"Range": "bytes=99999-"})).status_code == 416
+    for absent in (paths["lost.jpg"], f"/t/archive/media/{uuid4()}", "/t/archive/media/..%2Fsecret"):
+        assert (await owner.get(absent)).status_code == 404
+    stranger = await desk.signed_in(other, "owner@mumbai.example")
+    assert (await stranger.get(paths["front.png"])).status_code == 404
+    ops = await desk.signed_in(shop, "ops@malabar.example", "ops")
+    assert (await ops.get(paths["front.png"])).status_code == 403
+    assert (await desk.browser().get(paths["front.png"])).status_code == 303
+    # Whoever leaves early keeps no connection of the vault's busy.
+    pool = desk.archive._client._transport._pool
+    assert [each for each in pool.connections if not each.is_idle()] == []
+    desk.archive._url = "http://127.0.0.1:9"
+    assert (await owner.get(paths["front.png"])).status_code == 503
+
+
+async def test_places_cards_votes_and_late_messages_are_shown_as_they_are(
+    desk: Any, vault: Any, in_archive: SignIn, tmp_path: Path
+) -> None:
+    shop = await desk.open("malabar")
+    edited = await vault(shop.tenant)
+    async with vault.database.transaction(shop.tenant) as tx:
+        where, card, poll, late = [uuid4() for _ in range(4)]
+        for id_, kind, text, details in (
+            (where, "location", "", '{"latitude": 11.0001, "longitude": 76.01, "place_name": "Kottakkal depot"}'),
+            (card, "contact", "Ravi", None),
+            (poll, "poll", "Which day?", None),
+            (late, "waiting", "", None),
+        ):
+            await tx.execute(
+                "INSERT INTO message (tenant_id, id, chat_id, from_me, key_id, sender_id, sent_at, kind, raw_kind,"
+                " text, revoked, wording_rank, details, import_id) SELECT tenant_id, $2, chat_id, from_me, 'K',"
+                " sender_id, sent_at, $3, raw_kind, $4, false, 0, $5, import_id FROM message WHERE id = $1",
+                edited["id"], id_, kind, text, details,
+            )  # fmt: skip
+        await reword(tx, late, "it came late", kind="text")
+        await tx.execute(
+            "INSERT INTO message_detail VALUES ($1, $2, 'message_vcard', '0', $3, now(), $1)",
+            shop.tenant, card, '{"vcard": "BEGIN:VCARD\\nFN:Ravi\\nTEL:+919847000012\\nEND:VCARD"}',
+        )  # fmt: skip
+        for item, name, votes in (("0", "Monday", 0), ("1", "Tuesday", 1)):
+            await tx.execute(
+                "INSERT INTO message_poll_option VALUES ($1, $2, $3, $4, $5, now(), $1)",
+                shop.tenant, poll, item, name, votes,
+            )  # fmt: skip
+        await tx.execute(
+            "INSERT INTO message_poll_vote (tenant_id, message_id, contact_id, voted_at, item, import_id)"
+            " VALUES ($1, $2, '00000000-0000-0000-0000-000000000000', now(), '1', $1)",
+            shop.tenant, poll,
+        )  # fmt: skip
+    await desk.user(shop, "desk@malabar.example", "desk")
+    page = await in_archive("desk@malabar.example")
+    await page.goto(f"/t/archive/chats/{edited['chat_id']}")
+    await expect(page.locator(f"#m-{where}")).to_contain_text("Kottakkal depot 11.0001, 76.01")
+    await expect(page.locator(f"#m-{card} .contacts li")).to_have_text("Ravi +91 98470 00012")
+    await expect(page.locator(f"#m-{poll} .poll li").first).to_have_text("Monday 0 votes")
+    await expect(page.locator(f"#m-{poll} .poll li").last).to_have_text("Tuesday 1 vote: You")
+    came = page.locator(f"#m-{late}")
+    await expect(came).to_contain_text("it came late")
+    await expect(came.locator(".chip")).to_have_count(0)
+    await expect(came.locator("details")).to_have_count(0)
+    await page.screenshot(path=tmp_path / "beside.png", full_page=True)
 
 
 async def test_a_search_is_narrowed_to_an_account_and_a_kind(

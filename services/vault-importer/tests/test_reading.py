@@ -110,7 +110,9 @@ async def test_places_cards_and_polls_are_told(archive: Any, superuser: Any) -> 
     [chat] = await archive.vault.rows("SELECT id FROM chat")
     path = f"/v1/chats/{chat['id']}/messages"
     shown = {message["id"]: message for message in (await get(archive, path))["messages"]}
-    assert shown[str(where)]["place"] == {key: place[key] for key in ("latitude", "longitude", "place_name")}
+    assert shown[str(where)]["place"] == {
+        "latitude": 11.0001, "longitude": 76.01, "place_name": "Kottakkal depot", "place_address": None,
+    }  # fmt: skip
     ravi = [{"name": f"Ravi {n}", "numbers": [f"+91984700001{n}"]} for n in range(2)]
     assert shown[str(card)]["cards"] == ravi
     assert shown[str(older)]["cards"] == [{"name": "Asha", "numbers": ["+91 98470 00012"]}]

@@ -6,7 +6,8 @@ logged.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -14,9 +15,14 @@ import httpx
 
 from front_desk.other_services import OtherServices
 
-__all__ = ["VAULT", "Archive", "Away", "NotFound", "NotTaken"]
+__all__ = ["VAULT", "Archive", "Away", "KeptFile", "NotFound", "NotTaken"]
 
 VAULT = "vault-importer"
+#: What the vault says of a file to a browser; everything else is the console's to say.
+FILE_HEADERS = (
+    "accept-ranges", "cache-control", "content-disposition", "content-length", "content-range",
+    "content-security-policy", "content-type", "etag", "last-modified",
+)  # fmt: skip
 
 
 class Away(Exception):
@@ -29,6 +35,16 @@ class NotFound(Exception):
 
 class NotTaken(Exception):
     """The vault does not take the question; the message says why."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KeptFile:
+    """A file on its way: whoever has it closes it."""
+
+    status: int
+    headers: Mapping[str, str]
+    pieces: AsyncIterator[bytes]
+    close: Callable[[], Awaitable[None]]
 
 
 class Archive(OtherServices):
@@ -54,6 +70,27 @@ class Archive(OtherServices):
     async def conversation(self, tenant: UUID, chat: UUID, asked: Mapping[str, str]) -> dict[str, Any]:
         """A page of one chat, the oldest first."""
         return await self._ask(f"/v1/chats/{chat}/messages", tenant, asked)
+
+    async def media(self, tenant: UUID, message: UUID, method: str, wanted: Mapping[str, str]) -> KeptFile:
+        """The kept file of a message, not read yet. ``wanted`` says which bytes; :class:`NotTaken` when there are no
+        such."""
+        if self._url is None:
+            raise Away
+        # Bytes as they lie there: a range of something that is packed on the way would be another.
+        headers = {"X-Tenant": str(tenant), "Accept-Encoding": "identity", **wanted}
+        try:
+            answer = await self._request(method, f"{self._url}/v1/media/{message}", headers, stream=True)
+        except httpx.HTTPError as error:
+            raise Away from error
+        if answer.status_code in (200, 206):
+            told = {name: answer.headers[name] for name in FILE_HEADERS if name in answer.headers}
+            return KeptFile(status=answer.status_code, headers=told, pieces=answer.aiter_raw(), close=answer.aclose)
+        await answer.aclose()
+        if answer.status_code in (404, 410):
+            raise NotFound
+        if answer.status_code in (400, 416):
+            raise NotTaken("There are no such bytes.")
+        raise Away
 
     async def conversations(
         self, tenant: UUID, customer: str, numbers: Sequence[str], before: str | None

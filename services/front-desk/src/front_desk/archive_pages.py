@@ -11,18 +11,19 @@ from zoneinfo import ZoneInfo
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from front_desk import store
 from front_desk.access_store import Session
-from front_desk.archive import Archive, Away, NotFound, NotTaken
+from front_desk.archive import Archive, Away, KeptFile, NotFound, NotTaken
 from front_desk.credentials import Role
 from front_desk.pages import PAGES, addressed
 from front_desk.present import clock
 from kit.postgres import Database
 
-__all__ = ["ArchivePages"]
+__all__ = ["KINDS", "OTHER", "ArchivePages", "among"]
 
 READERS: Final[frozenset[Role]] = frozenset({"owner", "desk", "admin"})
 """Who may read what was said."""
@@ -39,11 +40,13 @@ KINDS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "location": ("places", ("location", "live_location")),
     "poll": ("polls", ("poll",)),
     "event": ("events", ("event",)),
-    "other": ("anything else", ("other", "order", "template", "template_reply", "interactive", "group_invite")),
 }
 """What somebody can look for among: how it is called, and the vault's kinds of it."""
+OTHER: Final = "other"
+"""Whatever is none of these, also what the vault comes to know later."""
 _BLANK = dict.fromkeys(SEARCH_FIELDS, "")
 PLACES = ("before", "after", "around")
+RANGES = ("range", "if-range")
 DECIDERS: Final[frozenset[Role]] = frozenset({"owner", "admin"})
 """Who may decide who a contact is and what part a chat plays."""
 ROLES = ("client", "lead", "vendor", "internal", "personal", "unknown")
@@ -93,6 +96,7 @@ class ArchivePages:
             Route("/t/archive", signed_in(self.search), methods=["GET"]),
             Route("/t/archive/chats/{chat}", signed_in(self.conversation), methods=["GET"]),
             Route("/t/archive/chats/{chat}/role", signed_in(self.give_role), methods=["POST"]),
+            Route("/t/archive/media/{message}", signed_in(self.media), methods=["GET"]),
             Route("/t/archive/links", signed_in(self.links), methods=["GET"]),
             Route("/t/archive/links/{contact}", signed_in(self.decide), methods=["POST"]),
             Route("/t/archive/erasures", signed_in(self.erasures), methods=["GET"]),
@@ -145,7 +149,7 @@ class ArchivePages:
         return {
             # One alone is no choice.
             "account": [(each["id"], each["name"]) for each in accounts] if len(accounts) > 1 else [],
-            "kind": [(value, called) for value, (called, _) in KINDS.items()],
+            "kind": [*((value, called) for value, (called, _) in KINDS.items()), (OTHER, "anything else")],
         }
 
     async def conversation(self, request: Request, session: Session) -> Response:
@@ -171,6 +175,21 @@ class ArchivePages:
             "may_decide": session.role in DECIDERS, "said": SAID.get(request.query_params.get("did", ""), ""),
         }  # fmt: skip
         return await self._page("conversation.html", session, **values)
+
+    async def media(self, request: Request, session: Session) -> Response:
+        """The kept file of a message, or a range of its bytes, as the vault streams it."""
+        _only_for(READERS, session)
+        message = addressed(request.path_params["message"])
+        wanted = {name: request.headers[name] for name in RANGES if name in request.headers}
+        try:
+            kept = await self._archive.media(session.tenant, message, request.method, wanted)
+        except NotFound:
+            raise HTTPException(404) from None
+        except NotTaken:
+            raise HTTPException(416) from None
+        except Away:
+            raise HTTPException(503) from None
+        return _Streamed(kept)
 
     async def customer(self, request: Request, session: Session) -> Response:
         """A customer, and all conversations with whoever is linked to them or has their number."""
@@ -246,6 +265,20 @@ class ArchivePages:
         return await self._show(template, session, PAGES["archive"], clock=at, **values)
 
 
+class _Streamed(StreamingResponse):
+    """Passes a file on piece by piece, and lets go of the vault's connection however it ends."""
+
+    def __init__(self, kept: KeptFile) -> None:
+        super().__init__(kept.pieces, kept.status, kept.headers)
+        self._kept = kept
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._kept.close()
+
+
 async def _did(what: str, done: Awaitable[object]) -> str:
     """``what`` when it was done, else why not."""
     try:
@@ -266,13 +299,20 @@ def _only_for(roles: frozenset[Role], session: Session) -> None:
         raise HTTPException(403)
 
 
+def among(choice: str) -> dict[str, list[str]]:
+    """What the vault is asked for a choice of kind. Raises :class:`NotTaken`."""
+    if choice == OTHER:
+        return {"not_kind": [kind for _, kinds in KINDS.values() for kind in kinds]}
+    if choice not in KINDS:
+        raise NotTaken("The archive does not take one of the filters.")
+    return {"kind": list(KINDS[choice][1])}
+
+
 def _question(asked: Mapping[str, str], request: Request, session: Session) -> dict[str, Any]:
     """What the vault is asked; days are the tenant's, the last one included."""
     question: dict[str, Any] = {name: value for name, value in asked.items() if name not in ("from", "to")}
     if "kind" in asked:
-        if asked["kind"] not in KINDS:
-            raise NotTaken("The archive does not take one of the filters.")
-        question["kind"] = list(KINDS[asked["kind"]][1])
+        question |= {"kind": [], **among(asked["kind"])}
     zone = ZoneInfo(session.timezone)
     for name, more in (("from", 0), ("to", 1)):
         if name in asked:

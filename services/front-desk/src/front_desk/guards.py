@@ -87,8 +87,8 @@ class SecurityHeaders:
         self._headers: list[tuple[bytes, bytes]] = [
             (
                 b"content-security-policy",
-                b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-                b"form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+                b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; "
+                b"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
             ),
             (b"x-content-type-options", b"nosniff"),
             (b"referrer-policy", b"same-origin"),

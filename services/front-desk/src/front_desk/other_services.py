@@ -33,9 +33,13 @@ class OtherServices:
     def ready(self) -> str | None:
         return None
 
-    async def _request(self, method: str, url: str, headers: dict[str, str], **given: Any) -> httpx.Response:
-        """Raises :class:`httpx.HTTPError` when the service does not answer."""
+    async def _request(
+        self, method: str, url: str, headers: dict[str, str], *, stream: bool = False, **given: Any
+    ) -> httpx.Response:
+        """Raises :class:`httpx.HTTPError` when the service does not answer. What is streamed is read and closed by the
+        caller."""
         if self._client is None:
             self._client = httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False)
         proof = {"Authorization": f"Bearer {self._token}"}
-        return await self._client.request(method, url, headers={**proof, **headers}, **given)
+        request = self._client.build_request(method, url, headers={**proof, **headers}, **given)
+        return await self._client.send(request, stream=stream)

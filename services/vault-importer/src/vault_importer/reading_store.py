@@ -84,7 +84,7 @@ async def beside(tx: Transaction, messages: Sequence[dict[str, Any]]) -> None:
             "quote": next(iter(mine["quote"]), None),
             "reactions": mine["reactions"],
             "history": _said_before(mine["history"], message["text"]),
-            "place": {name: details[name] for name in PLACE if name in details} or None,
+            "place": {name: details.get(name) for name in PLACE} if {*PLACE} & {*details} else None,
             "cards": _cards(message, mine["cards"]),
             "poll": _poll(mine["poll"], mine["votes"]),
         }
