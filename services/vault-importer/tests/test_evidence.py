@@ -457,7 +457,8 @@ async def test_what_a_reader_reads_is_what_is_proven_though_the_vault_signs_some
     digest, other = sha256(files["messages.json"]).hexdigest().encode(), sha256(b"other").hexdigest().encode()
     source = sha256(shown.source.read_bytes()).hexdigest().encode()
     people = json.loads(files["people.json"])
-    people["people"][0]["name"] = "Ravi"
+    for each in people["people"]:
+        each["name"] = "Ravi"
     lies: list[tuple[str, Files]] = [
         ("transcript", {"transcript.txt": b'2022-08-25 09:00:00 UTC  "Group"  "Ravi": I owe you 1 crore\n'}),
         ("transcript", {"transcript.txt": said + b"and 1 crore\n"}),
