@@ -27,6 +27,9 @@ class Target:
     key: tuple[Column, ...]
     values: tuple[Column, ...] = ()
     """What a later backup may change. Without any, rows are history: added, never changed."""
+    keeps: bool = False
+    """Whether a value that a later backup does not tell stays as it is: an increment says less of a message than a
+    whole backup did, and WhatsApp forgets where a file was."""
     leaf: BesideKind | None = None
     """Of what kind the leaves are that such history has."""
 
@@ -57,6 +60,7 @@ TARGETS: Mapping[str, Target] = {
             ("original_file_hash", "text"),
             ("file_path", "text"),
         ),
+        keeps=True,
     ),
     "quote": Target(
         table="message_quote",
@@ -72,11 +76,13 @@ TARGETS: Mapping[str, Target] = {
             ("of_status", "boolean"),
             ("text", "text"),
         ),
+        keeps=True,
     ),
     "mention": Target(
         table="message_mention",
         key=(_MESSAGE, _ITEM),
         values=(("mentioned_contact_id", "uuid"), ("address", "text"), ("name", "text"), ("raw_kind", "bigint")),
+        keeps=True,
     ),
     "add_on": Target(
         table="message_add_on",
@@ -89,7 +95,10 @@ TARGETS: Mapping[str, Target] = {
         leaf="reaction",
     ),
     "poll_option": Target(
-        table="message_poll_option", key=(_MESSAGE, _ITEM), values=(("name", "text"), ("votes", "bigint"))
+        table="message_poll_option",
+        key=(_MESSAGE, _ITEM),
+        values=(("name", "text"), ("votes", "bigint")),
+        keeps=True,
     ),
     "poll_vote": Target(
         table="message_poll_vote", key=(_MESSAGE, _CONTACT, ("voted_at", "timestamptz"), _ITEM), leaf="vote"
@@ -153,8 +162,9 @@ def _statement(target: Target) -> str:
             f" ON CONFLICT DO NOTHING RETURNING true AS is_new{recorded}"
         )
     ours = ", ".join(f"t.{name}" for name, _ in target.values)
-    theirs = ", ".join(f"s.{name}::jsonb" if kind == "jsonb" else f"s.{name}" for name, kind in target.values)
-    changes = ", ".join(f"{name} = excluded.{name}" for name, _ in target.values)
+    theirs = ", ".join(_taken(target, name, kind, "s", "t") for name, kind in target.values)
+    old = target.table
+    changes = ", ".join(f"{name} = {_taken(target, name, kind, 'excluded', old)}" for name, kind in target.values)
     return (
         f"INSERT INTO {target.table} (tenant_id, {names}, import_id, as_of) SELECT $1, {given}, $2, $3"  # noqa: S608
         f" FROM unnest({arrays}) AS s({names}) WHERE NOT EXISTS (SELECT FROM {target.table} t WHERE t.tenant_id = $1"
@@ -162,6 +172,15 @@ def _statement(target: Target) -> str:
         f" ON CONFLICT (tenant_id, {key}) DO UPDATE SET {changes}, import_id = excluded.import_id,"
         f" as_of = excluded.as_of RETURNING (xmax = 0) AS is_new"
     )
+
+
+def _taken(target: Target, name: str, kind: str, new: str, old: str) -> str:
+    """The value that a column has afterwards."""
+    given = f"{new}.{name}::jsonb" if kind == "jsonb" and new == "s" else f"{new}.{name}"
+    if not target.keeps:
+        return given
+    told = f"nullif({given}, '')" if kind == "text" else given
+    return f"coalesce({told}, {old}.{name})"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -291,3 +291,16 @@ async def test_the_next_whole_backup_changes_nothing_that_an_increment_brought(
     assert await vault.rows("SELECT 1 FROM message_revision") == []
     kinds = await vault.rows("SELECT kind FROM message WHERE key_id IN ('PHOTO1', 'REPLY1', 'EVENT1') ORDER BY key_id")
     assert [row["kind"] for row in kinds] == ["event", "image", "text"]
+    # An increment that has them once more says less of them, and takes nothing away.
+    beside = (
+        "SELECT m.file_path, m.file_hash, q.quoted_at, q.quoted_raw_kind, n.name, n.raw_kind"
+        " FROM message_media m, message_quote q, message_mention n"
+    )
+    before = await vault.rows(beside)
+    assert before[0]["file_path"]
+    assert before[0]["quoted_at"]
+    again = tmp_path / "msgstore-increment-2.db.crypt15"
+    encrypt(plain, again, backup_key=ROOT_KEY, iv=bytes(range(16)), with_md5=False)
+    run = await vault.import_(again)
+    assert (run.state, run.messages_changed) == ("completed", 0)
+    assert await vault.rows(beside) == before
