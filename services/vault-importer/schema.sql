@@ -96,9 +96,10 @@ CREATE TABLE jid_alias (
     first_seen_at timestamptz NOT NULL,
     -- Its leaf names it by this.
     number integer NOT NULL GENERATED ALWAYS AS IDENTITY,
-    PRIMARY KEY (tenant_id, lid, jid)
+    PRIMARY KEY (tenant_id, lid, jid, source)
 );
 CREATE UNIQUE INDEX jid_alias_number ON jid_alias (tenant_id, number);
+CREATE INDEX jid_alias_jid ON jid_alias (tenant_id, jid);
 SELECT protect('jid_alias');
 
 CREATE TABLE chat (
@@ -577,6 +578,7 @@ CREATE TABLE message_media_file (
     FOREIGN KEY (tenant_id, sha256) REFERENCES media_file (tenant_id, sha256)
 );
 CREATE INDEX message_media_file_sha256 ON message_media_file (tenant_id, sha256);
+CREATE INDEX message_media_file_hash ON message_media_file (tenant_id, file_hash) WHERE hash_agrees;
 SELECT protect('message_media_file', 'SELECT, INSERT');
 
 
@@ -964,6 +966,26 @@ CREATE TRIGGER message_wording BEFORE UPDATE ON message FOR EACH ROW
                 NEW.import_id, NEW.revision)
         AND NEW.revision <> OLD.revision + 1)
     EXECUTE FUNCTION refuse_rewording();
+
+-- How much a source of identities is trusted, from 0 to 100: WhatsApp's own list of pairs, what it says of a chat, and
+-- what follows from a message. One place for whoever chooses between two, and for whoever shows why.
+
+CREATE FUNCTION identity_confidence(source text) RETURNS smallint IMMUTABLE PARALLEL SAFE LANGUAGE sql AS $$
+    SELECT CASE source WHEN 'jid_map' THEN 100 WHEN 'chat' THEN 90 WHEN 'number_change' THEN 80
+        WHEN 'receipt' THEN 60 WHEN 'vcard' THEN 40 ELSE 50 END::smallint
+$$;
+
+-- A direct chat, and the other one that is with the same person under the other identity: each has messages of its own
+-- from before that was known, and they are read as one. Nothing of what is being erased.
+CREATE FUNCTION same_chats(tenant uuid, chat uuid) RETURNS SETOF uuid STABLE PARALLEL SAFE ROWS 1 LANGUAGE sql AS $$
+    SELECT h.id FROM chat h WHERE h.tenant_id = tenant AND h.id = chat
+    UNION
+    SELECT o.id FROM chat h
+    JOIN jid_alias a ON a.tenant_id = tenant AND (a.jid = h.jid OR a.lid = h.jid)
+    JOIN chat o ON o.tenant_id = tenant AND o.account_id = h.account_id AND o.jid IN (a.jid, a.lid)
+    WHERE h.tenant_id = tenant AND h.id = chat AND h.kind = 'direct' AND NOT EXISTS (SELECT FROM erasure e
+        WHERE e.tenant_id = tenant AND e.state IN ('locked', 'erasing') AND o.id = ANY (e.chat_ids))
+$$;
 
 -- The digits by which texts of the archive name a person, as a pattern for whole numbers; null when there are none.
 CREATE FUNCTION naming_pattern(who erasure) RETURNS text LANGUAGE sql IMMUTABLE AS $$
