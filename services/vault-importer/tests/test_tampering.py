@@ -319,6 +319,13 @@ async def test_an_end_cut_off_with_its_checkpoints_is_found_by_a_noted_checkpoin
     )
     assert (await verify(sealed)).fault is None
     assert (await fault(sealed, noted=[noted.note])).check == "tail"
+    # The service signs on from there, as from an older backup that was restored: another history by then.
+    async with sealed.database.transaction(sealed.tenant) as tx:
+        for _ in range(20):
+            await append_audit(tx, "account.stored", at=LATER)
+    assert await make_checkpoint(sealed.database, sealed.tenant, SIGNER, now=LATER) is not None
+    assert (await verify(sealed)).fault is None
+    assert (await fault(sealed, noted=[noted.note])).check == "fork"
 
 
 async def _replace_checkpoints(sealed: Any, superuser: Superuser, signer: Signer, *times: datetime) -> None:

@@ -1,8 +1,8 @@
 """Makes checkpoints: signed statements of how large a tenant's tree is and what its root is.
 
 The key is not in Postgres. A checkpoint is signed only when the stored tree continues the newest checkpoint that is in
-the database: a tree that was cut or changed behind it gets no signature. Whoever takes checkpoints out as well gets one;
-witnesses, and checkpoints that were noted, are what that does not get past.
+the database: a tree that was cut or changed behind it gets no signature. Whoever takes checkpoints out as well gets
+one; witnesses, and checkpoints that were noted, are what that does not get past.
 """
 
 from __future__ import annotations
