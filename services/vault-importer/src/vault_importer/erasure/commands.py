@@ -293,7 +293,7 @@ def recall(
         of = each.certificate
         here = "done here as well" if each.known else "not known to this database as done"
         typer.echo(f"certificate of {of.completed_at:%Y-%m-%d}, request {of.request}: {here}")
-        typer.echo(f"  addresses kept out again: {each.kept_out_again} of {len(of.tags)}")
+        typer.echo(f"  addresses and cards kept out again: {each.kept_out_again} of {len(of.tags)}")
         if each.case is None:
             typer.echo("  nobody of them is there")
         else:

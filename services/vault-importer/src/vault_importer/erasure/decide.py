@@ -17,7 +17,7 @@ from identifiers.phone import to_e164
 from kit.ids import name_uuid, uuid7
 from kit.postgres import Database, Transaction
 from vault_importer.audit_store import append_audit
-from vault_importer.erasure import store, suppression_store
+from vault_importer.erasure import hold_store, store, suppression_store
 from vault_importer.erasure.case import (
     APPROVALS,
     Case,
@@ -290,7 +290,7 @@ async def hold(
     now = datetime.now(UTC)
     made = Hold(id=uuid7(), number=read, chat_id=chat_id, reason=reason, placed_by=by, placed_at=now)
     async with database.transaction(tenant) as tx:
-        await store.add_hold(tx, made)
+        await hold_store.add_hold(tx, made)
         await _audit(tx, "hold.placed", made.id, by=by)
     return made
 
@@ -301,7 +301,7 @@ async def release(database: Database, tenant: UUID, id_: UUID, *, by: str, why: 
         raise ErasureRefused("Say why it need not stay any more.")
     now = datetime.now(UTC)
     async with database.transaction(tenant) as tx:
-        if not await store.release_hold(tx, id_, by=by, at=now, why=why):
+        if not await hold_store.release_hold(tx, id_, by=by, at=now, why=why):
             raise ErasureRefused("There is no such hold, or it was released before.")
         await _audit(tx, "hold.released", id_, by=by)
 
@@ -346,7 +346,7 @@ async def _case(
 
 
 async def _refuse_held(tx: Transaction, case: Case) -> None:
-    if on := await store.holds_on_case(tx, case):
+    if on := await hold_store.holds_on_case(tx, case):
         ids = ", ".join(str(each.id) for each in on)
         raise ErasureRefused(
             f"A legal hold is on it ({ids}): it must stay until `trunkline vault hold release` says otherwise."

@@ -62,12 +62,12 @@ def hold_release(
 @app.command("list")
 def hold_list(tenant: TenantOption, as_json: JsonOption = False) -> None:
     """Holds, those too that were released."""
-    from vault_importer.erasure import store
+    from vault_importer.erasure import hold_store
     from vault_importer.erasure.case import Hold
 
     async def work(_: Settings, database: Database) -> list[Hold]:
         async with database.transaction(tenant) as tx:
-            return await store.holds(tx)
+            return await hold_store.holds(tx)
 
     holds = result_of(work)
     if as_json:

@@ -21,7 +21,7 @@ from kit.telemetry import get_logger
 from recovery.erasure import erase_letters, erase_shadow, remember
 from vault_importer import metrics
 from vault_importer.audit_store import append_audit
-from vault_importer.erasure import files, store, suppression_store
+from vault_importer.erasure import files, hold_store, store, suppression_store
 from vault_importer.erasure.case import Case, SuppressionKey
 from vault_importer.erasure.media import remove_stray, remove_unreferenced
 from vault_importer.erasure.receipts import settle
@@ -124,7 +124,7 @@ async def _due(erasing: Erasing, tenant: UUID, id_: UUID) -> Case:
         if case is None:
             raise LookupError("there is no such erasure")
         due = case.state == "locked" and case.due_at is not None and case.due_at <= now
-        if due and not await store.holds_on_case(tx, case):
+        if due and not await hold_store.holds_on_case(tx, case):
             # Whoever called since it was applied has called anew: that is not held for a year yet.
             effective_at = (case.effective_at or now) if case.mode == "after_one_year" and case.calls_go else now
             await store.begin_case(tx, id_, "erasing", effective_at=effective_at)
@@ -137,7 +137,7 @@ async def _due(erasing: Erasing, tenant: UUID, id_: UUID) -> Case:
 async def _held(erasing: Erasing, tenant: UUID, case: Case) -> bool:
     """Whether a hold that was placed meanwhile stops it; it goes on once that is released."""
     async with erasing.database.transaction(tenant) as tx:
-        on = await store.holds_on_case(tx, case)
+        on = await hold_store.holds_on_case(tx, case)
     if on:
         log.warning("erasure_held", erasure=str(case.id), holds=[str(each.id) for each in on])
     return bool(on)

@@ -1,4 +1,4 @@
-"""Erasures in Postgres: requests, holds, receipts, the suppression list, and the functions that alone may delete."""
+"""Erasures in Postgres: requests, receipts, and the functions that alone may delete."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Any, cast
 from uuid import UUID
 
 from kit.postgres import Database, Transaction, load_queries
-from vault_importer.erasure.case import Approval, Case, Ground, Hold, Mode, Scope, Who, holds_on
+from vault_importer.erasure import hold_store
+from vault_importer.erasure.case import Approval, Case, Ground, Mode, Scope, Who
 
 __all__ = [
     "ByReach",
@@ -20,7 +21,6 @@ __all__ = [
     "accounts_of_tenant",
     "add_approval",
     "add_case",
-    "add_hold",
     "add_receipt",
     "alone_with",
     "begin_case",
@@ -36,8 +36,6 @@ __all__ = [
     "erase_beside",
     "erase_messages",
     "erased_media",
-    "holds",
-    "holds_on_case",
     "known_case",
     "known_parties",
     "media_gone",
@@ -57,7 +55,6 @@ __all__ = [
     "reached_beside",
     "reached_chats",
     "receipts",
-    "release_hold",
     "release_messages",
     "search_again",
     "set_plan",
@@ -242,7 +239,7 @@ async def end_case(tx: Transaction, case: Case, certificate: str, *, at: datetim
     """Nobody knows any more who it was about: neither from the request itself, nor from older ones about the same
     person, nor from holds that were released. The requests that are about nobody any more and are given up by it."""
     who = case.who
-    await tx.execute(Q.empty_released_holds, tx.tenant, list(who.numbers), list(who.chat_ids))
+    await hold_store.empty_released(tx, who)
     await tx.execute(
         Q.take_out_of_others, tx.tenant, case.id, case.scope, case.effective_at, list(who.numbers), list(who.emails),
         list(who.addresses), list(who.customer_ids), list(who.lead_ids), list(who.contact_ids),
@@ -364,31 +361,6 @@ async def media_gone(tx: Transaction, files: Sequence[bytes]) -> None:
 
 async def accounts_of_tenant(tx: Transaction) -> list[UUID]:
     return [row["id"] for row in await tx.fetch(Q.accounts_of_tenant, tx.tenant)]
-
-
-# Holds ----------------------------------------------------------------------------------------------------------
-
-
-async def add_hold(tx: Transaction, hold: Hold) -> None:
-    await tx.execute(
-        Q.add_hold, tx.tenant, hold.id, hold.number, hold.chat_id, hold.reason, hold.placed_by, hold.placed_at
-    )
-
-
-async def holds(tx: Transaction) -> list[Hold]:
-    return [Hold(**dict(row)) for row in await tx.fetch(Q.holds, tx.tenant)]
-
-
-async def holds_on_case(tx: Transaction, case: Case) -> list[Hold]:
-    """What forbids to erase it: once it is known what the request reaches. Whoever has an address of the person may be
-    the person: what is held of them holds this as well."""
-    chats = {*case.who.chat_ids, *(each["id"] for each in await reached_chats(tx, case.id))}
-    beside = [row["number"] for row in await tx.fetch(Q.numbers_beside_emails, tx.tenant, list(case.who.emails))]
-    return holds_on(await holds(tx), numbers=(*case.who.numbers, *beside), chats=chats)
-
-
-async def release_hold(tx: Transaction, id_: UUID, *, by: str, at: datetime, why: str) -> bool:
-    return await tx.fetchval(Q.release_hold, tx.tenant, id_, by, at, why) is not None
 
 
 # Receipts -------------------------------------------------------------------------------------------------------
