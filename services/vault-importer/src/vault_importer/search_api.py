@@ -25,7 +25,7 @@ FILE_KINDS = MEDIA_KINDS | {"media"}
 #: Nearly all of an archive: looking for their files one by one would take as long as the search.
 NEVER_WITH_FILE = frozenset({"text", "system", "call", "missed_call", "timer", "waiting"})
 #: So many pages are gone through for one of those that have a file.
-PAGES_AT_ONCE = 5
+PAGES_AT_ONCE = 3
 SNIPPET = 240
 SNIPPET_BEFORE = 80
 
@@ -81,7 +81,7 @@ async def _with_file(
     """Those of the next pages that have a file, and behind which message the following page begins."""
     found: list[Found] = []
     answer = await page(place, spelling)
-    for turn in range(PAGES_AT_ONCE):
+    for turn in range(1, PAGES_AT_ONCE + 1):
         unsure = [each.message["id"] for each in answer.found if each.message["kind"] not in FILE_KINDS]
         async with database.transaction(tenant) as tx:
             sure = await reading_store.with_media(tx, unsure)
@@ -91,7 +91,7 @@ async def _with_file(
         if len(mine) > left:
             return replace(answer, found=found, more=True), found[-1].place
         place = answer.found[-1].place if answer.found else place
-        if not answer.more or len(found) == limit or turn == PAGES_AT_ONCE - 1:
+        if not answer.more or len(found) == limit or turn == PAGES_AT_ONCE:
             break
         answer = await page(place, answer.spelling)
     return replace(answer, found=found), place
