@@ -817,13 +817,15 @@ CREATE TABLE legal_hold (
     id uuid NOT NULL,
     number text,
     chat_id uuid,
-    reason text NOT NULL CHECK (reason <> ''),
+    -- Forgotten with the person, once the hold was released.
+    reason text NOT NULL,
     placed_by text NOT NULL,
     placed_at timestamptz NOT NULL,
     released_by text,
     released_at timestamptz,
     released_why text NOT NULL DEFAULT '',
     PRIMARY KEY (tenant_id, id),
+    CONSTRAINT legal_hold_reason_check CHECK (reason <> '' OR released_at IS NOT NULL),
     CHECK (number IS NULL OR chat_id IS NULL)
 );
 SELECT protect('legal_hold', 'SELECT, INSERT, UPDATE');
@@ -987,16 +989,24 @@ CREATE FUNCTION same_chats(tenant uuid, chat uuid) RETURNS SETOF uuid STABLE PAR
         WHERE e.tenant_id = tenant AND e.state IN ('locked', 'erasing') AND o.id = ANY (e.chat_ids))
 $$;
 
--- The digits by which texts of the archive name a person, as a pattern for whole numbers; null when there are none.
+-- The digits by which texts of the archive name a person, as a pattern for whole numbers, also where they are written in
+-- groups; null when there are none. Between the groups 1 and 3 stands what names them.
 CREATE FUNCTION naming_pattern(who erasure) RETURNS text LANGUAGE sql IMMUTABLE AS $$
     WITH whole AS (
         SELECT substring(n FROM 2) AS digits FROM unnest(who.numbers) n
         UNION SELECT split_part(a, '@', 1) FROM unnest(who.addresses) a WHERE split_part(a, '@', 1) ~ '^[0-9]+$'
     )
     -- At home nobody writes the country's code.
-    SELECT '(^|[^0-9])(' || string_agg(DISTINCT d, '|') || ')([^0-9]|$)' FROM (
+    SELECT '(^|[^0-9])(' || string_agg(DISTINCT array_to_string(string_to_array(d, NULL),
+        '[ ().\u00A0\u2009\u2011\u202F-]*'), '|') || ')([^0-9]|$)' FROM (
         SELECT digits AS d FROM whole UNION SELECT substring(digits FROM 3) FROM whole WHERE digits ~ '^91[0-9]{10}$'
     ) written
+$$;
+
+-- Whether an answer quotes somebody who was erased, whom it does not name any more.
+CREATE FUNCTION quotes_nobody(tenant uuid, answer uuid) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT EXISTS (SELECT FROM message_quote q WHERE q.tenant_id = tenant AND q.message_id = answer
+        AND q.quoted_key_id = '' AND q.text = '' AND q.quoted_contact_id IS NULL)
 $$;
 
 -- Note which messages a request reaches, those too that have come since the last time; how many were new.
@@ -1018,7 +1028,9 @@ BEGIN
     FROM message m
     WHERE m.tenant_id = who.tenant_id AND (m.chat_id = ANY (who.chat_ids) OR m.sender_id = ANY (who.contact_ids)
         OR (m.kind IN ('contact', 'contacts', 'system', 'call', 'missed_call')
-            AND (m.text ~ pattern OR m.details::text ~ pattern)))
+            AND (m.text ~ pattern OR m.details::text ~ pattern
+                OR EXISTS (SELECT FROM message_detail d WHERE d.tenant_id = m.tenant_id AND d.message_id = m.id
+                    AND d.columns::text ~ pattern))))
     ON CONFLICT DO NOTHING;
     GET DIAGNOSTICS chosen = ROW_COUNT;
     IF who.state IN ('locked', 'erasing') THEN
@@ -1179,7 +1191,8 @@ BEGIN
             AND c.caller_or_called_id = ANY (who.contact_ids) AND p.tenant_id = c.tenant_id AND p.call_id = c.call_id;
         DELETE FROM call_log WHERE tenant_id = who.tenant_id AND caller_or_called_id = ANY (who.contact_ids);
     WHEN 'message_detail' THEN
-        DELETE FROM message_detail WHERE tenant_id = who.tenant_id AND columns::text ~ pattern;
+        DELETE FROM message_detail d WHERE d.tenant_id = who.tenant_id AND (d.columns::text ~ pattern
+            OR starts_with(d.source, 'message_quoted') AND quotes_nobody(d.tenant_id, d.message_id));
     WHEN 'chat_detail', 'account_detail' THEN
         -- What a group or the account is like: only the person's digits in it are theirs.
         EXECUTE format('UPDATE %I SET columns = regexp_replace(regexp_replace(columns::text, $2, $3, ''g''), $2, $3,
@@ -1562,5 +1575,36 @@ BEGIN
     END LOOP;
     PERFORM set_config('app.erasing', '', true);
     RETURN destroyed;
+END
+$$;
+
+-- The next backup brings what was quoted again, in a table of its own: before or after the quote that says whose it was,
+-- perhaps at the same time. Where nobody was erased it is taken as it comes.
+CREATE FUNCTION keep_quoted_out() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = vault_importer, pg_temp AS $$
+BEGIN
+    IF coalesce(current_setting('app.erasing', true), '') <> ''
+            OR NOT EXISTS (SELECT FROM suppressed WHERE tenant_id = NEW.tenant_id) THEN
+        RETURN NEW;
+    END IF;
+    -- Whichever comes second sees the other.
+    PERFORM pg_advisory_xact_lock(hashtext('quoted'), hashtext(NEW.tenant_id::text));
+    IF TG_TABLE_NAME = 'message_detail' THEN
+        RETURN CASE WHEN quotes_nobody(NEW.tenant_id, NEW.message_id) THEN NULL ELSE NEW END;
+    END IF;
+    DELETE FROM message_detail WHERE tenant_id = NEW.tenant_id AND message_id = NEW.message_id
+        AND starts_with(source, 'message_quoted');
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER message_detail_quoted BEFORE INSERT ON message_detail FOR EACH ROW
+    WHEN (starts_with(NEW.source, 'message_quoted')) EXECUTE FUNCTION keep_quoted_out();
+CREATE TRIGGER message_quote_emptied AFTER INSERT OR UPDATE ON message_quote FOR EACH ROW
+    WHEN (NEW.quoted_key_id = '' AND NEW.text = '' AND NEW.quoted_contact_id IS NULL)
+    EXECUTE FUNCTION keep_quoted_out();
+DO $$
+BEGIN
+    EXECUTE format('CREATE POLICY eraser ON suppressed FOR SELECT TO %I '
+        || 'USING (tenant_id = current_setting(''app.tenant'')::uuid)', current_schema() || '_owner');
 END
 $$;

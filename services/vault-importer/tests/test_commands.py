@@ -92,7 +92,9 @@ async def test_a_sample_brings_its_media(operator: Operator, vault: Any, tmp_pat
     assert operator.start(*arguments, "--media", tmp_path).wait() != 0, "there is no folder to keep them in"
     operator.set("MEDIA_DIR", tmp_path / "kept")
     files = operator.run(*arguments, "--media", tmp_path)["manifest"]["media_files"]
-    assert files["new"] > files["skipped"]["missing"] > 0
+    # Some were deleted from the phone; of those, some had come with another message as well.
+    assert files["new"] + files["skipped"].get("missing", 0) == files["seen"] > 10
+    assert files["new"] >= files["seen"] * 9 // 10
     assert files["seen"] == files["new"] + sum(files["skipped"].values())
     kept = [path for path in (tmp_path / "kept").rglob("*") if path.is_file()]
     assert 0 < len(kept) < files["new"], "some pictures were sent twice"

@@ -175,6 +175,8 @@ def _print_verdict(
         typer.echo(f"{verdict.records} records, unbroken; note the head elsewhere: {head}")
         signed = f"{newest.size:,} of them signed by {newest.at:%Y-%m-%d %H:%M:%S} UTC" if newest else "none signed yet"
         typer.echo(f"{ledger.leaves:,} leaves, all as they were written, {signed}")
+        if ledger.shredded:
+            typer.echo(f"{ledger.shredded:,} of them cannot be opened any more: erased, as the audit log tells")
     if broken is not None:
         fail(f"Record {broken.sequence} {broken.reason}; the {verdict.records} before it are good.")
     if fault is not None:

@@ -95,10 +95,7 @@ TARGETS: Mapping[str, Target] = {
         leaf="reaction",
     ),
     "poll_option": Target(
-        table="message_poll_option",
-        key=(_MESSAGE, _ITEM),
-        values=(("name", "text"), ("votes", "bigint")),
-        keeps=True,
+        table="message_poll_option", key=(_MESSAGE, _ITEM), values=(("name", "text"), ("votes", "bigint")), keeps=True
     ),
     "poll_vote": Target(
         table="message_poll_vote", key=(_MESSAGE, _CONTACT, ("voted_at", "timestamptz"), _ITEM), leaf="vote"
