@@ -149,10 +149,7 @@ async def test_rows_that_name_another_message_name_it_by_the_vaults_id(vault: An
     await vault.import_(stores.beside())
     ids = {each["key_id"]: str(each["id"]) for each in await vault.rows("SELECT key_id, id FROM message")}
     [album] = [each for each in await _of(vault, "message_detail", "PHOTO1") if each["source"] == "message_association"]
-    assert json.loads(album["columns"]) == {
-        "association_type": 2,
-        "parent_message_id": ids["REPLY1"],
-    }
+    assert json.loads(album["columns"]) == {"association_type": 2, "parent_message_id": ids["REPLY1"]}
 
 
 async def test_an_add_on_that_nobody_has_explained_keeps_its_code(vault: Any, stores: Any) -> None:
