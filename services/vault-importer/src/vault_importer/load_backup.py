@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
+from time import monotonic
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -35,6 +36,7 @@ from vault_importer.ledger_beside import append_beside
 from vault_importer.ledger_store import append_wordings
 from vault_importer.load_sides import LoadingSides, load_sides
 from vault_importer.lookups import Outcomes, accounted
+from vault_importer.pace import Pace
 from vault_importer.refusals import ErasedMeanwhile, ImportBusy
 from vault_importer.row_map import RowMap
 from vault_importer.sides import Names
@@ -47,7 +49,7 @@ T = TypeVar("T")
 #: Parts of the chats that are loaded side by side; more than Postgres has cores for gains nothing.
 LANES = 2
 CONTACTS_PER_CHUNK = 5_000
-#: About a third of a second on two cores.
+#: About a third of a second on two cores; fewer where that takes longer.
 MESSAGES_PER_CHUNK = 5_000
 #: Of messages that were edited or revoked, all keys are kept in mind up to so many: some 60 MB.
 MOST_ALIASES = 300_000
@@ -222,7 +224,8 @@ async def _load_lane(
     # What other tables say about a message is found by its row, so those that are done are read again.
     again = done if isinstance(backup, HasSides) else 0
     rows = backup.messages(lane=lane.lane, lanes=lanes, skip=done - again)
-    chunks = _read_chunks(rows, loading, again)
+    pace = Pace(MESSAGES_PER_CHUNK)
+    chunks = _read_chunks(rows, loading, again, pace)
     coming = asyncio.ensure_future(loading.in_worker(next, chunks, None))
     try:
         while (chunk := await coming) is not None:
@@ -234,7 +237,9 @@ async def _load_lane(
                     _know(loading, chunk.staged, await store.known_keys(tx, chunk.staged, loading.aliases))
                 continue
             skipped.update(chunk.skipped)
+            began = monotonic()
             await _load_chunk(loading, chunk, lane=lane.lane, done=done, skipped=skipped)
+            pace.took(chunk.rows, monotonic() - began)
             done += chunk.rows
             show(lane.lane, chunk.rows)
     finally:
@@ -243,10 +248,10 @@ async def _load_lane(
         await loading.in_worker(chunks.close)
 
 
-def _read_chunks(rows: MessageRows, loading: Loading, again: int) -> Generator[_Chunk, None, None]:
+def _read_chunks(rows: MessageRows, loading: Loading, again: int, pace: Pace) -> Generator[_Chunk, None, None]:
     """Chunks none of which holds both rows that are read again, the first ones, and others."""
     with closing(rows):
-        while taken := list(islice(rows, min(MESSAGES_PER_CHUNK, again or MESSAGES_PER_CHUNK))):
+        while taken := list(islice(rows, min(pace.rows, again or pace.rows))):
             again -= min(again, len(taken))
             yield _chunk(taken, loading)
 

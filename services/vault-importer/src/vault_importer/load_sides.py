@@ -13,6 +13,7 @@ from contextlib import AbstractAsyncContextManager, closing
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
+from time import monotonic
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from kit.postgres import Transaction
 from vault_importer.erasure.keep_out import REASON, Erased
 from vault_importer.formats.base import Side, SideRow, SideRows, SkippedRow
 from vault_importer.ledger_beside import append_beside
+from vault_importer.pace import Pace
 from vault_importer.refusals import ImportBusy
 from vault_importer.sides import Names, named_keys, quoted_keys, resolve
 from vault_importer.sides_store import NOTHING, TARGETS, Pass, Target, advance_pass, merge_rows, passes_of
@@ -65,13 +67,16 @@ async def load_sides(loading: LoadingSides, sides: Sequence[Side]) -> dict[str, 
 
 
 async def _load_side(loading: LoadingSides, side: Side, done: Pass) -> Pass:
-    chunks = _chunks(side.rows(done.rows_done))
+    pace = Pace(ROWS_PER_CHUNK)
+    chunks = _chunks(side.rows(done.rows_done), pace)
     coming = asyncio.ensure_future(loading.in_worker(next, chunks, None))
     try:
         while (chunk := await coming) is not None:
             # The worker reads the next chunk while Postgres works on this one.
             coming = asyncio.ensure_future(loading.in_worker(next, chunks, None))
+            began = monotonic()
             done = await _load_chunk(loading, side, done, chunk)
+            pace.took(len(chunk), monotonic() - began)
     finally:
         await asyncio.gather(coming, return_exceptions=True)
         # Its cursor must be let go before the store is closed.
@@ -79,9 +84,9 @@ async def _load_side(loading: LoadingSides, side: Side, done: Pass) -> Pass:
     return done
 
 
-def _chunks(rows: SideRows) -> Generator[list[SideRow | SkippedRow], None, None]:
+def _chunks(rows: SideRows, pace: Pace) -> Generator[list[SideRow | SkippedRow], None, None]:
     with closing(rows):
-        while taken := list(islice(rows, ROWS_PER_CHUNK)):
+        while taken := list(islice(rows, pace.rows)):
             yield taken
 
 
