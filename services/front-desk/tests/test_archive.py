@@ -16,7 +16,13 @@ import httpx
 import pytest
 import uvicorn
 from playwright.async_api import Page, async_playwright, expect
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, StreamingResponse
+from starlette.routing import Route
 
+from front_desk.archive import Archive
+from front_desk.other_services import MAX_STREAMS
 from kit.postgres import Database, Transaction
 from kit.testing import eventually
 from vault_importer import store
@@ -286,10 +292,37 @@ async def test_a_file_goes_to_its_readers_alone_and_as_nothing_that_acts(desk: A
     assert (await ops.get(paths["front.png"])).status_code == 403
     assert (await desk.browser().get(paths["front.png"])).status_code == 303
     # Whoever leaves early keeps no connection of the vault's busy.
-    pool = desk.archive._client._transport._pool
+    pool = desk.archive._streaming._transport._pool
     assert [each for each in pool.connections if not each.is_idle()] == []
     desk.archive._url = "http://127.0.0.1:9"
     assert (await owner.get(paths["front.png"])).status_code == 503
+
+
+async def test_films_that_are_paused_keep_nobody_from_searching() -> None:
+    async def film(_: Request) -> StreamingResponse:
+        async def pieces() -> AsyncIterator[bytes]:
+            yield b"x"
+            await asyncio.sleep(60)
+
+        return StreamingResponse(pieces())
+
+    async def accounts(_: Request) -> JSONResponse:
+        return JSONResponse({"accounts": []})
+
+    app = Starlette(routes=[Route("/v1/media/{message}", film), Route("/v1/accounts", accounts)])
+    async with served(app) as url:
+        archive = Archive(url, admin_token=ADMIN)
+        films = [await archive.media(uuid4(), uuid4(), "GET", {}) for _ in range(MAX_STREAMS)]
+        assert await archive.accounts(uuid4()) == []
+        answers, streaming = archive._client, archive._streaming
+        assert answers is not None
+        assert streaming is not None
+        assert len(answers._transport._pool.connections) == 1  # type: ignore[attr-defined]
+        for each in films:
+            await each.close()
+        await archive.stop()
+        assert answers.is_closed
+        assert streaming.is_closed
 
 
 async def test_places_cards_votes_and_late_messages_are_shown_as_they_are(
