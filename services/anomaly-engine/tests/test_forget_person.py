@@ -147,6 +147,22 @@ async def test_nothing_of_the_person_is_left_and_counts_stay(database: Database,
     assert {row["found_values"] for row in rows if row["subject"] != "[erased]"} == {"33AABCU9603R1ZA, 33AABCU9603R1ZB"}
 
 
+async def test_what_somebody_else_has_said_too_stays(
+    database: Database, reader: RuleReader, add_tenant: AddTenant, tenant: UUID
+) -> None:
+    known = await add_tenant(tenant)
+    by_others = [a_fact("customer:7", "gstin", value) for value in GSTINS]
+    await learns(database, tenant, *(a_fact("chat:group", "gstin", value, source="g-1") for value in GSTINS))
+    await learns(database, tenant, *by_others)
+    detector = Detector(database=database, reader=reader, rules=load_rules(), now=lambda: AS_OF)
+    await detector.detect(known, detector.rules["capsule_fact_value_conflict"], as_of=AS_OF, again=True)
+    await erase(database, tenant, person(chat_ids=("group",)))
+    async with database.transaction(tenant) as tx:
+        (anomaly,) = await store.anomalies(tx, day=None, limit=10)
+    assert sorted(row["subject"] for row in anomaly["evidence"]) == ["[erased]", "customer:7"]
+    assert await facts(database, tenant) == {each.fact_id for each in by_others}
+
+
 async def test_to_forget_twice_finds_nothing(database: Database, tenant: UUID, found: Detector) -> None:
     subject = person()
     await erase(database, tenant, subject)

@@ -257,6 +257,33 @@ async def test_what_only_facts_of_the_person_said_is_marked_in_findings(desk: An
     assert json.loads(row["evidence"]) == [{"values": "[erased]"}, rows[1]]
 
 
+async def test_what_somebody_else_has_said_too_stays_in_findings(desk: Any, make: Any) -> None:
+    tenant = (await desk.open("malabar")).tenant
+    theirs = make.fact("f1", subject="customer:c-9")
+    evidence = theirs.evidence.model_copy(update={"source_id": "m9"})
+    others = make.fact("f2", subject="customer:c-9", value=theirs.value.lower(), evidence=evidence)
+    await desk.show(tenant, board.show_facts, theirs, others)
+    rows = ({"subject": "customer:c-9", "found_values": f"{theirs.value}, 29AAACZ9999A1Z1"},)
+    await desk.show_one(tenant, board.show_anomaly, make.anomaly(evidence=rows))
+    for message, left in (("m1", rows[0]), ("m9", dict.fromkeys(rows[0], "[erased]"))):
+        await erase(desk, tenant, subject(part=2, numbers=(), emails=(), chat_ids=(), message_ids=(message,)))
+        [row] = await rows_of(desk, tenant, "SELECT evidence::text FROM board_anomaly")
+        assert json.loads(row["evidence"]) == [left]
+
+
+@pytest.mark.parametrize("cell", ["20270331", "32990101", "2027-W01-1", "2099-03-31", "2099-03-31T10:00:00+05:30"])
+async def test_no_code_and_nothing_that_is_due_makes_a_row_newer(desk: Any, make: Any, cell: str) -> None:
+    tenant = (await desk.open("malabar")).tenant
+    now = datetime.now(UTC)
+    await erase(desk, tenant, subject(effective_at=now))
+    rows = ({"caller": NUMBER, "at": (now - timedelta(days=2)).isoformat(), "other": cell},)
+    for id_, as_of in (("a1", now + timedelta(minutes=2)), ("a2", now - timedelta(minutes=2))):
+        found_by_rule = make.anomaly(id_, evidence=rows, as_of=as_of)
+        await desk.show_one(tenant, board.show_anomaly, found_by_rule)
+    for row in await rows_of(desk, tenant, "SELECT evidence::text FROM board_anomaly"):
+        assert json.loads(row["evidence"]) == [dict.fromkeys(rows[0], "[erased]")]
+
+
 @pytest.mark.parametrize(
     ("type_", "value"),
     [("phone", NUMBER), ("email", EMAIL), ("upi", f"{NUMBER[3:]}@upi"), ("upi", f"{NUMBER[1:]}@upi")],

@@ -33,7 +33,7 @@ async def forget(subject: SubjectErasedV1, tx: Transaction) -> Forgotten:
         until=subject.effective_at,
     )
     counts = {"fact": len(values)}
-    marks = Marks(subject, values=values)
+    marks = Marks(subject, values=await store.said_by_nobody(tx, values))
     if marks:
         for table in ("anomaly", "rule_run"):
             counts[table] = await _mark(tx, table, marks)

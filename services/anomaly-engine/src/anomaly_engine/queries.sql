@@ -152,6 +152,12 @@ DELETE FROM fact WHERE tenant_id = $1 AND (
         OR key = 'upi' AND split_part(value, '@', 1) = ANY ($6::text[])))
 RETURNING value
 
+-- name: said_by_nobody
+-- Of what erased facts said, what no fact has that is left: the rest was known of others too. Case makes no difference
+-- where findings are searched.
+SELECT DISTINCT value FROM unnest($2::text[]) AS value WHERE lower(value) NOT IN (
+    SELECT lower(f.value) FROM fact f WHERE f.tenant_id = $1)
+
 -- name: findings_with
 -- Evidence with one of these texts in it, each once, with the findings that have it; {table} and {id} are ours.
 SELECT evidence::text AS evidence, array_agg({id}) AS ids FROM {table}

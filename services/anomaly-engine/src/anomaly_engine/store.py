@@ -66,6 +66,11 @@ async def erase_facts(
     return [row["value"] for row in await tx.fetch(Q.erase_facts, tx.tenant, *named)]
 
 
+async def said_by_nobody(tx: Transaction, values: Sequence[str]) -> list[str]:
+    """Of these values those that no fact has which is left."""
+    return [row["value"] for row in await tx.fetch(Q.said_by_nobody, tx.tenant, list(values))] if values else []
+
+
 async def findings_with(tx: Transaction, table: str, parts: Sequence[str]) -> list[tuple[str, list[UUID]]]:
     """Evidence that has one of these texts in it, and the ids of the findings that have this evidence."""
     query = Q.findings_with.format(table=table, id=_IDS[table])

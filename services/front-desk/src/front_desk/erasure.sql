@@ -79,6 +79,12 @@ DELETE FROM board_fact WHERE tenant_id = $1 AND (source_type = 'message' AND sou
         OR value_type = 'upi' AND split_part(value, '@', 1) = ANY ($6::text[])))
 RETURNING value
 
+-- name: said_by_nobody
+-- Of what erased facts said, what no fact has that is left: the rest was known of others too. Case makes no difference
+-- where findings are searched.
+SELECT DISTINCT value FROM unnest($2::text[]) AS value WHERE lower(value) NOT IN (
+    SELECT lower(f.value) FROM board_fact f WHERE f.tenant_id = $1)
+
 -- name: erase_messages
 -- That messages were counted.
 DELETE FROM board_message WHERE tenant_id = $1 AND message_id = ANY ($2::text[])

@@ -26,6 +26,7 @@ __all__ = [
     "is_vip",
     "named_entities",
     "put_anomaly",
+    "said_by_nobody",
     "take_out",
     "take_out_of_routing",
 ]
@@ -111,6 +112,11 @@ async def erase_facts(
     accounts = [form for value in values for form in national_of(value)]
     named = (list(sources), list(subjects), list(values), until, accounts)
     return [row["value"] for row in await tx.fetch(Q.erase_facts, tx.tenant, *named)]
+
+
+async def said_by_nobody(tx: Transaction, values: Sequence[str]) -> list[str]:
+    """Of these values those that no fact has which is left."""
+    return [row["value"] for row in await tx.fetch(Q.said_by_nobody, tx.tenant, list(values))] if values else []
 
 
 async def erase_messages(tx: Transaction, messages: Sequence[str]) -> int:

@@ -22,6 +22,8 @@ __all__ = ["entities_of", "forget", "without_erased_digits"]
 Cell = str | int | float | bool | None
 
 _LINE = re.compile(r"[^\n]+")
+_TIMESTAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}.{0,30}", re.ASCII)
+"""A day by itself, or digits that could be one, may be a code or an invoice's."""
 _DIGITS = re.compile(r"(?<![0-9])[0-9]{7,15}(?![0-9])")
 _NAMED = (
     re.compile(r"[\w.%+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){0,4}", re.ASCII),
@@ -45,7 +47,7 @@ async def forget(subject: SubjectErasedV1, tx: Transaction) -> Forgotten:
     addresses do, and they themselves when nothing is left."""
     said = await _forget_facts(subject, tx)
     counts = Counter({"board_fact": len(said), **await _forget_written(subject, tx)})
-    if marks := Marks(subject, values=said):
+    if marks := Marks(subject, values=await erasure_store.said_by_nobody(tx, said)):
         counts["board_anomaly"] = await _mark_anomalies(tx, marks)
     kept: list[KeptRows] = []
     if subject.scope == "person":
@@ -163,12 +165,15 @@ def _names(text: str) -> Iterator[str]:
 
 
 def _said_at(row: Mapping[str, Cell], as_of: datetime) -> datetime:
-    """The latest time that the row tells: what was found later may be of long before."""
+    """The latest time that the row tells: what was found later may be of long before. Nothing was said after it was
+    found: such a time is when something is due."""
     times = [time for cell in row.values() if isinstance(cell, str) and (time := _time(cell)) is not None]
-    return max(times, default=as_of)
+    return max((time for time in times if time <= as_of), default=as_of)
 
 
 def _time(cell: str) -> datetime | None:
+    if not _TIMESTAMP.fullmatch(cell):
+        return None
     try:
         time = datetime.fromisoformat(cell)
     except ValueError:
