@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vault_importer import store
+from vault_importer import load_backup, store
 from vault_importer.archive import message_key
 from vault_importer.formats import recognise
 from vault_importer.formats.base import SkippedRow, SourceChat, SourceContact, SourceMessage
@@ -181,6 +181,7 @@ def test_a_chat_of_two_is_known_by_a_file_name_in_any_language(tmp_path: Path) -
     path = _write(tmp_path, text, "Reception desk के साथ WhatsApp चैट.txt")
     opened = recognise(path).open(path, address_book=None, known_aliases={})
     [chat] = opened.chats()
+    assert isinstance(chat, SourceChat)
     assert (chat.kind, chat.name) == ("direct", "Reception desk")
     assert [row.from_me for row in opened.messages() if isinstance(row, SourceMessage)] == [False, True]
 
@@ -382,12 +383,23 @@ CUT_IN_A_MINUTE = ["9:04 pm - A: zero", "9:05 pm - A: one", f"9:05 pm - A: {OMIT
 @pytest.mark.parametrize("first", [1, 2, 3, 4])
 async def test_an_export_that_begins_within_a_minute_doubles_nothing(vault: Any, tmp_path: Path, first: int) -> None:
     assert await _import(vault, tmp_path, *CUT_IN_A_MINUTE) == (6, 0)
+    assert await _import(vault, tmp_path, *CUT_IN_A_MINUTE[first:], "9:07 pm - A: more") == (1, 0)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("first", [1, 2, 3, 4])
+async def test_what_changed_where_an_export_begins_takes_no_other_place(vault: Any, tmp_path: Path, first: int) -> None:
+    await _import(vault, tmp_path, *CUT_IN_A_MINUTE)
+    before = await _kept(vault)
     cut = [
         each.replace("two", "2 <This message was edited>").replace(OMITTED, FILE) for each in CUT_IN_A_MINUTE[first:]
     ]
-    changed = 2 if first <= 2 else 1
-    assert await _import(vault, tmp_path, *cut, "9:07 pm - A: more") == (1, changed)
-    assert ("text", "one", False) in await _kept(vault)
+    # With all of the minute they are found; with a part of it they are kept beside what they were.
+    found = {1: (1, 2), 2: (3, 0), 3: (2, 0), 4: (2, 0)}[first]
+    assert await _import(vault, tmp_path, *cut, "9:07 pm - A: more") == found
+    kept = await _kept(vault)
+    assert ("text", "one", False) in kept
+    assert first == 1 or set(before) <= set(kept)
 
 
 @pytest.mark.real
@@ -395,8 +407,9 @@ async def test_an_export_that_begins_within_a_minute_doubles_nothing(vault: Any,
 async def test_what_an_export_was_cut_behind_is_added_by_a_longer_one(vault: Any, tmp_path: Path, first: int) -> None:
     await _import(vault, tmp_path, *CUT_IN_A_MINUTE[first:])
     longer = [each.replace("two", "2 <This message was edited>") for each in CUT_IN_A_MINUTE]
-    assert await _import(vault, tmp_path, *longer) == (first, 1)
-    assert {text for _, text, _ in await _kept(vault)} == {"zero", "one", "", "ok", "2", "three"}
+    # Of a minute that was there in part, the edited one is kept beside what it was.
+    assert await _import(vault, tmp_path, *longer) == ((1, 1) if first == 1 else (first + 1, 0))
+    assert {text for _, text, _ in await _kept(vault)} - {"two"} == {"zero", "one", "", "ok", "2", "three"}
 
 
 @pytest.mark.real
@@ -411,6 +424,41 @@ async def test_a_message_that_the_phone_lost_moves_no_other(vault: Any, tmp_path
     lines = [f"9:05 pm - A: {text}" for text in ("one", "two", "three")]
     await _import(vault, tmp_path, "9:04 pm - A: x", *lines, "9:06 pm - A: y")
     assert await _import(vault, tmp_path, "9:04 pm - A: x", lines[0], lines[2], "9:06 pm - A: y") == (0, 0)
+
+
+def _minute(*texts: str) -> list[str]:
+    return ["9:04 pm - B: x", *(f"9:05 pm - A: {text}" for text in texts), "9:06 pm - B: y"]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("chunk_rows", [5_000, 2], ids=["one chunk", "several chunks"])
+@pytest.mark.parametrize("newest", [False, True], ids=["within", "newest minute"])
+async def test_a_message_that_only_another_phone_has_is_added_to_its_minute(
+    vault: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk_rows: int, newest: bool
+) -> None:
+    monkeypatch.setattr(load_backup, "MESSAGES_PER_CHUNK", chunk_rows)
+    first, second = _minute("a", "b", "c"), _minute("a", "d", "b", "c")
+    if newest:
+        first, second = first[:-1], second[:-1]
+    assert await _import(vault, tmp_path, *first) == (len(first), 0)
+    for found in ((1, 0), (0, 0)):
+        assert await _import(vault, tmp_path, *second) == found
+        assert [text for _, text, _ in await _kept(vault)][1:5] == ["a", "b", "c", "d"]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("changed", "kept"),
+    [("a2 <This message was edited>", ("text", "a2", False)), ("This message was deleted", ("revoked", "", True))],
+    ids=["edited", "deleted"],
+)
+async def test_what_changed_beside_a_lost_message_does_not_take_its_place(
+    vault: Any, tmp_path: Path, changed: str, kept: tuple[str, str, bool]
+) -> None:
+    await _import(vault, tmp_path, *_minute("a", "b", "c"))
+    before = await _kept(vault)
+    assert await _import(vault, tmp_path, *_minute(changed, "c")) == (1, 0)
+    assert sorted(await _kept(vault)) == sorted([*before, kept])
 
 
 def _as_before(at: datetime, sender: str, text: str, nth: int = 1) -> str:

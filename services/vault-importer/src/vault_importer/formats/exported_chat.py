@@ -274,14 +274,7 @@ class _Content(NamedTuple):
 
 
 def _line(said: _Said, content: _Content, at: int) -> Line:
-    return Line(
-        at,
-        said.sender,
-        said.text,
-        tells=content.code not in (WAITING, REVOKED),
-        changed=content.edited or content.code == REVOKED,
-        system=content.code == SYSTEM,
-    )
+    return Line(at, said.sender, said.text, tells=content.code not in (WAITING, REVOKED), system=content.code == SYSTEM)
 
 
 def _message(
