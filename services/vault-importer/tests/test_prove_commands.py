@@ -99,6 +99,22 @@ def test_a_key_is_made_once_and_for_its_owner_alone(operator: Operator, tmp_path
     assert operator.run("signing-key", "--name", "a b", "--out", tmp_path / "b").returncode == 1
 
 
+async def test_verify_looks_at_what_the_signer_remembers(
+    operator: Operator, vault: Any, stores: Any, tmp_path: Path, superuser: Any
+) -> None:
+    operator.told("signing-key", "--name", "vault.example.in", "--out", tmp_path / "vault.key")
+    operator.env["TRUNKLINE_VAULT_IMPORTER_SIGNING_KEY_FILE"] = str(tmp_path / "vault.key")
+    operator.env["TRUNKLINE_VAULT_IMPORTER_SIGNING_MEMORY_DIR"] = str(tmp_path / "signed")
+    operator.told("import", stores.plain(), "--account", vault.account.id)
+    assert (tmp_path / "signed" / f"{vault.tenant}.note").read_text().startswith(f"vault.example.in/{vault.tenant}\n")
+    assert operator.run("verify", "--tenant", vault.tenant).returncode == 0
+    # Nothing in the database says any more that anything was signed, nor that there was more.
+    await superuser("DELETE FROM ledger_checkpoint", "DELETE FROM ledger_batch WHERE kind = 'import'")
+    found = operator.run("verify", "--tenant", vault.tenant)
+    assert found.returncode == 1
+    assert "[tail] The noted checkpoint" in found.stderr
+
+
 async def test_an_import_is_signed_witnessed_and_verified(  # long: the fixtures of one story
     operator: Operator, vault: Any, stores: Any, tmp_path: Path, started: Any, superuser: Any
 ) -> None:

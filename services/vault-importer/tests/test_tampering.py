@@ -24,6 +24,7 @@ from vault_importer.ledger_store import append_leaves, read_nodes, wordings_of
 from vault_importer.media_files import MediaFolders
 from vault_importer.merkle import assemble, consistency_ranges, needed
 from vault_importer.signed_note import Checkpoint, Signer, new_signer, sign_checkpoint
+from vault_importer.signer_memory import SignerMemory
 from vault_importer.verify_ledger import Fault, LedgerVerdict, verify_ledger
 
 pytestmark = pytest.mark.real
@@ -304,6 +305,63 @@ async def test_an_end_cut_off_with_its_checkpoints_is_found_by_a_noted_checkpoin
     sealed: Any, superuser: Superuser
 ) -> None:
     noted = await newest(sealed)
+    await _cut_off(sealed, superuser)
+    assert (await verify(sealed)).fault is None
+    assert (await fault(sealed, noted=[noted.note])).check == "tail"
+    # The service signs on from there, as from an older backup that was restored: another history by then.
+    await _go_on(sealed)
+    assert await make_checkpoint(sealed.database, sealed.tenant, SIGNER, now=LATER) is not None
+    assert (await verify(sealed)).fault is None
+    assert (await fault(sealed, noted=[noted.note])).check == "fork"
+
+
+@pytest.mark.parametrize("meanwhile", ["nothing", "another history"])
+async def test_a_signer_that_remembers_does_not_sign_on_behind_what_was_cut_off(
+    sealed: Any, superuser: Superuser, tmp_path: Path, meanwhile: str
+) -> None:
+    memory = SignerMemory(folder=tmp_path / "signed")
+    await _go_on(sealed, 1)
+    made = await make_checkpoint(sealed.database, sealed.tenant, SIGNER, now=LATER, memory=memory)
+    assert made is not None
+    path = memory.path_of(sealed.tenant)
+    assert (path.read_text(encoding="utf-8"), path.stat().st_mode & 0o777) == (made.note, 0o600)
+    await _cut_off(sealed, superuser)
+    await _go_on(sealed, 2 if meanwhile == "nothing" else 20)
+    with pytest.raises(CheckpointRefused, match=r"does not continue the checkpoint of \d+ leaves.*move"):
+        await make_checkpoint(sealed.database, sealed.tenant, SIGNER, now=LATER, memory=memory)
+    assert path.read_text(encoding="utf-8") == made.note
+    # Somebody has found out why, and keeps what was signed elsewhere.
+    path.rename(tmp_path / "kept.note")
+    anew = await make_checkpoint(sealed.database, sealed.tenant, SIGNER, now=LATER, memory=memory)
+    assert anew is not None
+    assert path.read_text(encoding="utf-8") == anew.note
+    assert list(memory.folder.iterdir()) == [path]
+    assert (await fault(sealed, noted=[made.note])).check in ("tail", "fork")
+
+
+async def test_a_memory_that_cannot_be_read_or_kept_stops_the_signer(sealed: Any, tmp_path: Path) -> None:
+    memory = SignerMemory(folder=tmp_path / "signed")
+    memory.keep(sealed.tenant, "scrawled over\n")
+    await _go_on(sealed, 1)
+    before = await newest(sealed)
+    with pytest.raises(CheckpointRefused, match="is no signed checkpoint"):
+        await make_checkpoint(sealed.database, sealed.tenant, SIGNER, now=LATER, memory=memory)
+    (tmp_path / "a file").touch()
+    with pytest.raises(CheckpointRefused, match="mend the folder"):
+        await make_checkpoint(
+            sealed.database, sealed.tenant, SIGNER, now=LATER, memory=SignerMemory(folder=tmp_path / "a file" / "in it")
+        )
+    assert await newest(sealed) == before
+
+
+async def _go_on(sealed: Any, records: int = 20) -> None:
+    async with sealed.database.transaction(sealed.tenant) as tx:
+        for _ in range(records):
+            await append_audit(tx, "account.stored", at=LATER)
+
+
+async def _cut_off(sealed: Any, superuser: Superuser) -> None:
+    """The second import, and all that came behind the first checkpoint."""
     first = (await sealed.rows("SELECT size FROM ledger_checkpoint WHERE sequence = 1"))[0]["size"]
     import_id = (await sealed.rows("SELECT id FROM import_run ORDER BY started_at DESC LIMIT 1"))[0]["id"]
     audit = (await sealed.rows("SELECT min(sequence) AS n FROM audit_log WHERE import_id = $1", import_id))[0]["n"]
@@ -317,15 +375,6 @@ async def test_an_end_cut_off_with_its_checkpoints_is_found_by_a_noted_checkpoin
         "DELETE FROM message_revision",
         f"DELETE FROM import_run WHERE id = '{import_id}'",
     )
-    assert (await verify(sealed)).fault is None
-    assert (await fault(sealed, noted=[noted.note])).check == "tail"
-    # The service signs on from there, as from an older backup that was restored: another history by then.
-    async with sealed.database.transaction(sealed.tenant) as tx:
-        for _ in range(20):
-            await append_audit(tx, "account.stored", at=LATER)
-    assert await make_checkpoint(sealed.database, sealed.tenant, SIGNER, now=LATER) is not None
-    assert (await verify(sealed)).fault is None
-    assert (await fault(sealed, noted=[noted.note])).check == "fork"
 
 
 async def _replace_checkpoints(sealed: Any, superuser: Superuser, signer: Signer, *times: datetime) -> None:

@@ -131,7 +131,7 @@ async def _rotate(database: Database, sealing: Sealing, new: Signer, tenant: UUI
     tenants = {tenant} if tenant else {account.tenant_id for account in await list_accounts(database)}
     done: dict[UUID, Sealed | None] = {}
     for each in sorted(tenants):
-        made = await rotate(database, each, sealing.signer, new, now=datetime.now(UTC))
+        made = await rotate(database, each, sealing.signer, new, now=datetime.now(UTC), memory=sealing.memory)
         # Witnesses learn of the new key by this checkpoint.
         sealed = await seal(database, each, replace(sealing, signer=new), now=datetime.now(UTC)) if made else None
         done[each] = sealed

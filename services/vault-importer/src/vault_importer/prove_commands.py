@@ -79,7 +79,7 @@ def verify(  # long: every option is one that a verification needs
     """Check the audit log, and the archive against the ledger; names the first thing that is not as it was written."""
     from vault_importer.signed_note import NoteError
     from vault_importer.timestamps import TimestampRefused
-    from vault_importer.wiring import authority_of, log_keys, make_database
+    from vault_importer.wiring import authority_of, log_keys, make_database, memory_of
 
     settings = own_settings()
     expected = _parse_head(head)
@@ -87,6 +87,8 @@ def verify(  # long: every option is one that a verification needs
         keys = log_keys(settings, tenant, key or [])
         authority_of(settings)
         kept = [path.read_text(encoding="utf-8") for path in noted or []]
+        if keys and (memory := memory_of(settings)) is not None and (last := memory.last(tenant)) is not None:
+            kept.append(last)
     except (NoteError, TimestampRefused) as error:
         fail(str(error))
     except OSError as error:

@@ -12,12 +12,13 @@ from vault_importer.checkpoints import CheckpointRefused, next_checkpoint, tenan
 from vault_importer.handover import handover_in, sign_handover
 from vault_importer.ledger_store import lock_ledger
 from vault_importer.signed_note import Signer, parse_note
+from vault_importer.signer_memory import SignerMemory
 
 __all__ = ["rotate_key"]
 
 
 async def rotate_key(
-    database: Database, tenant: UUID, old: Signer, new: Signer, *, now: datetime
+    database: Database, tenant: UUID, old: Signer, new: Signer, *, now: datetime, memory: SignerMemory | None = None
 ) -> StoredCheckpoint | None:
     """The checkpoint that hands over. Nothing when there is none to go on from: the log begins with the new key, or has
     gone over to it before. Both are the vault's keys. Raises :class:`CheckpointRefused`."""
@@ -39,7 +40,12 @@ async def rotate_key(
         details = {"from": str(old.verifier), "to": str(new.verifier)}
         await append_audit(tx, "ledger.key_changed", at=now, details=details)
         made = await next_checkpoint(
-            tx, await lock_ledger(tx), old.verifier, at=at, sign=lambda said: sign_handover(old, new, said, at=at)
+            tx,
+            await lock_ledger(tx),
+            old.verifier,
+            at=at,
+            sign=lambda said: sign_handover(old, new, said, at=at),
+            memory=memory,
         )
         if made is None:
             raise RuntimeError("the audit record has no leaf")

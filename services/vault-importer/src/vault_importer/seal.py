@@ -13,6 +13,7 @@ from vault_importer.checkpoint_store import StoredCheckpoint, newest_checkpoint
 from vault_importer.checkpoints import CheckpointRefused, make_checkpoint
 from vault_importer.manage_accounts import list_accounts
 from vault_importer.signed_note import Signer
+from vault_importer.signer_memory import SignerMemory
 from vault_importer.timestamps import Authority, have_timestamped
 from vault_importer.witness_client import WitnessAddress, have_cosigned
 
@@ -28,6 +29,7 @@ class Sealing:
     signer: Signer
     witnesses: tuple[WitnessAddress, ...] = ()
     authority: Authority | None = None
+    memory: SignerMemory | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,7 +45,7 @@ async def seal(database: Database, tenant: UUID, sealing: Sealing, *, now: datet
     """Sign what came since the last checkpoint, and have the newest one signed by whoever has not.
 
     Raises :class:`CheckpointRefused` for a tree that is not what was signed before."""
-    made = await make_checkpoint(database, tenant, sealing.signer, now=now)
+    made = await make_checkpoint(database, tenant, sealing.signer, now=now, memory=sealing.memory)
     newest = made
     if newest is None:
         async with database.transaction(tenant) as tx:

@@ -47,6 +47,11 @@ class Settings(ServiceSettings, service="vault-importer"):
         SecretStr(""),
         description="Signs checkpoints, from `trunkline vault signing-key`; without it nothing is signed.",
     )
+    signing_memory_dir: Path | None = Field(
+        None,
+        description="Where the signer remembers, beside its key and not in the database, what it signed last for each"
+        " tenant: it signs nothing that does not continue that.",
+    )
     checkpoint_seconds: float = Field(900.0, description="Time between two checkpoints, beside one after each import.")
     witnesses: str = Field("", description="Who else signs checkpoints: PUBLIC-KEY@URL, several with commas.")
 

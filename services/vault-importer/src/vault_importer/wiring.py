@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from vault_importer.seal import Sealing
     from vault_importer.settings import Settings
     from vault_importer.signed_note import Verifier
+    from vault_importer.signer_memory import SignerMemory
     from vault_importer.timestamps import Authority
 
 __all__ = [
@@ -116,8 +117,19 @@ def sealing_of(settings: Settings) -> Sealing | None:
     if not key:
         return None
     return Sealing(
-        signer=parse_signer(key), witnesses=parse_witnesses(settings.witnesses), authority=authority_of(settings)
+        signer=parse_signer(key),
+        witnesses=parse_witnesses(settings.witnesses),
+        authority=authority_of(settings),
+        memory=memory_of(settings),
     )
+
+
+def memory_of(settings: Settings) -> SignerMemory | None:
+    """What was signed last, where that is remembered outside of the database."""
+    from vault_importer.signer_memory import SignerMemory
+
+    folder = settings.signing_memory_dir
+    return None if folder is None else SignerMemory(folder=folder)
 
 
 def log_keys(settings: Settings, tenant: UUID, given: Sequence[str]) -> list[Verifier]:

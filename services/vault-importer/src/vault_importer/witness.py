@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import fcntl
-import os
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
+from vault_importer.durable_file import write_durably
 from vault_importer.handover import handover_in
 from vault_importer.merkle import HASH_BYTES, verify_consistency
 from vault_importer.signed_note import (
@@ -136,8 +136,8 @@ class Witness:
                 line = cosign(self._signer, asked.parsed.text, at=self._now())
                 if keys is not None:
                     # First: asked again for the same hand-over, it finds that it has taken it.
-                    _write(path.with_suffix(".keys"), keys)
-                _write(path, asked.note + line)
+                    write_durably(path.with_suffix(".keys"), keys)
+                write_durably(path, asked.note + line)
         except _Refused as refused:
             return refused.answer
         return _Answer(HTTPStatus.OK, line)
@@ -215,17 +215,3 @@ def _alone(path: Path) -> Iterator[None]:
     with path.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-def _write(path: Path, text: str) -> None:
-    fresh = path.with_suffix(".new")
-    with fresh.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
