@@ -973,8 +973,15 @@ CREATE TRIGGER message_wording BEFORE UPDATE ON message FOR EACH ROW
 -- what follows from a message. One place for whoever chooses between two, and for whoever shows why.
 
 CREATE FUNCTION identity_confidence(source text) RETURNS smallint IMMUTABLE PARALLEL SAFE LANGUAGE sql AS $$
-    SELECT CASE source WHEN 'jid_map' THEN 100 WHEN 'chat' THEN 90 WHEN 'number_change' THEN 80
+    SELECT CASE source WHEN 'jid_map' THEN 100 WHEN 'chat' THEN 90 WHEN 'history_sync' THEN 85
+        WHEN 'number_change' THEN 80
         WHEN 'receipt' THEN 60 WHEN 'vcard' THEN 40 ELSE 50 END::smallint
+$$;
+
+-- Whether a pair is the one that counts, of all that are told of a hidden identity.
+CREATE FUNCTION identity_counts(pair jid_alias) RETURNS boolean STABLE PARALLEL SAFE LANGUAGE sql AS $$
+    SELECT pair.jid = (SELECT b.jid FROM jid_alias b WHERE b.tenant_id = pair.tenant_id AND b.lid = pair.lid
+        ORDER BY identity_confidence(b.source) DESC, b.first_seen_at, b.jid LIMIT 1)
 $$;
 
 -- A direct chat, and the other one that is with the same person under the other identity: each has messages of its own
@@ -985,7 +992,7 @@ CREATE FUNCTION same_chats(tenant uuid, chat uuid) RETURNS SETOF uuid STABLE PAR
     SELECT o.id FROM chat h
     JOIN jid_alias a ON a.tenant_id = tenant AND (a.jid = h.jid OR a.lid = h.jid)
     JOIN chat o ON o.tenant_id = tenant AND o.account_id = h.account_id AND o.jid IN (a.jid, a.lid)
-    WHERE h.tenant_id = tenant AND h.id = chat AND h.kind = 'direct' AND NOT EXISTS (SELECT FROM erasure e
+    WHERE h.tenant_id = tenant AND h.id = chat AND h.kind = 'direct' AND identity_counts(a) AND NOT EXISTS (SELECT FROM erasure e
         WHERE e.tenant_id = tenant AND e.state IN ('locked', 'erasing') AND o.id = ANY (e.chat_ids))
 $$;
 
@@ -1494,6 +1501,10 @@ BEGIN
         || 'USING (tenant_id = current_setting(''app.tenant'')::uuid)', current_schema() || '_owner');
 END
 $$;
+
+-- By what a request's records are found, and their leaves.
+CREATE INDEX audit_log_erasure ON audit_log (tenant_id, (details->>'erasure')) WHERE details->>'erasure' IS NOT NULL;
+CREATE INDEX ledger_batch_audit ON ledger_batch (tenant_id, ids) WHERE kind = 'audit';
 
 -- Whether records of the audit log, with leaves of their own, tell that a request was asked for, that two approved it,
 -- and that its plan was begun: nobody is erased without a trace that the tree holds.

@@ -206,6 +206,63 @@ async def test_one_who_wrote_in_a_group_under_another_identity_is_known_again(va
     assert (await vault.import_(stores.encrypted(*mapped))).messages_new == 0
 
 
+async def test_a_pair_that_a_better_source_contradicts_joins_nobodys_chats(vault: Any, stores: Any) -> None:
+    await vault.import_(stores.encrypted())
+    later = "UPDATE message SET key_id = 'L' || key_id, timestamp = timestamp + 1 WHERE chat_row_id = 148"
+    run = await vault.import_(stores.encrypted(*HIDDEN, later))
+    [chat] = await vault.rows("SELECT id, tenant_id FROM chat WHERE jid = '7000@lid'")
+    [other] = await vault.rows("SELECT jid FROM chat WHERE kind = 'direct' AND jid <> '7000@lid' LIMIT 1")
+    same = "SELECT same_chats(tenant_id, id) AS id FROM chat WHERE id = $1"
+    pairs = ((other["jid"], "vcard", 2), ("919847000099@s.whatsapp.net", "jid_map", 1))
+    async with vault.database.transaction(vault.tenant) as tx:
+        for jid, source, chats in pairs:
+            pair = Alias(lid="7000@lid", jid=jid, source=source)
+            at = datetime(2026, 1, 1, tzinfo=UTC)
+            await store.add_aliases(tx, [pair], {}, account_id=vault.account.id, import_id=run.id, at=at)
+            seen = [] if source == "jid_map" else await tx.fetch(same, chat["id"])
+            assert source == "jid_map" or len(seen) == chats
+    # The better one gave the chat its number: nothing of it is read with the other's.
+    for row in await vault.rows("SELECT id FROM chat WHERE kind = 'direct'"):
+        assert len(await vault.rows(same, row["id"])) == 1
+
+
+async def test_a_number_that_is_known_is_not_forgotten_by_a_file_that_names_nobody(vault: Any, stores: Any) -> None:
+    real = "UPDATE jid SET user = '919847001234' WHERE _id = 252"
+    await vault.import_(stores.encrypted(real))
+    later = "UPDATE message SET key_id = 'L' || key_id, timestamp = timestamp + 1 WHERE chat_row_id = 148"
+    await vault.import_(stores.encrypted(real, *HIDDEN, later))
+    await vault.import_(stores.encrypted(real, *MAPPED, later))
+    numbers = await vault.rows("SELECT jid, number FROM contact ORDER BY jid")
+    assert [row["number"] for row in numbers if row["jid"] == "7000@lid"] == ["+919847001234"]
+    await vault.import_(stores.encrypted(real, *MAPPED, "DELETE FROM message", "DELETE FROM chat"))
+    assert await vault.rows("SELECT jid, number FROM contact ORDER BY jid") == numbers
+
+
+async def test_keys_that_only_tell_of_twins_are_not_kept(vault: Any, stores: Any) -> None:
+    # Of messages that have one key each; what was edited keeps its several ones.
+    once = (*WRITTEN, "DELETE FROM message_revoked")
+    later = "UPDATE message SET key_id = 'L' || key_id, timestamp = timestamp + 1 WHERE chat_row_id = 148"
+    await vault.import_(stores.encrypted(*once))
+    await vault.import_(stores.encrypted(*once, *HIDDEN, later))
+    before = await _counts(vault)
+    assert (await vault.import_(stores.encrypted(*once, *MAPPED, later))).messages_new == 0
+    assert (await vault.import_(stores.encrypted(*once, *MAPPED))).messages_new == 0
+    after = await _counts(vault)
+    assert (after["message"], after["message_alias"]) == (before["message"], 0)
+
+
+@pytest.mark.parametrize("most", [0, 1])
+async def test_more_keys_than_are_kept_in_mind_are_looked_for_in_the_archive(
+    vault: Any, stores: Any, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(load_backup, "MOST_ALIASES", most)
+    monkeypatch.setattr(load_backup, "MESSAGES_PER_CHUNK", 1)
+    await vault.import_(stores.encrypted(*EDIT))
+    before = await _counts(vault)
+    assert (await vault.import_(stores.encrypted(*REVOKE))).messages_new == 0
+    assert (await _counts(vault))["message"] == before["message"]
+
+
 async def test_of_two_pairs_the_more_trusted_source_counts(vault: Any, stores: Any) -> None:
     run = await vault.import_(stores.encrypted())
     at = datetime(2026, 1, 1, tzinfo=UTC)

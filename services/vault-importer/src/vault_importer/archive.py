@@ -82,6 +82,13 @@ class Staged(NamedTuple):
     """Hashes of the key ids it had besides the one its ``id`` is made of."""
     row: int
     """The source's number of it."""
+    twin_keys: tuple[UUID, ...] = ()
+    """Under which it may be known from before two identities turned out to be one: any import finds them again, so
+    they are looked for and not kept."""
+
+    @property
+    def every_key(self) -> tuple[UUID, ...]:
+        return (self.id, *self.other_keys, *self.twin_keys)
 
 
 def message_key(chat_id: bytes, from_me: bool, key_id: str, sender_jid_key: bytes) -> UUID:
@@ -99,8 +106,7 @@ def stage(n: int, message: SourceMessage, chat: Chat, sender: Person | None) -> 
         message_key(chat.id_bytes, message.from_me, key_id, sender_key)
         for key_id in (*message.earlier_key_ids, message.key_id)
     ]
-    if chat.twins or (sender and sender.twins):
-        keys += _keys_of_twins(message, chat, sender)
+    twins = _keys_of_twins(message, chat, sender) if chat.twins or (sender and sender.twins) else ()
     return Staged(
         n,
         keys[0],
@@ -121,19 +127,19 @@ def stage(n: int, message: SourceMessage, chat: Chat, sender: Person | None) -> 
         sender,
         tuple(keys[1:]),
         message.row,
+        twins,
     )
 
 
-def _keys_of_twins(message: SourceMessage, chat: Chat, sender: Person | None) -> list[UUID]:
-    """Under which the vault may know a message from before two identities turned out to be one."""
+def _keys_of_twins(message: SourceMessage, chat: Chat, sender: Person | None) -> tuple[UUID, ...]:
     chats = [chat.id, *chat.twins]
     senders = [sender.id.bytes, *(twin.bytes for twin in sender.twins)] if sender else [b""]
     pairs = [(chat_id.bytes, sender_key) for chat_id in chats for sender_key in senders][1:]
-    return [
+    return tuple(
         message_key(chat_id, message.from_me, key_id, sender_key)
         for chat_id, sender_key in pairs
         for key_id in (*message.earlier_key_ids, message.key_id)
-    ]
+    )
 
 
 def _author_id(message: SourceMessage, chat: Chat, sender: Person | None) -> UUID | None:
@@ -163,7 +169,8 @@ def settle(staged: Iterable[Staged], known: Mapping[UUID, UUID]) -> tuple[list[S
         if known:
             id_ = settled_id(row, known)
             if id_ != row.id:
-                row = row._replace(id=id_, other_keys=tuple(k for k in (row.id, *row.other_keys) if k != id_))
+                kept = () if id_ in row.twin_keys and not row.other_keys else (row.id, *row.other_keys)
+                row = row._replace(id=id_, other_keys=tuple(key for key in kept if key != id_))
         other = chosen.get(row.id)
         if other is not None:
             dropped += 1
@@ -175,7 +182,7 @@ def settle(staged: Iterable[Staged], known: Mapping[UUID, UUID]) -> tuple[list[S
 
 def settled_id(row: Staged, known: Mapping[UUID, UUID]) -> UUID:
     """The id of a message that the vault may know by another of its keys."""
-    return next((known[key] for key in (row.id, *row.other_keys) if key in known), row.id)
+    return next((known[key] for key in row.every_key if key in known), row.id)
 
 
 def to_event(row: Staged, *, account_id: str, revision: int) -> MessageImportedV1:

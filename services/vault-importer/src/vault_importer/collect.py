@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, MutableMapping
 
 from identifiers.phone import to_e164
 from vault_importer.erasure.keep_out import REASON, Erased
@@ -41,7 +41,7 @@ def collect_chats(backup: Backup) -> tuple[dict[str, SourceChat], Counter[str]]:
     return chats, skipped
 
 
-def numbers_of(jids: Mapping[str, SourceContact]) -> dict[str, str | None]:
+def numbers_of(jids: Iterable[str]) -> dict[str, str | None]:
     numbers: dict[str, str | None] = {}
     for jid in jids:
         digits = number_digits(jid)

@@ -51,7 +51,7 @@ LANES = 2
 CONTACTS_PER_CHUNK = 5_000
 #: About a third of a second on two cores; fewer where that takes longer.
 MESSAGES_PER_CHUNK = 5_000
-#: Of messages that were edited or revoked, all keys are kept in mind up to so many: some 60 MB.
+#: Of messages with several keys (edited, revoked, from exports), all keys are kept in mind up to so many: some 60 MB.
 MOST_ALIASES = 300_000
 
 
@@ -134,7 +134,7 @@ async def _load_contacts(loading: Loading, backup: Backup) -> None:
     loading.outcomes.erased = loading.erased.away
     leave_out(contacts, loading.erased, skipped)
     aliases = without_erased(aliases, loading.erased)
-    numbers = await loading.in_worker(numbers_of, contacts)
+    numbers = await loading.in_worker(numbers_of, {*contacts, *(alias.jid for alias in aliases)})
     account, run = loading.account, loading.run
     if aliases:
         async with loading.writing() as tx:
@@ -304,6 +304,9 @@ async def _load_chunk(loading: Loading, chunk: _Chunk, *, lane: int, done: int, 
         for row in staged:
             for key in row.other_keys:
                 loading.aliases.setdefault(key, row.id)
+        if len(loading.aliases) > MOST_ALIASES:
+            # They are in the archive by now, and are looked for there.
+            loading.aliases = None
     _know(loading, chunk.staged, known)
 
 

@@ -143,9 +143,12 @@ WHERE c.jid = a.lid AND NOT EXISTS (SELECT FROM contact other WHERE other.jid = 
 -- name: number_twins
 -- Where both are known already, each keeps its id and address, and the hidden one gets the number: they are linked to
 -- the same customer.
-UPDATE contact c SET number = a.number
-FROM unnest($1::text[], $2::text[]) AS a(lid, number)
-WHERE c.jid = a.lid AND c.number IS DISTINCT FROM a.number
+UPDATE contact c SET number = d.number
+FROM (SELECT c.id, a.number FROM unnest($1::text[], $2::text[], $3::text[]) AS a(lid, jid, number)
+    JOIN jid_alias i ON i.lid = a.lid AND i.jid = a.jid JOIN contact c ON c.jid = a.lid
+    WHERE a.number IS NOT NULL AND c.number IS DISTINCT FROM a.number AND identity_counts(i)
+    ORDER BY c.id FOR UPDATE OF c) d
+WHERE c.id = d.id
 
 -- name: rename_chats
 -- A chat that moved to or from a hidden identity stays one chat.
@@ -172,8 +175,12 @@ SELECT jid, id, number, name FROM contact WHERE tenant_id = $1 AND jid = ANY($2:
 
 -- name: twins_of_people
 -- People who have both a hidden identity and a numbered one in the vault, each with messages of its own by the time it
--- was known that they are one: by the numbered address, the ids of the hidden ones.
-SELECT DISTINCT a.jid, c.id FROM jid_alias a JOIN contact c ON c.tenant_id = a.tenant_id AND c.jid = a.lid
+-- was known that they are one, or that had another number: by the numbered address, the ids of the others. Of pairs that
+-- contradict each other too: a message's own key id tells whether it is the same.
+SELECT DISTINCT a.jid, c.id FROM jid_alias a
+JOIN jid_alias o ON o.tenant_id = a.tenant_id AND o.lid = a.lid
+CROSS JOIN LATERAL (VALUES (o.lid), (o.jid)) v(jid)
+JOIN contact c ON c.tenant_id = a.tenant_id AND c.jid = v.jid AND c.jid <> a.jid
 WHERE a.tenant_id = $1 AND a.jid = ANY($2::text[]) ORDER BY c.id
 
 -- name: merge_chats
@@ -195,8 +202,11 @@ SELECT jid, id, kind, name FROM chat WHERE tenant_id = $1 AND account_id = $2 AN
 
 -- name: twins_of_chats
 -- The same of an account's direct chats.
-SELECT DISTINCT a.jid, c.id FROM jid_alias a JOIN chat c ON c.tenant_id = a.tenant_id AND c.jid = a.lid
-WHERE a.tenant_id = $1 AND c.account_id = $2 AND a.jid = ANY($3::text[]) ORDER BY c.id
+SELECT DISTINCT a.jid, c.id FROM jid_alias a
+JOIN jid_alias o ON o.tenant_id = a.tenant_id AND o.lid = a.lid
+CROSS JOIN LATERAL (VALUES (o.lid), (o.jid)) v(jid)
+JOIN chat c ON c.tenant_id = a.tenant_id AND c.account_id = $2 AND c.jid = v.jid AND c.jid <> a.jid
+WHERE a.tenant_id = $1 AND a.jid = ANY($3::text[]) ORDER BY c.id
 
 -- name: prepare_staging
 -- The session's own table for COPY: Postgres refuses COPY into tables with row-level security.

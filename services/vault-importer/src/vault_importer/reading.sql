@@ -82,22 +82,25 @@ SELECT id, number, name FROM shown_contact WHERE tenant_id = $1 AND number = ANY
 
 -- name: conversations_of
 -- Chats with some people, and groups in which they are or were, the newest activity first.
+WITH theirs AS MATERIALIZED (
+    SELECT id FROM chat WHERE tenant_id = $1 AND contact_id = ANY($2::uuid[])
+    UNION SELECT chat_id FROM chat_member WHERE tenant_id = $1 AND contact_id = ANY($2::uuid[])
+    UNION SELECT chat_id FROM chat_past_member WHERE tenant_id = $1 AND contact_id = ANY($2::uuid[])
+)
 SELECT h.id, h.account_id, a.name AS account_name, h.kind,
     coalesce(nullif(h.name, ''), nullif(p.name, ''), p.number, '') AS name, l.id AS last_message_id, l.sent_at AS last_at,
     l.from_me AS last_from_me, l.kind AS last_kind, l.text AS last_text, l.revoked AS last_revoked
-FROM (SELECT id FROM chat WHERE tenant_id = $1 AND contact_id = ANY($2::uuid[])
-    UNION SELECT chat_id FROM chat_member WHERE tenant_id = $1 AND contact_id = ANY($2::uuid[])
-    UNION SELECT chat_id FROM chat_past_member WHERE tenant_id = $1 AND contact_id = ANY($2::uuid[])) theirs
-JOIN chat h ON h.tenant_id = $1 AND h.id = theirs.id
+FROM theirs JOIN chat h ON h.tenant_id = $1 AND h.id = theirs.id
 JOIN account a ON a.tenant_id = $1 AND a.id = h.account_id
 LEFT JOIN shown_contact p ON p.tenant_id = $1 AND p.id = h.contact_id
 LEFT JOIN LATERAL (SELECT m.id, m.sent_at, m.from_me, m.kind, m.text, m.revoked
     FROM same_chats($1, h.id) AS s(id) CROSS JOIN LATERAL (SELECT * FROM message m
     WHERE m.tenant_id = $1 AND m.chat_id = s.id AND NOT EXISTS (SELECT FROM erasure_message e WHERE e.tenant_id = m.tenant_id AND e.message_id = m.id AND e.hidden)
     ORDER BY m.sent_at DESC, m.id DESC LIMIT 1) m ORDER BY m.sent_at DESC, m.id DESC LIMIT 1) l ON true
--- One that is part of another is shown there.
+-- One that is part of another of theirs is shown there.
 WHERE NOT EXISTS (SELECT FROM jid_alias i JOIN chat o ON o.tenant_id = $1 AND o.account_id = h.account_id AND o.jid = i.jid
-        WHERE i.tenant_id = $1 AND i.lid = h.jid AND h.kind = 'direct')
+        WHERE i.tenant_id = $1 AND i.lid = h.jid AND h.kind = 'direct' AND identity_counts(i)
+            AND o.id IN (SELECT id FROM theirs))
     AND (coalesce(l.sent_at, to_timestamp(0)), h.id) < ($3, $4)
 ORDER BY coalesce(l.sent_at, to_timestamp(0)) DESC, h.id DESC LIMIT $5
 

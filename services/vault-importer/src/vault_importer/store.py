@@ -262,8 +262,7 @@ async def add_aliases(
     # Of two hidden identities with one number the first takes it; the other stays a person of its own.
     first = {alias.jid: alias.lid for alias in reversed(aliases)}
     await tx.execute(Q.rename_contacts, list(first.values()), list(first), [numbers.get(jid) for jid in first])
-    chosen = {alias.lid: alias.jid for alias in reversed(aliases)}
-    await tx.execute(Q.number_twins, list(chosen), [numbers.get(jid) for jid in chosen.values()])
+    await tx.execute(Q.number_twins, lids, jids, [numbers.get(jid) for jid in jids])
     await tx.execute(Q.rename_chats, account_id, list(first.values()), list(first))
     return added
 
@@ -335,14 +334,14 @@ async def known_keys(
 ) -> dict[UUID, UUID]:
     """Ids of messages in the vault by those keys that are not simply their id. ``aliases`` are all that there are,
     when they are known."""
-    several = [key for row in staged if row.other_keys for key in (row.id, *row.other_keys)]
+    several = [key for row in staged if row.other_keys or row.twin_keys for key in row.every_key]
     await tx.execute(Q.probe_by_index)
     if aliases is not None:
         rows = await tx.fetch(Q.known_keys, tx.tenant, [], several) if several else []
         found = {row["key_hash"]: row["message_id"] for row in rows}
-        every = (key for row in staged for key in (row.id, *row.other_keys))
+        every = (key for row in staged for key in row.every_key)
         return {**found, **{key: aliases[key] for key in every if key in aliases}}
-    keys = several + [row.id for row in staged if not row.other_keys]
+    keys = several + [row.id for row in staged if not (row.other_keys or row.twin_keys)]
     rows = await tx.fetch(Q.known_keys, tx.tenant, keys, several)
     # An alias says more than a key that happens to be an id as well, and comes first.
     return {row["key_hash"]: row["message_id"] for row in reversed(rows)}

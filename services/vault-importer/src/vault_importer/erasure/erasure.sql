@@ -57,18 +57,18 @@ INSERT INTO erasure_policy (tenant_id, mode, set_by) VALUES ($1, $2, $3)
 ON CONFLICT (tenant_id) DO UPDATE SET mode = excluded.mode, set_by = excluded.set_by, set_at = now()
 
 -- name: addresses_of
--- Every address of whoever has one of these numbers or contacts: two steps from identity to identity.
+-- Every address of whoever has one of these numbers or contacts: two steps from identity to identity, by pairs that count.
 WITH seed AS (
     SELECT jid FROM contact WHERE tenant_id = $1 AND (number = ANY ($2::text[]) OR id = ANY ($3::uuid[]))
     UNION SELECT substring(n FROM 2) || '@s.whatsapp.net' FROM unnest($2::text[]) n
 ), near AS (
     SELECT jid FROM seed
-    UNION SELECT a.lid FROM jid_alias a JOIN seed s ON a.jid = s.jid WHERE a.tenant_id = $1
-    UNION SELECT a.jid FROM jid_alias a JOIN seed s ON a.lid = s.jid WHERE a.tenant_id = $1
+    UNION SELECT a.lid FROM jid_alias a JOIN seed s ON a.jid = s.jid WHERE a.tenant_id = $1 AND identity_counts(a)
+    UNION SELECT a.jid FROM jid_alias a JOIN seed s ON a.lid = s.jid WHERE a.tenant_id = $1 AND identity_counts(a)
 )
 SELECT jid FROM near
-UNION SELECT a.lid FROM jid_alias a JOIN near s ON a.jid = s.jid WHERE a.tenant_id = $1
-UNION SELECT a.jid FROM jid_alias a JOIN near s ON a.lid = s.jid WHERE a.tenant_id = $1
+UNION SELECT a.lid FROM jid_alias a JOIN near s ON a.jid = s.jid WHERE a.tenant_id = $1 AND identity_counts(a)
+UNION SELECT a.jid FROM jid_alias a JOIN near s ON a.lid = s.jid WHERE a.tenant_id = $1 AND identity_counts(a)
 ORDER BY 1
 
 -- name: known_parties

@@ -101,6 +101,10 @@ BEGIN
 END
 $$;
 
+-- By what a request's records are found, and their leaves.
+CREATE INDEX audit_log_erasure ON audit_log (tenant_id, (details->>'erasure')) WHERE details->>'erasure' IS NOT NULL;
+CREATE INDEX ledger_batch_audit ON ledger_batch (tenant_id, ids) WHERE kind = 'audit';
+
 -- Whether records of the audit log, with leaves of their own, tell that a request was asked for, that two approved it,
 -- and that its plan was begun: nobody is erased without a trace that the tree holds.
 CREATE FUNCTION erasure_on_record(who erasure) RETURNS boolean LANGUAGE sql STABLE AS $$
