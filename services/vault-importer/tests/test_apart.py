@@ -124,6 +124,27 @@ def test_shares_give_every_part_once(tmp_path: Path, shares: int) -> None:
     assert {part: digest for each in found for part, digest in each.items()} == whole
 
 
+def test_a_file_that_is_replaced_while_it_is_opened_is_not_compared(
+    stores: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, other = stores.plain(), stores.plain(name="other.db")
+    ask = Reader.ask
+
+    def replacing(self: Reader, what: str, **arguments: object) -> Any:
+        answer = ask(self, what, **arguments)
+        if what == "open" and other.exists():
+            other.replace(path)
+        return answer
+
+    monkeypatch.setattr(Reader, "ask", replacing)
+    opened = _open(path)
+    try:
+        assert not isinstance(opened, backup.Comparing)
+        assert opened.rows()["message"] > 0
+    finally:
+        opened.close()
+
+
 def test_whoever_waits_for_digests_is_told_when_they_are_wanted_no_more(stores: Any) -> None:
     opened = _open(stores.plain())
     try:

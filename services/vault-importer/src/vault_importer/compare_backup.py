@@ -16,15 +16,19 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from kit.postgres import Transaction
+from kit.telemetry import get_logger
 from vault_importer.apart.backup import Comparing
 from vault_importer.erasure.suppression_store import Suppression
 from vault_importer.formats.base import Backup, LeftOut
+from vault_importer.refusals import BackupRefused, ReaderLost
 from vault_importer.store import Q, lanes_of
 
 if TYPE_CHECKING:
     from vault_importer.load_backup import Loading
 
 __all__ = ["NOTHING", "compared", "forget_earlier"]
+
+log = get_logger(__name__)
 
 NOTHING = LeftOut(rows={}, newest_ms=0)
 SALT_BYTES = 32
@@ -49,12 +53,14 @@ async def compared(loading: Loading, backup: Backup) -> AsyncIterator[LeftOut]:
     under = _under(salt, loading.kept_out.known)
     if begun is not None:
         parts = _unpack_parts(begun["left_out"])
+        backup.end_beside()
     elif moved or before is None:
         async with _remembered_beside(loading, backup, salt, under):
             yield NOTHING
         return
     else:
         digests = await loading.in_worker(backup.digests, under)
+        backup.end_beside()
         known = _unpack(before["digests"])
         parts = sorted(part for part, digest in digests.items() if known.get(part) == digest)
         await _remember(loading, salt, digests, parts)
@@ -67,7 +73,13 @@ async def _remembered_beside(loading: Loading, backup: Comparing, salt: bytes, u
     coming = asyncio.ensure_future(asyncio.to_thread(backup.digests_beside, under))
     try:
         yield
-        await _remember(loading, salt, await coming, [])
+        try:
+            digests = await coming
+        except (BackupRefused, ReaderLost) as lost:
+            # All is in the archive; the next backup is read whole.
+            log.warning("backup_not_remembered", import_id=str(loading.run.id), reason=type(lost).__name__)
+        else:
+            await _remember(loading, salt, digests, [])
     finally:
         backup.end_beside()
         await asyncio.gather(coming, return_exceptions=True)

@@ -45,6 +45,7 @@ async def count_media(tx: Transaction, account_id: UUID) -> tuple[int, int]:
 
 
 async def media_without_file(tx: Transaction, account_id: UUID, *, after: UUID, limit: int) -> list[Waiting]:
+    await tx.execute(Q.probe_by_index)
     rows = await tx.fetch(Q.media_without_file, tx.tenant, account_id, after, limit)
     return [Waiting(**dict(row)) for row in rows]
 
@@ -53,6 +54,7 @@ async def media_kept_elsewhere(
     tx: Transaction, account_id: UUID, *, after: UUID, limit: int
 ) -> list[tuple[Waiting, Link]]:
     """Media without a file whose content, by the phone's own hash, the vault has from another message."""
+    await tx.execute(Q.probe_by_index)
     rows = await tx.fetch(Q.media_kept_elsewhere, tx.tenant, account_id, after, limit)
     return [
         (

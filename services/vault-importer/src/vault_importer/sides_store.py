@@ -30,6 +30,8 @@ class Target:
     keeps: bool = False
     """Whether a value that a later backup does not tell stays as it is: an increment says less of a message than a
     whole backup did, and WhatsApp forgets where a file was."""
+    emptied_by: str = ""
+    """The column that is empty where a row says that nothing of it is to stay: it was about somebody who is erased."""
     leaf: BesideKind | None = None
     """Of what kind the leaves are that such history has."""
 
@@ -77,6 +79,7 @@ TARGETS: Mapping[str, Target] = {
             ("text", "text"),
         ),
         keeps=True,
+        emptied_by="quoted_key_id",
     ),
     "mention": Target(
         table="message_mention",
@@ -177,7 +180,10 @@ def _taken(target: Target, name: str, kind: str, new: str, old: str) -> str:
     if not target.keeps:
         return given
     told = f"nullif({given}, '')" if kind == "text" else given
-    return f"coalesce({told}, {old}.{name})"
+    kept = f"coalesce({told}, {old}.{name})"
+    if not target.emptied_by:
+        return kept
+    return f"CASE WHEN {new}.{target.emptied_by} = '' THEN {given} ELSE {kept} END"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

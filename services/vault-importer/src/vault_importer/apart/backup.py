@@ -84,16 +84,24 @@ def open_apart(
         "memory_bytes": reader.allowance.memory_bytes,
         "seconds": reader.allowance.seconds,
     }
+    before = _which(path)
     opened = reader.ask("open", **what)
     backup: Backup = _Backup(reader)
     if opened["sides"]:
         backup = _WithSides(reader)
         if opened["compares"] and beside is not None:
             beside.ask("open", **what)
-            return Comparing(reader, beside), str(opened["format"])
+            if _which(path) == before:
+                return Comparing(reader, beside), str(opened["format"])
+            # Another file by now: what one reads must not be compared with what the other does.
     if beside is not None:
         beside.close()
     return backup, str(opened["format"])
+
+
+def _which(path: Path) -> tuple[int, ...]:
+    found = path.stat()
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 class _Backup:

@@ -229,7 +229,9 @@ class _Gathering:
         lid, jid = address(lid, {}), address(jid, {})
         if lid.endswith(f"@{LID}") and jid.endswith(f"@{NUMBERED}") and lid not in self._aliases:
             self._aliases[lid] = Alias(lid=lid, jid=jid, source=source)
-            self._known[lid] = jid
+            # What another source has told before is trusted more than a conversation's own words.
+            if source != "history_sync" or lid not in self._known:
+                self._known[lid] = jid
 
     def authors(self, sync: bytes) -> None:
         """Whose each message is: another one can name it, a revocation for instance."""

@@ -118,7 +118,8 @@ def _changed(protocol: bytes, envelope: Envelope, known: Known, row: int) -> Tol
     if not original or what != EDIT:
         return Told(SkippedRow(TABLE, "protocol"))
     content = content_of(*unwrapped(bytes_of(protocol, EDITED_MESSAGE)))
-    if isinstance(content, str):
+    if isinstance(content, str) or not content.field:
+        # An edit that cannot be read must not empty what was said.
         return Told(SkippedRow(TABLE, "protocol"))
     at, sent_at_ms = int_of(protocol, EDITED_AT_MS), envelope.sent_at * 1000
     message = _of(envelope, content, row)._replace(
