@@ -188,8 +188,21 @@ CREATE TABLE audit_log (
 );
 SELECT protect('audit_log', 'SELECT, INSERT');
 
-CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+-- Rows leave through the functions only, which say which erasure it is for.
+CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql SET search_path = vault_importer, pg_temp AS $$
 BEGIN
+    IF TG_LEVEL = 'ROW' AND current_user = TG_TABLE_SCHEMA || '_owner' AND (
+            (TG_OP = 'DELETE' AND TG_TABLE_NAME IN ('message', 'message_revision', 'message_reaction',
+                'message_poll_vote', 'message_media_file', 'media_file', 'jid_alias', 'contact', 'chat'))
+            OR (TG_OP = 'UPDATE' AND TG_TABLE_NAME = 'ledger_opening')) THEN
+        IF EXISTS (SELECT FROM erasure e WHERE e.tenant_id = OLD.tenant_id AND e.state = 'erasing'
+                AND e.id::text = current_setting('app.erasing', true)) THEN
+            IF TG_OP = 'UPDATE' THEN
+                RETURN NEW;
+            END IF;
+            RETURN OLD;
+        END IF;
+    END IF;
     RAISE EXCEPTION '% is append-only: % is refused', TG_TABLE_NAME, TG_OP USING ERRCODE = 'insufficient_privilege';
 END
 $$;
@@ -925,6 +938,10 @@ BEGIN
     IF (SELECT count(*) FROM erasure_approval a WHERE a.tenant_id = found.tenant_id AND a.erasure_id = wanted) < 2 THEN
         RAISE EXCEPTION 'erasure % has no two approvals', wanted USING ERRCODE = 'insufficient_privilege';
     END IF;
+    IF NOT erasure_on_record(found) THEN
+        RAISE EXCEPTION 'the audit log does not tell who asked for erasure %, approved it and began it', wanted
+            USING ERRCODE = 'insufficient_privilege';
+    END IF;
     IF EXISTS (SELECT FROM legal_hold h WHERE h.tenant_id = found.tenant_id AND h.released_at IS NULL AND (
             (h.number IS NULL AND h.chat_id IS NULL) OR h.number = ANY (found.numbers)
             OR h.chat_id = ANY (found.chat_ids) OR EXISTS (
@@ -933,20 +950,6 @@ BEGIN
         RAISE EXCEPTION 'a legal hold is on what erasure % reaches', wanted USING ERRCODE = 'insufficient_privilege';
     END IF;
     RETURN found;
-END
-$$;
-
--- Rows leave through the functions only, which say which erasure it is for.
-CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql SET search_path = vault_importer, pg_temp AS $$
-BEGIN
-    IF TG_OP = 'DELETE' AND TG_LEVEL = 'ROW' AND current_user = TG_TABLE_SCHEMA || '_owner'
-            AND TG_TABLE_NAME IN ('message', 'message_revision', 'message_reaction', 'message_poll_vote') THEN
-        IF EXISTS (SELECT FROM erasure e WHERE e.tenant_id = OLD.tenant_id AND e.state = 'erasing'
-                AND e.id::text = current_setting('app.erasing', true)) THEN
-            RETURN OLD;
-        END IF;
-    END IF;
-    RAISE EXCEPTION '% is append-only: % is refused', TG_TABLE_NAME, TG_OP USING ERRCODE = 'insufficient_privilege';
 END
 $$;
 
@@ -1094,6 +1097,7 @@ DECLARE
     packed bytea;
     destroyed bigint := 0;
 BEGIN
+    PERFORM set_config('app.erasing', wanted::text, true);
     FOR pack IN
         SELECT b.first_leaf, b.kind, b.ids, b.revisions, array_agg(l.leaf) AS wanted_leaves FROM unnest(leaves) l (leaf)
         CROSS JOIN LATERAL (SELECT first_leaf FROM ledger_batch WHERE tenant_id = who.tenant_id AND first_leaf <= l.leaf
@@ -1117,6 +1121,7 @@ BEGIN
         UPDATE ledger_opening SET openings = packed WHERE tenant_id = who.tenant_id AND first_leaf = pack.first_leaf;
         destroyed := destroyed + cardinality(pack.wanted_leaves);
     END LOOP;
+    PERFORM set_config('app.erasing', '', true);
     RETURN destroyed;
 END
 $$;
@@ -1434,25 +1439,6 @@ CREATE TRIGGER message_earlier_wording AFTER UPDATE ON message FOR EACH ROW
 REVOKE DELETE ON contact, chat, import_run, import_lane, account FROM vault_importer_app;
 REVOKE UPDATE, DELETE ON jid_alias FROM vault_importer_app;
 
--- Rows leave through the functions only, which say which erasure it is for.
-CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql SET search_path = vault_importer, pg_temp AS $$
-BEGIN
-    IF TG_LEVEL = 'ROW' AND current_user = TG_TABLE_SCHEMA || '_owner' AND (
-            (TG_OP = 'DELETE' AND TG_TABLE_NAME IN ('message', 'message_revision', 'message_reaction',
-                'message_poll_vote', 'message_media_file', 'media_file', 'jid_alias', 'contact', 'chat'))
-            OR (TG_OP = 'UPDATE' AND TG_TABLE_NAME = 'ledger_opening')) THEN
-        IF EXISTS (SELECT FROM erasure e WHERE e.tenant_id = OLD.tenant_id AND e.state = 'erasing'
-                AND e.id::text = current_setting('app.erasing', true)) THEN
-            IF TG_OP = 'UPDATE' THEN
-                RETURN NEW;
-            END IF;
-            RETURN OLD;
-        END IF;
-    END IF;
-    RAISE EXCEPTION '% is append-only: % is refused', TG_TABLE_NAME, TG_OP USING ERRCODE = 'insufficient_privilege';
-END
-$$;
-
 CREATE TRIGGER ledger_opening_rows BEFORE UPDATE OR DELETE ON ledger_opening
     FOR EACH ROW EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER ledger_opening_table BEFORE TRUNCATE ON ledger_opening
@@ -1521,72 +1507,6 @@ CREATE FUNCTION erasure_on_record(who erasure) RETURNS boolean LANGUAGE sql STAB
         AND (SELECT count(DISTINCT a.approver) FROM erasure_approval a
             JOIN told t ON t.action = 'erasure.approved' AND t.details->>'by' = a.approver
             WHERE a.tenant_id = who.tenant_id AND a.erasure_id = who.id) >= 2
-$$;
-
--- The request, if it may erase; else the reason why not.
-CREATE OR REPLACE FUNCTION erasure_at_work(wanted uuid) RETURNS erasure LANGUAGE plpgsql STABLE AS $$
-DECLARE
-    found erasure;
-BEGIN
-    SELECT * INTO found FROM erasure WHERE tenant_id = current_setting('app.tenant')::uuid AND id = wanted;
-    IF found.state IS DISTINCT FROM 'erasing' THEN
-        RAISE EXCEPTION 'no erasure % is at work', wanted USING ERRCODE = 'insufficient_privilege';
-    END IF;
-    IF (SELECT count(*) FROM erasure_approval a WHERE a.tenant_id = found.tenant_id AND a.erasure_id = wanted) < 2 THEN
-        RAISE EXCEPTION 'erasure % has no two approvals', wanted USING ERRCODE = 'insufficient_privilege';
-    END IF;
-    IF NOT erasure_on_record(found) THEN
-        RAISE EXCEPTION 'the audit log does not tell who asked for erasure %, approved it and began it', wanted
-            USING ERRCODE = 'insufficient_privilege';
-    END IF;
-    IF EXISTS (SELECT FROM legal_hold h WHERE h.tenant_id = found.tenant_id AND h.released_at IS NULL AND (
-            (h.number IS NULL AND h.chat_id IS NULL) OR h.number = ANY (found.numbers)
-            OR h.chat_id = ANY (found.chat_ids) OR EXISTS (
-                SELECT FROM erasure_message e JOIN message m ON m.tenant_id = e.tenant_id AND m.id = e.message_id
-                WHERE e.tenant_id = found.tenant_id AND e.erasure_id = wanted AND m.chat_id = h.chat_id))) THEN
-        RAISE EXCEPTION 'a legal hold is on what erasure % reaches', wanted USING ERRCODE = 'insufficient_privilege';
-    END IF;
-    RETURN found;
-END
-$$;
-
--- Destroy what opens some leaves: of what the request reaches, and of nothing else.
-CREATE OR REPLACE FUNCTION destroy_openings(wanted uuid, leaves bigint[]) RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = vault_importer, pg_temp AS $$
-DECLARE
-    who erasure := erasure_at_work(wanted);
-    pack record;
-    leaf bigint;
-    packed bytea;
-    destroyed bigint := 0;
-BEGIN
-    PERFORM set_config('app.erasing', wanted::text, true);
-    FOR pack IN
-        SELECT b.first_leaf, b.kind, b.ids, b.revisions, array_agg(l.leaf) AS wanted_leaves FROM unnest(leaves) l (leaf)
-        CROSS JOIN LATERAL (SELECT first_leaf FROM ledger_batch WHERE tenant_id = who.tenant_id AND first_leaf <= l.leaf
-            ORDER BY first_leaf DESC LIMIT 1) f
-        JOIN ledger_batch b ON b.tenant_id = who.tenant_id AND b.first_leaf = f.first_leaf
-        GROUP BY b.first_leaf, b.kind, b.ids, b.revisions ORDER BY b.first_leaf
-    LOOP
-        IF EXISTS (SELECT FROM unnest(pack.wanted_leaves) l (leaf), LATERAL (SELECT (l.leaf - pack.first_leaf)::integer
-                ) at (place) WHERE NOT is_reached(who, pack.kind,
-                    encode(substring(pack.ids FROM place * 16 + 1 FOR 16), 'hex')::uuid,
-                    ('x' || encode(substring(pack.revisions FROM place * 4 + 1 FOR 4), 'hex'))::bit(32)::integer)) THEN
-            RAISE EXCEPTION 'erasure % does not reach this leaf', wanted USING ERRCODE = 'insufficient_privilege';
-        END IF;
-        SELECT openings INTO packed FROM ledger_opening
-            WHERE tenant_id = who.tenant_id AND first_leaf = pack.first_leaf FOR UPDATE;
-        CONTINUE WHEN packed IS NULL;
-        FOREACH leaf IN ARRAY pack.wanted_leaves LOOP
-            packed := overlay(packed PLACING decode(repeat('00', 32), 'hex')
-                FROM (leaf - pack.first_leaf)::integer * 32 + 1 FOR 32);
-        END LOOP;
-        UPDATE ledger_opening SET openings = packed WHERE tenant_id = who.tenant_id AND first_leaf = pack.first_leaf;
-        destroyed := destroyed + cardinality(pack.wanted_leaves);
-    END LOOP;
-    PERFORM set_config('app.erasing', '', true);
-    RETURN destroyed;
-END
 $$;
 
 -- The next backup brings what was quoted again, in a table of its own: before or after the quote that says whose it was,
