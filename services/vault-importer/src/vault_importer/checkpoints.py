@@ -16,8 +16,8 @@ from uuid import UUID
 from kit.postgres import Database, Transaction
 from vault_importer.checkpoint_store import StoredCheckpoint, add_checkpoint, newest_checkpoint
 from vault_importer.handover import handover_in
-from vault_importer.ledger_store import lock_ledger, read_nodes
-from vault_importer.merkle import Frontier, assemble, consistency_ranges, needed, root_of, verify_consistency
+from vault_importer.ledger_store import consistency_proof, lock_ledger
+from vault_importer.merkle import Frontier, root_of, verify_consistency
 from vault_importer.signed_note import (
     Checkpoint,
     NoteError,
@@ -73,8 +73,7 @@ async def next_checkpoint(
     before = await newest_checkpoint(tx)
     if tree.size == 0 and before is None:
         return None
-    ranges = consistency_ranges(before.size, tree.size) if before and before.size <= tree.size else []
-    proof = assemble(ranges, await read_nodes(tx, needed(ranges)))
+    proof = await consistency_proof(tx, before.size, tree.size) if before and before.size <= tree.size else []
     root = root_of(tree)
     if before is not None:
         _check(before, key, at=at, size=tree.size, root=root, proof=proof)
@@ -111,8 +110,7 @@ async def _check_memory(tx: Transaction, tree: Frontier, memory: SignerMemory) -
         said = parse_checkpoint(parse_note(note).text)
     except NoteError:
         raise CheckpointRefused(f"{path} is no signed checkpoint: find out who changed it.") from None
-    ranges = consistency_ranges(said.size, tree.size) if said.size <= tree.size else []
-    proof = assemble(ranges, await read_nodes(tx, needed(ranges)))
+    proof = await consistency_proof(tx, said.size, tree.size) if said.size <= tree.size else []
     if not verify_consistency(said.size, tree.size, said.root, root_of(tree), proof):
         raise CheckpointRefused(
             f"The tree does not continue the checkpoint of {said.size:,} leaves that was signed last: the database was"

@@ -21,7 +21,18 @@ from vault_importer.leaves import (
     leaves_of_wordings,
     single_leaf,
 )
-from vault_importer.merkle import EMPTY, HASH_BYTES, Frontier, Node, append, node_place, nodes_before
+from vault_importer.merkle import (
+    EMPTY,
+    HASH_BYTES,
+    Frontier,
+    Node,
+    append,
+    assemble,
+    consistency_ranges,
+    needed,
+    node_place,
+    nodes_before,
+)
 from vault_importer.store import ImportRun, import_run
 
 __all__ = [
@@ -36,6 +47,7 @@ __all__ = [
     "archive_counts",
     "audit_beside",
     "audit_hashes",
+    "consistency_proof",
     "ended_imports",
     "find_leaves",
     "first_wording_beside",
@@ -146,6 +158,12 @@ async def read_nodes(tx: Transaction, nodes: Iterable[Node]) -> dict[Node, bytes
     leaves = [((index + 1) << level) - 1 for level, index in places.values()]
     rows = await tx.fetch(Q.ledger_nodes, tx.tenant, leaves, list(places))
     return {places[row["place"]]: row["hash"] for row in rows}
+
+
+async def consistency_proof(tx: Transaction, old: int, new: int) -> list[bytes]:
+    """That the tree of ``new`` leaves continues that of ``old``. Raises :class:`ValueError` when it is smaller."""
+    ranges = consistency_ranges(old, new)
+    return assemble(ranges, await read_nodes(tx, needed(ranges)))
 
 
 # Reading the ledger and what it speaks of -----------------------------------------------------------------------

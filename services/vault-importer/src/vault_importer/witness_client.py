@@ -12,8 +12,7 @@ import httpx
 
 from kit.postgres import Database
 from vault_importer.checkpoint_store import StoredCheckpoint, add_cosignature, cosignatures, handovers
-from vault_importer.ledger_store import read_nodes
-from vault_importer.merkle import assemble, consistency_ranges, needed
+from vault_importer.ledger_store import consistency_proof
 from vault_importer.signed_note import NoteError, Verifier, cosigned_at, parse_note, parse_verifier
 from vault_importer.witness import SIZE_TYPE, request_body
 
@@ -77,7 +76,9 @@ async def _ask(
 ) -> str:
     old = 0
     for _ in range(ATTEMPTS):
-        body = request_body(old, await _proof(database, tenant, old, made.size), made.note)
+        async with database.transaction(tenant) as tx:
+            proof = await consistency_proof(tx, old, made.size)
+        body = request_body(old, proof, made.note)
         answer = await client.post(f"{witness.url}/add-checkpoint", content=body)
         if answer.status_code == HTTPStatus.OK:
             return _line(answer.text, made, witness)
@@ -110,12 +111,6 @@ async def _missed(
     async with database.transaction(tenant) as tx:
         changes = await handovers(tx, made.sequence - 1)
         return [each for each in changes if witness.verifier.name not in await cosignatures(tx, each.sequence)]
-
-
-async def _proof(database: Database, tenant: UUID, old: int, new: int) -> list[bytes]:
-    ranges = consistency_ranges(old, new)
-    async with database.transaction(tenant) as tx:
-        return assemble(ranges, await read_nodes(tx, needed(ranges)))
 
 
 def _line(text: str, made: StoredCheckpoint, witness: WitnessAddress) -> str:
