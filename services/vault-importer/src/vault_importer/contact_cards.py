@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-__all__ = ["BEGIN", "cards_in"]
+__all__ = ["BEGIN", "cards_in", "unfolded"]
 
 BEGIN = "BEGIN:VCARD"
 CARDS_MAX, NUMBERS_MAX, CHARACTERS_MAX = 20, 10, 200
@@ -19,10 +19,15 @@ def cards_in(text: str) -> list[dict[str, Any]]:
     return [card for card in cards if card["name"] or card["numbers"]]
 
 
+def unfolded(text: str) -> str:
+    """With each field on a line of its own, however a card broke it (RFC 6350, 3.2)."""
+    return _FOLDED.sub("", text)
+
+
 def _card(text: str) -> dict[str, Any]:
     name = ""
     numbers: list[str] = []
-    for line in _FOLDED.sub("", text).splitlines():
+    for line in unfolded(text).splitlines():
         field, colon, value = line.partition(":")
         # Fields that belong together are grouped: item1.TEL;type=CELL.
         field = field.partition(";")[0].rpartition(".")[2].strip().upper()

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from vault_importer.contact_cards import unfolded
 from vault_importer.formats.base import Alias
 from vault_importer.formats.sqlite_source import SqliteSource, clean
 from vault_importer.identity import LID, NUMBERED, canonical
@@ -27,7 +28,6 @@ ONE_EACH = frozenset({"receipt", "vcard"})
 OUTRIGHT = frozenset({"jid_map", "chat"})
 #: Services of WhatsApp's own write from addresses like ``0@s.whatsapp.net``.
 NUMBER = re.compile(r"[1-9][0-9]{4,14}@s\.whatsapp\.net")
-_FOLDED = re.compile(r"\r?\n[ \t]")
 _WAID = re.compile(r"^(?:[a-z0-9-]+\.)?tel;[^:\r\n]*?\bwaid=([0-9]+)[;:]", re.IGNORECASE | re.MULTILINE)
 
 
@@ -168,7 +168,7 @@ def _cards(found: _Found) -> Iterator[tuple[str, str]]:
         json.dumps(list(unknown)),
     )
     for jid_row, card in rows:
-        numbers = set(_WAID.findall(_FOLDED.sub("", clean(card))))
+        numbers = set(_WAID.findall(unfolded(clean(card))))
         if jid_row in unknown and len(numbers) == 1:
             yield unknown[jid_row], f"{numbers.pop()}@{NUMBERED}"
 
